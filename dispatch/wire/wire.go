@@ -144,7 +144,8 @@ type Presence struct {
 }
 
 // Enrol asks for membership. It is signed with the enrolment token's key; Proof is the agent key's
-// signature over the token's id and the agent's id, so nobody can enrol with a key it does not hold.
+// signature over the token's id, the agent's id and Exchange, so nobody can enrol with a key it does not
+// hold, or another's agent with a sealing key of its own.
 type Enrol struct {
 	Token    string            `json:"token"`    // id of the token
 	Agent    string            `json:"agent"`    // AgentID(Key)
