@@ -1,0 +1,95 @@
+package model
+
+import "time"
+
+// Access identifies the agents and boot media of an organization (contract section 1.2).
+type Access struct {
+	AccessKey string `json:"accessKey"`
+	SecretKey string `json:"secretKey"`
+}
+
+// Organization is the document of contract section 3.1.
+type Organization struct {
+	UUID         string    `json:"uuid,omitempty"`
+	Version      int       `json:"version,omitempty"`
+	Name         string    `json:"name"`
+	Description  string    `json:"description"`
+	Access       *Access   `json:"access,omitempty"` // nil for callers without the right
+	Environments []string  `json:"environments"`
+	Groups       []string  `json:"groups"`
+	Settings     []Setting `json:"settings"`
+}
+
+// OrganizationRow is what is kept of an organization.
+type OrganizationRow struct {
+	ID          string    `json:"id"`
+	Version     int       `json:"version"`
+	Name        string    `json:"name"`
+	Description string    `json:"description,omitempty"`
+	AccessKey   string    `json:"accessKey"`
+	SecretKey   string    `json:"secretKey"`
+	Created     time.Time `json:"created"`
+}
+
+// Table names the table of organizations.
+func (*OrganizationRow) Table() string { return "organization" }
+
+// Key is the organization's id.
+func (o *OrganizationRow) Key() string { return o.ID }
+
+// Ranges: all organizations, and its unique name and access key.
+func (o *OrganizationRow) Ranges() []string {
+	return []string{AllOrganizations, OrganizationNamed(o.Name), OrganizationOfAccess(o.AccessKey)}
+}
+
+// Parent: none.
+func (*OrganizationRow) Parent() (table, key string) { return "", "" }
+
+// AllOrganizations is the range of all organizations.
+const AllOrganizations = "all"
+
+// OrganizationNamed is the unique range of a name.
+func OrganizationNamed(name string) string { return "name/" + name }
+
+// OrganizationOfAccess is the unique range of an access key.
+func OrganizationOfAccess(accessKey string) string { return "access/" + accessKey }
+
+// Environment is the document of contract section 3.1.
+type Environment struct {
+	UUID         string    `json:"uuid,omitempty"`
+	Version      int       `json:"version,omitempty"`
+	Name         string    `json:"name"`
+	Description  string    `json:"description"`
+	Organization string    `json:"organization"`
+	Hosts        []string  `json:"hosts"`
+	Settings     []Setting `json:"settings"`
+}
+
+// EnvironmentRow is what is kept of an environment.
+type EnvironmentRow struct {
+	ID          string `json:"id"`
+	OrgID       string `json:"orgId"`
+	Version     int    `json:"version"`
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+}
+
+// Table names the table of environments.
+func (*EnvironmentRow) Table() string { return "environment" }
+
+// Key is the environment's id.
+func (e *EnvironmentRow) Key() string { return e.ID }
+
+// Ranges: the environments of the organization, and its unique name there.
+func (e *EnvironmentRow) Ranges() []string {
+	return []string{EnvironmentsOf(e.OrgID), EnvironmentNamed(e.OrgID, e.Name)}
+}
+
+// Parent is the organization.
+func (e *EnvironmentRow) Parent() (table, key string) { return "organization", e.OrgID }
+
+// EnvironmentsOf is the range of an organization's environments.
+func EnvironmentsOf(orgID string) string { return "org/" + orgID }
+
+// EnvironmentNamed is the unique range of a name in an organization.
+func EnvironmentNamed(orgID, name string) string { return "name/" + orgID + "/" + name }

@@ -1,0 +1,204 @@
+package model
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// Setting is the document of contract section 3.2, embedded in its owners and alone.
+type Setting struct {
+	UUID     string          `json:"uuid,omitempty"`
+	Version  int             `json:"version,omitempty"`
+	Key      string          `json:"key"`
+	Value    json.RawMessage `json:"value,omitempty"` // any JSON; for a link its default
+	Link     string          `json:"link,omitempty"`
+	Property string          `json:"property,omitempty"`
+	Schema   json.RawMessage `json:"schema,omitempty"` // kept when sent; else that of the parameter with the key
+}
+
+// SettingKind says where a setting's value comes from.
+type SettingKind string
+
+// The kinds of a setting.
+const (
+	SettingSimple   SettingKind = "simple"
+	SettingLink     SettingKind = "link"
+	SettingProperty SettingKind = "property"
+)
+
+// Kind is decided by which of link and property is given; with both, or none, it is simple (contract
+// section 3.2).
+func (s *Setting) Kind() SettingKind { return kindOf(s.Link, s.Property) }
+
+func kindOf(link, property string) SettingKind {
+	switch {
+	case property != "" && link == "":
+		return SettingProperty
+	case link != "" && property == "":
+		return SettingLink
+	}
+	return SettingSimple
+}
+
+// Validate refuses a setting that could never be resolved. Errors are Invalid.
+func (s *Setting) Validate() error {
+	if err := checkKey("setting", s.Key); err != nil {
+		return err
+	}
+	if s.Kind() == SettingLink {
+		if _, err := ParseLink(s.Link); err != nil {
+			return err
+		}
+	}
+	if _, err := ParseSchema(s.Schema); err != nil {
+		return Errorf(Invalid, "setting %q: %v", s.Key, err)
+	}
+	return nil
+}
+
+func checkKey(kind, key string) error {
+	if key == "" {
+		return Errorf(Invalid, "%s: key is missing: give one", kind)
+	}
+	if strings.HasPrefix(key, "_") {
+		return Errorf(Invalid, "%s: key %q begins with _, which is reserved: choose another", kind, key)
+	}
+	if err := CheckName(kind, key); err != nil {
+		return Errorf(Invalid, "%s", strings.Replace(err.Error(), ": name ", ": key ", 1))
+	}
+	return nil
+}
+
+// LinkTarget is a parsed link: a setting key at a level. Empty names mean a level above.
+type LinkTarget struct {
+	Organization, Environment, Host, Application, Key string
+}
+
+// ParseLink reads the path of a setting, such as organizations/o/environments/e/settings/k (contract
+// section 3.2). Errors are Invalid.
+func ParseLink(link string) (LinkTarget, error) {
+	bad := Errorf(Invalid, "link %q is not the path of a setting: write organizations/ORG[/environments/ENV[/hosts/HOST[/applications/APP]]]/settings/KEY", link)
+	parts := strings.Split(link, "/")
+	var t LinkTarget
+	fields := []struct {
+		word string
+		into *string
+	}{{"organizations", &t.Organization}, {"environments", &t.Environment}, {"hosts", &t.Host}, {"applications", &t.Application}}
+	for _, f := range fields {
+		if len(parts) < 2 || parts[0] != f.word {
+			break
+		}
+		if parts[1] == "" {
+			return LinkTarget{}, bad
+		}
+		*f.into, parts = parts[1], parts[2:]
+	}
+	if t.Organization == "" || len(parts) != 2 || parts[0] != "settings" || parts[1] == "" {
+		return LinkTarget{}, bad
+	}
+	t.Key = parts[1]
+	return t, nil
+}
+
+// String writes the path that ParseLink reads.
+func (t LinkTarget) String() string {
+	s := "organizations/" + t.Organization
+	for _, p := range [][2]string{{"environments", t.Environment}, {"hosts", t.Host}, {"applications", t.Application}} {
+		if p[1] != "" {
+			s += "/" + p[0] + "/" + p[1]
+		}
+	}
+	return s + "/settings/" + t.Key
+}
+
+// Schema is what Muster reads of a schema; the document is kept whole.
+type Schema struct {
+	Type      string            `json:"type"`
+	Multiline bool              `json:"multiline"`
+	Secret    bool              `json:"secret"`
+	Final     bool              `json:"final"`
+	Password  bool              `json:"password"` // an older word for secret (contract section 3.2)
+	Enum      []json.RawMessage `json:"enum"`
+	Pattern   string            `json:"pattern"`
+}
+
+// ParseSchema reads a schema; none is the zero schema. Errors are Invalid.
+func ParseSchema(raw json.RawMessage) (Schema, error) {
+	var s Schema
+	if len(raw) == 0 || string(raw) == "null" {
+		return s, nil
+	}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return s, Errorf(Invalid, "schema: %v", decodeError(raw, err))
+	}
+	s.Secret = s.Secret || s.Password
+	return s, nil
+}
+
+// Level is a level that owns settings and groups.
+type Level string
+
+// The levels, from far to near.
+const (
+	LevelOrganization Level = "organization"
+	LevelEnvironment  Level = "environment"
+	LevelHost         Level = "host"
+	LevelContext      Level = "context" // an application on a host
+)
+
+// Owner names what owns settings or groups. It always carries its organization: nothing refers across
+// organizations.
+type Owner struct {
+	Level Level  `json:"level"`
+	OrgID string `json:"orgId"`
+	ID    string `json:"id"`
+}
+
+// SettingRow is what is kept of a setting.
+type SettingRow struct {
+	ID       string          `json:"id"`
+	Owner    Owner           `json:"owner"`
+	Name     string          `json:"key"`
+	Version  int             `json:"version"`
+	Value    json.RawMessage `json:"value,omitempty"`
+	Link     string          `json:"link,omitempty"`
+	Property string          `json:"property,omitempty"`
+	Schema   json.RawMessage `json:"schema,omitempty"`
+}
+
+// Table names the table of settings.
+func (*SettingRow) Table() string { return "setting" }
+
+// Key is made of the owner's id and the setting's key.
+func (s *SettingRow) Key() string { return SettingKey(s.Owner.ID, s.Name) }
+
+// Ranges: the settings of the owner; links and properties of the organization, since their values
+// change with others.
+func (s *SettingRow) Ranges() []string {
+	r := []string{SettingsOf(s.Owner.ID)}
+	switch s.Kind() {
+	case SettingLink:
+		r = append(r, LinksOf(s.Owner.OrgID))
+	case SettingProperty:
+		r = append(r, PropertiesOf(s.Owner.OrgID))
+	}
+	return r
+}
+
+// Parent is the owner.
+func (s *SettingRow) Parent() (table, key string) { return string(s.Owner.Level), s.Owner.ID }
+
+// Kind is the kind of the setting.
+func (s *SettingRow) Kind() SettingKind { return kindOf(s.Link, s.Property) }
+
+// SettingKey is the key of the row of an owner's setting.
+func SettingKey(ownerID, key string) string { return ownerID + "/" + key }
+
+// SettingsOf is the range of an owner's settings.
+func SettingsOf(ownerID string) string { return "owner/" + ownerID }
+
+// LinksOf is the range of an organization's link settings, at all levels.
+func LinksOf(orgID string) string { return "links/" + orgID }
+
+// PropertiesOf is the range of an organization's property settings, at all levels.
+func PropertiesOf(orgID string) string { return "properties/" + orgID }
