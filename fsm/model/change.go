@@ -58,28 +58,3 @@ type Change struct {
 	Order       string    `json:"order,omitempty"` // id of the order that carries it, once there is one
 	Done        bool      `json:"done,omitempty"`
 }
-
-// Table names the table of changes.
-func (*Change) Table() string { return "change" }
-
-// Key is the change's id.
-func (c *Change) Key() string { return c.ID }
-
-// Ranges: all changes of the host; while it is not done also "open", which the dispatcher watches, and
-// the open ones of the host.
-func (c *Change) Ranges() []string {
-	r := []string{"host/" + c.HostID}
-	if !c.Done {
-		r = append(r, OpenChanges, OpenChangesOf(c.HostID))
-	}
-	return r
-}
-
-// Parent is the host.
-func (c *Change) Parent() (table, key string) { return "host", c.HostID }
-
-// OpenChanges is the range of all changes that are not done.
-const OpenChanges = "open"
-
-// OpenChangesOf is the range of a host's changes that are not done.
-func OpenChangesOf(hostID string) string { return "openhost/" + hostID }
