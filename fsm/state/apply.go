@@ -1,0 +1,208 @@
+package state
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/go-memdb"
+)
+
+// Batch applies entries of the log in one transaction of the tables. Readers see nothing of it before
+// Publish. It belongs to the goroutine that applies the log; only one may be open.
+type Batch struct {
+	st      *Store
+	txn     *memdb.Txn
+	next    published
+	pos     uint32 // of the next write in the present entry
+	changed []mark
+}
+
+// Batch begins to apply entries. End it with Publish, or with Abort after an error.
+func (s *Store) Batch() *Batch {
+	p := s.pub.Load()
+	s.memMu.Lock()
+	return &Batch{st: s, txn: s.db.Txn(true),
+		next: published{index: p.index, term: p.term, epoch: p.epoch, time: p.time, life: p.life}}
+}
+
+// Entry begins the entry of an index. Time is the leader's in unix nanoseconds; it never goes back.
+func (b *Batch) Entry(index uint64, time int64) {
+	b.endEntry()
+	b.next.index = max(b.next.index, index)
+	b.next.time = max(b.next.time, time)
+	b.pos = 0
+}
+
+func (b *Batch) endEntry() { b.st.mem.turn(b.next.index) }
+
+// OpenTerm opens a term; one that is not later than the open one changes nothing.
+func (b *Batch) OpenTerm(term uint64) Result {
+	b.next.term = max(b.next.term, term)
+	return Result{Outcome: Applied, Index: b.next.index}
+}
+
+// SetEpoch begins an epoch: the value, or one more than the present if the value is not above it.
+func (b *Batch) SetEpoch(value uint64) Result {
+	b.next.epoch = max(value, b.next.epoch+1)
+	return Result{Outcome: Applied, Index: b.next.index}
+}
+
+// Commit verifies one commit and applies it. An error means that the tables can no longer be trusted: the
+// node must stop.
+func (b *Batch) Commit(c *Commit) (Result, error) {
+	m := b.st.mem
+	res := Result{Index: b.next.index}
+	if t, ok := m.outcome(c.ID); ok {
+		return Result{Outcome: Applied, Index: t.index, Pos: t.pos}, nil
+	}
+	switch {
+	case c.Epoch != b.next.epoch || c.Base < m.floor:
+		res.Outcome = TooOld
+		return res, nil
+	case c.Base >= b.next.index || !wellFormed(c):
+		res.Outcome = Malformed
+		return res, nil
+	case c.Term != 0 && c.Term < b.next.term:
+		res.Outcome = Fenced
+		return res, nil
+	}
+	if key, ok := b.stale(c); ok {
+		res.Outcome, res.ConflictKey = Conflict, key
+		return res, nil
+	}
+	res.Outcome, res.Pos = Applied, b.pos
+	for i := range c.Writes {
+		if err := b.write(&c.Writes[i]); err != nil {
+			return Result{}, fmt.Errorf("apply commit %s at index %d: %w", c.ID, b.next.index, err)
+		}
+	}
+	m.remember(c.ID, took{index: res.Index, pos: res.Pos})
+	return res, nil
+}
+
+// wellFormed says whether a commit's names can be composed and each row is written once.
+func wellFormed(c *Commit) bool {
+	for i := range c.Writes {
+		w := &c.Writes[i]
+		if checkNames(w.Table, w.Key, w.Old) != nil || checkNames(w.Table, w.Key, w.New) != nil ||
+			w.Delete && (w.Fresh || len(w.New) > 0) || w.Fresh && len(w.Old) > 0 ||
+			!ascending(w.Old) || !ascending(w.New) {
+			return false
+		}
+		if i == 0 {
+			continue
+		}
+		prev := &c.Writes[i-1]
+		if strings.Compare(prev.Table, w.Table) > 0 || prev.Table == w.Table && prev.Key >= w.Key {
+			return false
+		}
+	}
+	return true
+}
+
+func ascending(list []string) bool {
+	for i := 1; i < len(list); i++ {
+		if list[i-1] >= list[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// stale names the first thing that changed since the commit's base.
+func (b *Batch) stale(c *Commit) (string, bool) {
+	m := b.st.mem
+	after := func(kind byte, table, name string) bool { return m.last(markOf(kind, table, name)) > c.Base }
+	for i := range c.Reads {
+		r := &c.Reads[i]
+		var hit bool
+		switch r.Kind {
+		case ReadRow:
+			hit = after(markRow, r.Table, r.Name) || after(markExists, r.Table, r.Name)
+		case ReadExists:
+			hit = after(markExists, r.Table, r.Name)
+		case ReadMembers:
+			hit = after(markMembers, r.Table, r.Name)
+		case ReadContent:
+			hit = after(markMembers, r.Table, r.Name) || after(markContent, r.Table, r.Name)
+		}
+		if hit {
+			return r.Table + " " + r.Name, true
+		}
+	}
+	for i := range c.Writes {
+		w := &c.Writes[i]
+		if after(markRow, w.Table, w.Key) || after(markExists, w.Table, w.Key) {
+			return w.Table + " " + w.Key, true
+		}
+	}
+	return "", false
+}
+
+func (b *Batch) touch(kind byte, table, name string) {
+	k := markOf(kind, table, name)
+	b.st.mem.touch(k, b.next.index)
+	b.changed = append(b.changed, k)
+}
+
+// write changes one row. Its names are copied: they are cut from an entry that is not ours to keep.
+func (b *Batch) write(w *Write) error {
+	pos := b.pos
+	b.pos++
+	if w.Delete || w.Fresh {
+		b.touch(markExists, w.Table, w.Key)
+	} else {
+		b.touch(markRow, w.Table, w.Key)
+	}
+	if w.Delete {
+		if err := b.txn.Delete(tableRows, &record{table: w.Table, key: w.Key}); err != nil {
+			return fmt.Errorf("delete row %s %q: %w", w.Table, w.Key, err)
+		}
+	} else {
+		rec := &record{table: strings.Clone(w.Table), key: strings.Clone(w.Key), ranges: cloneTexts(w.New),
+			value: bytes.Clone(w.Value), version: Version{Index: b.next.index, Pos: pos}}
+		if err := b.txn.Insert(tableRows, rec); err != nil {
+			return fmt.Errorf("put row %s %q: %w", w.Table, w.Key, err)
+		}
+	}
+	for _, r := range w.Old {
+		if _, stays := slices.BinarySearch(w.New, r); stays {
+			b.touch(markContent, w.Table, r)
+			continue
+		}
+		b.touch(markMembers, w.Table, r)
+		if err := b.txn.Delete(tableMembers, &member{id: memberID(w.Table, r, w.Key)}); err != nil {
+			return fmt.Errorf("take row %s %q from range %q: %w", w.Table, w.Key, r, err)
+		}
+	}
+	for _, r := range w.New {
+		if _, was := slices.BinarySearch(w.Old, r); was {
+			continue
+		}
+		b.touch(markMembers, w.Table, r)
+		if err := b.txn.Insert(tableMembers, &member{id: memberID(w.Table, r, w.Key)}); err != nil {
+			return fmt.Errorf("put row %s %q into range %q: %w", w.Table, w.Key, r, err)
+		}
+	}
+	return nil
+}
+
+// Publish ends the batch: readers see it, and those who watch what changed wake.
+func (b *Batch) Publish() {
+	b.endEntry()
+	b.txn.Commit()
+	b.next.db = b.st.db.Snapshot()
+	next := b.next
+	b.st.publish(&next)
+	b.st.memMu.Unlock()
+	b.st.hub.wake(b.changed)
+}
+
+// Abort ends the batch after an error. What it remembered of the entries is not undone, so the store may
+// still be read but never be written again.
+func (b *Batch) Abort() {
+	b.txn.Abort()
+	b.st.memMu.Unlock()
+}

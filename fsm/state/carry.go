@@ -1,0 +1,96 @@
+package state
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// knownFields are the names of JSON fields that a Go type has, in lower case, as encoding/json compares.
+// Nil means that the type writes itself and nothing can be carried.
+type knownFields struct{ names map[string]struct{} }
+
+// typeCache remembers the fields of each row type.
+type typeCache struct{ m sync.Map } // reflect.Type -> *knownFields
+
+// known gives the fields of the struct that ptr points to.
+func (c *typeCache) known(ptr any) *knownFields {
+	t := reflect.TypeOf(ptr).Elem()
+	if k, ok := c.m.Load(t); ok {
+		return k.(*knownFields)
+	}
+	var k *knownFields
+	_, marshals := ptr.(json.Marshaler)
+	_, unmarshals := ptr.(json.Unmarshaler)
+	if t.Kind() == reflect.Struct && !marshals && !unmarshals {
+		k = &knownFields{names: map[string]struct{}{}}
+		k.collect(t, 0)
+	}
+	c.m.Store(t, k)
+	return k
+}
+
+func (k *knownFields) collect(t reflect.Type, depth int) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.Anonymous && name == "" && depth < 8 {
+			ft := f.Type
+			if ft.Kind() == reflect.Pointer {
+				ft = ft.Elem()
+			}
+			if ft.Kind() == reflect.Struct {
+				k.collect(ft, depth+1)
+				continue
+			}
+		}
+		if !f.IsExported() || name == "-" {
+			continue
+		}
+		if name == "" {
+			name = f.Name
+		}
+		k.names[strings.ToLower(name)] = struct{}{}
+	}
+}
+
+// carry adds to value the top-level fields of old that the type does not know, in order of name.
+func carry(old, value []byte, known *knownFields) ([]byte, error) {
+	if known == nil || len(value) < 2 || value[len(value)-1] != '}' {
+		return value, nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(old, &fields); err != nil {
+		return nil, fmt.Errorf("read the stored fields: %w", err)
+	}
+	var names []string
+	for name := range fields {
+		if _, ok := known.names[strings.ToLower(name)]; !ok {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return value, nil
+	}
+	slices.Sort(names)
+	var out bytes.Buffer
+	out.Write(value[:len(value)-1])
+	for _, name := range names {
+		if out.Len() > 1 {
+			out.WriteByte(',')
+		}
+		key, err := json.Marshal(name)
+		if err != nil {
+			return nil, fmt.Errorf("write the field name %q: %w", name, err)
+		}
+		out.Write(key)
+		out.WriteByte(':')
+		out.Write(fields[name])
+	}
+	out.WriteByte('}')
+	return out.Bytes(), nil
+}

@@ -1,0 +1,208 @@
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// commitFormat is the leading byte of an encoded commit.
+const commitFormat = 1
+
+// ErrDecode is wrapped by every error of a decoder in this package.
+var ErrDecode = errors.New("cannot decode")
+
+const (
+	flagDelete = 1 << 0
+	flagFresh  = 1 << 1
+)
+
+// Encode appends the commit's encoding to buf. The form is: format byte, ID, then Base, Epoch, Term and
+// Schema as uvarints, the actor, the reads (kind, table, name) and the writes (flags, table, key, old and
+// new ranges, value), each list and text with its length in front as uvarint.
+func (c *Commit) Encode(buf []byte) []byte {
+	buf = append(buf, commitFormat)
+	buf = append(buf, c.ID[:]...)
+	buf = binary.AppendUvarint(buf, c.Base)
+	buf = binary.AppendUvarint(buf, c.Epoch)
+	buf = binary.AppendUvarint(buf, c.Term)
+	buf = binary.AppendUvarint(buf, uint64(c.Schema))
+	buf = appendText(buf, c.Actor)
+	buf = binary.AppendUvarint(buf, uint64(len(c.Reads)))
+	for i := range c.Reads {
+		r := &c.Reads[i]
+		buf = append(buf, byte(r.Kind))
+		buf = appendText(buf, r.Table)
+		buf = appendText(buf, r.Name)
+	}
+	buf = binary.AppendUvarint(buf, uint64(len(c.Writes)))
+	for i := range c.Writes {
+		w := &c.Writes[i]
+		var flags byte
+		if w.Delete {
+			flags |= flagDelete
+		}
+		if w.Fresh {
+			flags |= flagFresh
+		}
+		buf = append(buf, flags)
+		buf = appendText(buf, w.Table)
+		buf = appendText(buf, w.Key)
+		buf = appendTexts(buf, w.Old)
+		buf = appendTexts(buf, w.New)
+		buf = binary.AppendUvarint(buf, uint64(len(w.Value)))
+		buf = append(buf, w.Value...)
+	}
+	return buf
+}
+
+// DecodeCommit reads an encoded commit. The result does not refer to data. Errors wrap ErrDecode.
+func DecodeCommit(data []byte) (*Commit, error) {
+	d := decoder{s: string(data)}
+	if f := d.byte(); f != commitFormat && d.err == nil {
+		return nil, fmt.Errorf("%w a commit of format %d: this node knows format %d", ErrDecode, f, commitFormat)
+	}
+	c := &Commit{}
+	copy(c.ID[:], d.bytes(len(c.ID)))
+	c.Base, c.Epoch, c.Term = d.uvarint(), d.uvarint(), d.uvarint()
+	schema := d.uvarint()
+	if schema > 1<<32-1 {
+		d.fail("schema out of range")
+	}
+	c.Schema = uint32(schema)
+	c.Actor = d.text()
+	if n := d.count(3); n > 0 {
+		c.Reads = make([]Read, n)
+	}
+	for i := range c.Reads {
+		c.Reads[i] = Read{Kind: ReadKind(d.byte()), Table: d.text(), Name: d.text()}
+		if k := c.Reads[i].Kind; k < ReadRow || k > ReadContent {
+			d.fail("unknown kind of read")
+		}
+	}
+	if n := d.count(6); n > 0 {
+		c.Writes = make([]Write, n)
+	}
+	for i := range c.Writes {
+		flags := d.byte()
+		if flags&^(flagDelete|flagFresh) != 0 {
+			d.fail("unknown flags of a write")
+		}
+		c.Writes[i] = Write{Table: d.text(), Key: d.text(), Old: d.texts(), New: d.texts(),
+			Delete: flags&flagDelete != 0, Fresh: flags&flagFresh != 0}
+		if v := d.bytes(d.count(1)); len(v) > 0 {
+			c.Writes[i].Value = []byte(v)
+		}
+	}
+	return c, d.end()
+}
+
+func appendText(buf []byte, s string) []byte {
+	buf = binary.AppendUvarint(buf, uint64(len(s)))
+	return append(buf, s...)
+}
+
+func appendTexts(buf []byte, list []string) []byte {
+	buf = binary.AppendUvarint(buf, uint64(len(list)))
+	for _, s := range list {
+		buf = appendText(buf, s)
+	}
+	return buf
+}
+
+// decoder reads from a text and remembers the first error; after one, everything reads as zero.
+type decoder struct {
+	s   string
+	off int
+	err error
+}
+
+func (d *decoder) fail(why string) {
+	if d.err == nil {
+		d.err = fmt.Errorf("%w: %s at byte %d of %d", ErrDecode, why, d.off, len(d.s))
+	}
+}
+
+func (d *decoder) left() int { return len(d.s) - d.off }
+
+func (d *decoder) byte() byte {
+	if d.err != nil || d.left() < 1 {
+		d.fail("it ends too early")
+		return 0
+	}
+	d.off++
+	return d.s[d.off-1]
+}
+
+func (d *decoder) uvarint() uint64 {
+	var v uint64
+	for shift := 0; ; shift += 7 {
+		b := d.byte()
+		if d.err != nil {
+			return 0
+		}
+		if shift == 63 && b > 1 || shift > 63 {
+			d.fail("number too large")
+			return 0
+		}
+		v |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			return v
+		}
+	}
+}
+
+// count reads how many items of at least size bytes follow, and refuses more than there is room for.
+func (d *decoder) count(size int) int {
+	n := d.uvarint()
+	if d.err == nil && n > uint64(d.left()/size) {
+		d.fail("length beyond the end")
+	}
+	if d.err != nil {
+		return 0
+	}
+	return int(n)
+}
+
+func (d *decoder) bytes(n int) string {
+	if d.err != nil || n > d.left() {
+		d.fail("it ends too early")
+		return ""
+	}
+	d.off += n
+	return d.s[d.off-n : d.off]
+}
+
+func (d *decoder) text() string { return d.bytes(d.count(1)) }
+
+func (d *decoder) texts() []string {
+	n := d.count(1)
+	if n == 0 {
+		return nil
+	}
+	out := make([]string, n)
+	for i := range out {
+		out[i] = d.text()
+	}
+	return out
+}
+
+func (d *decoder) end() error {
+	if d.err == nil && d.left() > 0 {
+		d.fail("bytes after the end")
+	}
+	return d.err
+}
+
+// cloneTexts copies texts so that they do not keep the entry that they were cut from.
+func cloneTexts(in []string) []string {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]string, len(in))
+	for i, s := range in {
+		out[i] = strings.Clone(s)
+	}
+	return out
+}

@@ -1,0 +1,128 @@
+// Package statetest gives tests a real store without raft: transactions are encoded, verified and applied
+// as a cluster of one would do.
+package statetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// DB is a store with a log of its own. It has the methods of a cluster's node that read and write.
+type DB struct {
+	st *state.Store
+
+	mu     sync.Mutex
+	index  uint64
+	clock  func() time.Time
+	before func(*state.Commit)
+}
+
+// New makes an empty store in epoch 1, term 1. Its time is the machine's.
+func New(t testing.TB) *DB { return NewOptions(t, state.Options{}) }
+
+// NewOptions is New with settings.
+func NewOptions(t testing.TB, o state.Options) *DB {
+	t.Helper()
+	st, err := state.NewStore(o)
+	if err != nil {
+		t.Fatalf("make a store: %v", err)
+	}
+	db := &DB{st: st, clock: time.Now}
+	b := st.Batch()
+	db.index = 1
+	b.Entry(db.index, db.clock().UnixNano())
+	b.SetEpoch(1)
+	b.OpenTerm(1)
+	b.Publish()
+	return db
+}
+
+// SetClock sets where the leader's time comes from. The store's time never goes back, whatever it says.
+func (db *DB) SetClock(now func() time.Time) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.clock = now
+}
+
+// BeforeCommit sets what is called with each commit before it is verified, so that a test can put another
+// change in between. It must not call Update for the same commit without end.
+func (db *DB) BeforeCommit(f func(*state.Commit)) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.before = f
+}
+
+// Store is the store itself.
+func (db *DB) Store() *state.Store { return db.st }
+
+// Update runs fn as an optimistic transaction and retries it on conflicts.
+func (db *DB) Update(ctx context.Context, fn func(tx *state.Tx) error) error {
+	return state.Run(ctx, db.st, db, state.TxOptions{}, fn)
+}
+
+// View is the present state.
+func (db *DB) View(ctx context.Context) (*state.View, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("view: %w", err)
+	}
+	return db.Local(), nil
+}
+
+// Local is the present state.
+func (db *DB) Local() *state.View { return db.st.View().At(db.Now()) }
+
+// Propose encodes, decodes, verifies and applies one commit as an entry of its own.
+func (db *DB) Propose(ctx context.Context, c *state.Commit) (state.Result, error) {
+	if err := ctx.Err(); err != nil {
+		return state.Result{}, fmt.Errorf("propose: %w", err)
+	}
+	db.mu.Lock()
+	before := db.before
+	db.mu.Unlock()
+	if before != nil {
+		before(c)
+	}
+	c, err := state.DecodeCommit(c.Encode(nil))
+	if err != nil {
+		return state.Result{}, err
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.index++
+	b := db.st.Batch()
+	b.Entry(db.index, db.clock().UnixNano())
+	res, err := b.Commit(c)
+	if err != nil {
+		b.Abort()
+		return state.Result{}, errors.Join(errors.New("the store is broken"), err)
+	}
+	b.Publish()
+	return res, nil
+}
+
+// OpenTerm opens a later term, so that commits of earlier ones are refused.
+func (db *DB) OpenTerm(term uint64) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.index++
+	b := db.st.Batch()
+	b.Entry(db.index, db.clock().UnixNano())
+	b.OpenTerm(term)
+	b.Publish()
+}
+
+// Current is the time; the store is always current.
+func (db *DB) Current(context.Context, uint64) (time.Time, error) { return db.Now(), nil }
+
+// Now is the time of the clock.
+func (db *DB) Now() time.Time {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.clock()
+}

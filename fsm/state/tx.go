@@ -1,0 +1,243 @@
+package state
+
+import (
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/muster-hq/muster/fsm/model"
+)
+
+// TxOptions say on whose behalf a transaction runs.
+type TxOptions struct {
+	Actor string    // for the audit; SetActor may change it
+	Term  uint64    // of a leader duty, 0 for everybody else
+	Now   time.Time // the leader's time as the node knows it; an earlier one than the state's is ignored
+}
+
+// Tx is an optimistic transaction: it reads a view, notes what it read, and keeps its writes to itself,
+// where it sees them. It is for one goroutine.
+type Tx struct {
+	base   *View
+	opts   TxOptions
+	reads  map[Read]struct{}
+	writes map[string]*pending
+}
+
+// pending is a row as the transaction will leave it.
+type pending struct {
+	old *record // as committed; nil when absent
+	rec *record // as written; nil when deleted
+}
+
+// Begin starts a transaction on the present view of the store.
+func (s *Store) Begin(o TxOptions) *Tx {
+	v := s.View().At(o.Now)
+	return &Tx{base: v, opts: o, reads: map[Read]struct{}{}, writes: map[string]*pending{}}
+}
+
+// Index is the raft index of the snapshot that the transaction reads.
+func (tx *Tx) Index() uint64 { return tx.base.Index() }
+
+// Epoch is the epoch of that snapshot.
+func (tx *Tx) Epoch() uint64 { return tx.base.Epoch() }
+
+// Now is the leader's time, the only clock that a transaction may use.
+func (tx *Tx) Now() time.Time { return tx.base.Now() }
+
+// SetActor says who does this, for the audit.
+func (tx *Tx) SetActor(name string) { tx.opts.Actor = name }
+
+// Actor is who does this.
+func (tx *Tx) Actor() string { return tx.opts.Actor }
+
+func (tx *Tx) store() *Store { return tx.base.st }
+
+func (tx *Tx) read(kind ReadKind, table, name string) {
+	tx.reads[Read{Kind: kind, Table: table, Name: name}] = struct{}{}
+}
+
+func (tx *Tx) row(table, key string) *record {
+	if p, ok := tx.writes[rowID(table, key)]; ok {
+		return p.rec
+	}
+	tx.read(ReadRow, table, key)
+	return tx.base.row(table, key)
+}
+
+func (tx *Tx) exists(table, key string) bool {
+	if p, ok := tx.writes[rowID(table, key)]; ok {
+		return p.rec != nil
+	}
+	tx.read(ReadExists, table, key)
+	return tx.base.row(table, key) != nil
+}
+
+func (tx *Tx) unique(table, rng string) *record {
+	recs := tx.members(table, rng, false)
+	if len(recs) == 0 {
+		return nil
+	}
+	return tx.row(table, recs[0].key)
+}
+
+func (tx *Tx) members(table, rng string, content bool) []*record {
+	kind := ReadMembers
+	if content {
+		kind = ReadContent
+	}
+	tx.read(kind, table, rng)
+	recs := tx.base.members(table, rng, content)
+	touched := false
+	for _, p := range tx.writes {
+		if p.in(table, rng) {
+			touched = true
+			break
+		}
+	}
+	if !touched {
+		return recs
+	}
+	recs = slices.DeleteFunc(slices.Clone(recs), func(r *record) bool {
+		_, ok := tx.writes[rowID(table, r.key)]
+		return ok
+	})
+	for _, p := range tx.writes {
+		if p.rec != nil && p.rec.in(table, rng) {
+			recs = append(recs, p.rec)
+		}
+	}
+	slices.SortFunc(recs, func(a, b *record) int { return strings.Compare(a.key, b.key) })
+	return recs
+}
+
+func (p *pending) in(table, rng string) bool {
+	return p.old != nil && p.old.in(table, rng) || p.rec != nil && p.rec.in(table, rng)
+}
+
+func (r *record) in(table, rng string) bool {
+	if r.table != table {
+		return false
+	}
+	_, ok := slices.BinarySearch(r.ranges, rng)
+	return ok
+}
+
+func (tx *Tx) put(rec *record, parentTable, parentKey string, known *knownFields) error {
+	if err := checkNames(rec.table, rec.key, rec.ranges); err != nil {
+		return err
+	}
+	if parentTable != "" && !tx.exists(parentTable, parentKey) {
+		return model.Errorf(model.NotFound, "%s %q, to which %s %q belongs, does not exist",
+			parentTable, parentKey, rec.table, rec.key)
+	}
+	p := tx.pending(rec.table, rec.key)
+	was := p.rec
+	if was != nil {
+		value, err := carry(was.value, rec.value, known)
+		if err != nil {
+			return fmt.Errorf("put %s %q: %w", rec.table, rec.key, err)
+		}
+		rec.value = value
+	}
+	if p.old != nil {
+		rec.version = p.old.version
+	}
+	p.rec = rec
+	return nil
+}
+
+// pending gives the entry of a row in the write buffer and makes it with what is stored. The write of a
+// row is verified as a read of it, so a read before is no longer noted.
+func (tx *Tx) pending(table, key string) *pending {
+	id := rowID(table, key)
+	p := tx.writes[id]
+	if p == nil {
+		old := tx.base.row(table, key)
+		p = &pending{old: old, rec: old}
+		tx.writes[id] = p
+		delete(tx.reads, Read{Kind: ReadRow, Table: table, Name: key})
+		delete(tx.reads, Read{Kind: ReadExists, Table: table, Name: key})
+	}
+	return p
+}
+
+func (tx *Tx) delete(table, key string) {
+	if tx.row(table, key) == nil {
+		return
+	}
+	tx.pending(table, key).rec = nil
+}
+
+// Commit makes the commit with an ID of its own; nil when there is nothing to write. It fails with
+// model.TooLarge beyond MaxCommit.
+func (tx *Tx) Commit() (*Commit, error) {
+	c := &Commit{Base: tx.base.Index(), Epoch: tx.base.Epoch(), Term: tx.opts.Term, Schema: Schema, Actor: tx.opts.Actor}
+	size := 64 + len(c.Actor)
+	for _, id := range sortedKeys(tx.writes) {
+		p := tx.writes[id]
+		w, ok := p.write()
+		if !ok {
+			continue
+		}
+		size += len(w.Table) + len(w.Key) + len(w.Value) + 16
+		c.Writes = append(c.Writes, w)
+	}
+	if len(c.Writes) == 0 {
+		return nil, nil
+	}
+	for r := range tx.reads {
+		size += len(r.Table) + len(r.Name) + 5
+		c.Reads = append(c.Reads, r)
+	}
+	// A row put and deleted again within the transaction leaves no write, but was read.
+	for id, p := range tx.writes {
+		if p.old == nil && p.rec == nil {
+			table, key, _ := strings.Cut(id, sep)
+			c.Reads = append(c.Reads, Read{Kind: ReadRow, Table: table, Name: key})
+		}
+	}
+	slices.SortFunc(c.Reads, compareReads)
+	if size > MaxCommit {
+		return nil, model.Errorf(model.TooLarge, "this changes %d bytes at once; at most %d are possible: do it in parts", size, MaxCommit)
+	}
+	if _, err := rand.Read(c.ID[:]); err != nil {
+		return nil, fmt.Errorf("make an id of the commit: %w", err)
+	}
+	return c, nil
+}
+
+func (p *pending) write() (Write, bool) {
+	switch {
+	case p.rec == nil && p.old == nil:
+		return Write{}, false
+	case p.rec == nil:
+		return Write{Table: p.old.table, Key: p.old.key, Delete: true, Old: p.old.ranges}, true
+	}
+	w := Write{Table: p.rec.table, Key: p.rec.key, New: p.rec.ranges, Value: p.rec.value, Fresh: p.old == nil}
+	if p.old != nil {
+		w.Old = p.old.ranges
+	}
+	return w, true
+}
+
+func sortedKeys(m map[string]*pending) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func compareReads(a, b Read) int {
+	if c := strings.Compare(a.Table, b.Table); c != 0 {
+		return c
+	}
+	if c := strings.Compare(a.Name, b.Name); c != 0 {
+		return c
+	}
+	return int(a.Kind) - int(b.Kind)
+}

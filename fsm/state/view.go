@@ -1,0 +1,182 @@
+package state
+
+import (
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-memdb"
+)
+
+// View is one consistent state: everything read through it is as of one raft index. It is safe for
+// concurrent use and needs no closing.
+type View struct {
+	st  *Store
+	pub *published
+	now time.Time
+	ws  *WatchSet
+}
+
+// Index is the raft index of the view.
+func (v *View) Index() uint64 { return v.pub.index }
+
+// Epoch is the epoch of the view.
+func (v *View) Epoch() uint64 { return v.pub.epoch }
+
+// Term is the term that is open in the view.
+func (v *View) Term() uint64 { return v.pub.term }
+
+// Now is the time of the last entry, or the later one given to At.
+func (v *View) Now() time.Time { return v.now }
+
+// At is the same view that knows a later time of the leader's; an earlier one is ignored.
+func (v *View) At(now time.Time) *View {
+	c := *v
+	if now.After(c.now) {
+		c.now = now
+	}
+	return &c
+}
+
+// Watched is the same view, with everything that is read through it noted in ws.
+func (v *View) Watched(ws *WatchSet) *View {
+	c := *v
+	c.ws = ws
+	return &c
+}
+
+func (v *View) store() *Store { return v.st }
+
+func (v *View) row(table, key string) *record {
+	if v.ws != nil {
+		v.ws.add(v, markRow, table, key)
+		v.ws.add(v, markExists, table, key)
+	}
+	return v.pub.row(table, key)
+}
+
+func (v *View) unique(table, rng string) *record {
+	if v.ws != nil {
+		v.ws.add(v, markMembers, table, rng)
+	}
+	key, ok := v.pub.first(table, rng)
+	if !ok {
+		return nil
+	}
+	return v.row(table, key)
+}
+
+func (v *View) members(table, rng string, content bool) []*record {
+	if v.ws != nil {
+		v.ws.add(v, markMembers, table, rng)
+		if content {
+			v.ws.add(v, markContent, table, rng)
+		}
+	}
+	return v.pub.members(table, rng)
+}
+
+// published is what readers see: made by the machine, never changed, swapped as one.
+type published struct {
+	index uint64
+	term  uint64
+	epoch uint64
+	time  int64  // unix nanoseconds, the leader's
+	life  uint64 // grows by one with each restore, on this node only
+	db    *memdb.MemDB
+	next  chan struct{} // closed when there is a newer one
+}
+
+func (p *published) row(table, key string) *record {
+	obj, err := p.db.Txn(false).First(tableRows, "id", rowID(table, key))
+	if err != nil || obj == nil {
+		return nil
+	}
+	return obj.(*record)
+}
+
+func (p *published) first(table, rng string) (string, bool) {
+	it, err := p.db.Txn(false).Get(tableMembers, "id_prefix", memberID(table, rng, ""))
+	if err != nil {
+		return "", false
+	}
+	obj := it.Next()
+	if obj == nil {
+		return "", false
+	}
+	return obj.(*member).key(), true
+}
+
+// members gives the records of a range by key order.
+func (p *published) members(table, rng string) []*record {
+	txn := p.db.Txn(false)
+	it, err := txn.Get(tableMembers, "id_prefix", memberID(table, rng, ""))
+	if err != nil {
+		return nil
+	}
+	var out []*record
+	for obj := it.Next(); obj != nil; obj = it.Next() {
+		row, err := txn.First(tableRows, "id", rowID(table, obj.(*member).key()))
+		if err != nil || row == nil {
+			continue
+		}
+		out = append(out, row.(*record))
+	}
+	return out
+}
+
+// member says that a row is in a range. It names the row and does not hold it, so that an edit which
+// leaves the ranges alone leaves this index alone, too.
+type member struct{ id string }
+
+func (m *member) key() string { return m.id[strings.LastIndex(m.id, sep)+1:] }
+
+const (
+	tableRows    = "rows"
+	tableMembers = "members"
+)
+
+// textIndex makes composed keys of records and members, for memdb.
+type textIndex struct{}
+
+// FromObject is memdb's: the key of a stored object.
+func (textIndex) FromObject(obj any) (bool, []byte, error) {
+	switch o := obj.(type) {
+	case *record:
+		b := make([]byte, 0, len(o.table)+1+len(o.key))
+		b = append(b, o.table...)
+		b = append(b, sep...)
+		return true, append(b, o.key...), nil
+	case *member:
+		return true, []byte(o.id), nil
+	}
+	return false, nil, errWrongObject
+}
+
+// FromArgs is memdb's: the key that is looked up.
+func (textIndex) FromArgs(args ...any) ([]byte, error) {
+	if len(args) == 1 {
+		if s, ok := args[0].(string); ok {
+			return []byte(s), nil
+		}
+	}
+	return nil, errWrongObject
+}
+
+// PrefixFromArgs is memdb's: the beginning of the keys that are looked up.
+func (t textIndex) PrefixFromArgs(args ...any) ([]byte, error) { return t.FromArgs(args...) }
+
+func newDB() (*memdb.MemDB, error) {
+	one := func(name string) *memdb.TableSchema {
+		return &memdb.TableSchema{Name: name, Indexes: map[string]*memdb.IndexSchema{
+			"id": {Name: "id", Unique: true, Indexer: textIndex{}},
+		}}
+	}
+	db, err := memdb.NewMemDB(&memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
+		tableRows: one(tableRows), tableMembers: one(tableMembers),
+	}})
+	if err != nil {
+		return nil, err
+	}
+	// A snapshot of a memdb does not track mutations for memdb's own watches, which nobody uses here.
+	return db.Snapshot(), nil
+}
