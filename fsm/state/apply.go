@@ -23,6 +23,7 @@ type Batch struct {
 func (s *Store) Batch() *Batch {
 	p := s.pub.Load()
 	s.memMu.Lock()
+	s.mem.thaw()
 	return &Batch{st: s, txn: s.db.Txn(true),
 		next: published{index: p.index, term: p.term, epoch: p.epoch, time: p.time, life: p.life}}
 }
@@ -34,6 +35,9 @@ func (b *Batch) Entry(index uint64, time int64) {
 	b.next.time = max(b.next.time, time)
 	b.pos = 0
 }
+
+// Skip passes an entry that holds nothing for the machine but has an index.
+func (b *Batch) Skip(index uint64) { b.Entry(index, b.next.time) }
 
 func (b *Batch) endEntry() { b.st.mem.turn(b.next.index) }
 

@@ -1,5 +1,10 @@
 package state
 
+import (
+	"maps"
+	"sync/atomic"
+)
+
 // memory is what the machine remembers of the past: the index of the last change of each key and range,
 // and which commits took effect. It forgets by generations: when the younger of two is full, the older
 // is dropped. How full depends on the log alone, so every node forgets the same at the same entry.
@@ -9,12 +14,13 @@ type memory struct {
 	boundary uint64 // the last entry of the older generation
 	old      generation
 	young    generation
+	snaps    *atomic.Int32 // snapshots that still read this memory
 }
 
 // generation maps marks to indexes and ids to what became of them.
 type generation struct {
-	marks map[mark]uint64
-	ids   map[ID]took
+	marks layers[mark, uint64]
+	ids   layers[ID, took]
 }
 
 // took says where a commit took effect.
@@ -23,41 +29,120 @@ type took struct {
 	pos   uint32
 }
 
-func newGeneration() generation {
-	return generation{marks: map[mark]uint64{}, ids: map[ID]took{}}
-}
-
-func newMemory(window int) *memory {
-	return &memory{window: window, old: newGeneration(), young: newGeneration()}
-}
+func newMemory(window int) *memory { return &memory{window: window, snaps: new(atomic.Int32)} }
 
 // last is the index of the last change that is remembered, 0 when none is.
 func (m *memory) last(k mark) uint64 {
-	if i, ok := m.young.marks[k]; ok {
+	if i, ok := m.young.marks.get(k); ok {
 		return i
 	}
-	return m.old.marks[k]
+	i, _ := m.old.marks.get(k)
+	return i
 }
 
-func (m *memory) touch(k mark, index uint64) { m.young.marks[k] = index }
+func (m *memory) touch(k mark, index uint64) { m.young.marks.set(k, index) }
 
 func (m *memory) outcome(id ID) (took, bool) {
-	if t, ok := m.young.ids[id]; ok {
+	if t, ok := m.young.ids.get(id); ok {
 		return t, true
 	}
-	t, ok := m.old.ids[id]
-	return t, ok
+	return m.old.ids.get(id)
 }
 
-func (m *memory) remember(id ID, t took) { m.young.ids[id] = t }
+func (m *memory) remember(id ID, t took) { m.young.ids.set(id, t) }
 
 // turn ends an entry: it forgets the older generation when the younger is full. Only between entries,
 // so that every change of an entry is remembered or forgotten as one.
 func (m *memory) turn(index uint64) {
 	half := max(m.window/2, 1)
-	if len(m.young.marks) < half && len(m.young.ids) < half {
+	if m.young.marks.n < half && m.young.ids.n < half {
 		return
 	}
 	m.floor, m.boundary = m.boundary, index
-	m.old, m.young = m.young, newGeneration()
+	m.old, m.young = m.young, generation{}
+}
+
+// freeze gives a copy to read from another goroutine, without copying what is in the maps. From now on
+// changes go to maps on top, which thaw folds in once the copy has been released.
+func (m *memory) freeze() *memory {
+	m.snaps.Add(1)
+	c := *m
+	c.old.marks, c.old.ids = m.old.marks.freeze(), m.old.ids.freeze()
+	c.young.marks, c.young.ids = m.young.marks.freeze(), m.young.ids.freeze()
+	return &c
+}
+
+// release is called once by whoever froze, from any goroutine.
+func (m *memory) release() { m.snaps.Add(-1) }
+
+func (m *memory) thaw() {
+	if m.snaps.Load() != 0 {
+		return
+	}
+	m.old.marks.thaw()
+	m.old.ids.thaw()
+	m.young.marks.thaw()
+	m.young.ids.thaw()
+}
+
+// layers is a map in one or more layers; the last one takes the changes, those below may be shared.
+type layers[K comparable, V any] struct {
+	maps []map[K]V
+	n    int // different keys
+}
+
+func (l *layers[K, V]) get(k K) (V, bool) {
+	for i := len(l.maps) - 1; i >= 0; i-- {
+		if v, ok := l.maps[i][k]; ok {
+			return v, true
+		}
+	}
+	var zero V
+	return zero, false
+}
+
+func (l *layers[K, V]) set(k K, v V) {
+	if len(l.maps) == 0 {
+		l.maps = []map[K]V{{}}
+	}
+	top := l.maps[len(l.maps)-1]
+	if len(l.maps) == 1 {
+		top[k] = v
+		l.n = len(top)
+		return
+	}
+	if _, ok := l.get(k); !ok {
+		l.n++
+	}
+	top[k] = v
+}
+
+// freeze gives the layers as they are and begins a new one for changes.
+func (l *layers[K, V]) freeze() layers[K, V] {
+	c := layers[K, V]{maps: l.maps[:len(l.maps):len(l.maps)], n: l.n}
+	l.maps = append(c.maps, map[K]V{})
+	return c
+}
+
+// thaw folds all layers into one.
+func (l *layers[K, V]) thaw() {
+	if len(l.maps) < 2 {
+		return
+	}
+	for _, top := range l.maps[1:] {
+		maps.Copy(l.maps[0], top)
+	}
+	l.maps = l.maps[:1:1]
+}
+
+// each gives every key once, with its value as get would.
+func (l *layers[K, V]) each(f func(K, V)) {
+	for i, m := range l.maps {
+		above := layers[K, V]{maps: l.maps[i+1:]}
+		for k, v := range m {
+			if _, ok := above.get(k); !ok {
+				f(k, v)
+			}
+		}
+	}
 }

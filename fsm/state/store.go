@@ -58,7 +58,7 @@ func NewStore(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the decoder of contents: %w", err)
 	}
-	s := &Store{db: db, mem: newMemory(o.Window), window: o.Window, enc: enc, dec: dec}
+	s := &Store{db: db, mem: newMemory(o.Window), enc: enc, dec: dec}
 	s.pub.Store(&published{db: db.Snapshot(), next: make(chan struct{})})
 	return s, nil
 }

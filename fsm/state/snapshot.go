@@ -1,0 +1,395 @@
+package state
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-memdb"
+	"github.com/klauspost/compress/zstd"
+)
+
+// A snapshot is snapMagic, then one zstd stream of records, then the SHA-256 of all bytes before it. A record
+// is a tag byte, the length as uvarint, the payload. The first is the meta record, the last the end record
+// with the number of rows. Unknown tags are refused: whatever decides must be understood.
+const (
+	snapMagic = "musterS1"
+
+	tagMeta     byte = 1
+	tagRow      byte = 2
+	tagOldMarks byte = 3
+	tagMarks    byte = 4
+	tagOldIDs   byte = 5
+	tagIDs      byte = 6
+	tagEnd      byte = 255
+
+	snapBatch  = 4096    // marks or ids a record
+	snapRecord = 8 << 20 // the longest record that is believed
+)
+
+// SnapshotInfo says what a snapshot holds.
+type SnapshotInfo struct {
+	Index uint64
+	Term  uint64
+	Epoch uint64
+	Time  time.Time
+	Rows  uint64
+}
+
+// Snapshot is the state at one index. Taking it copies nothing; writing it may go on beside the machine.
+type Snapshot struct {
+	pub *published
+	mem *memory
+}
+
+// Snapshot takes the present state. It belongs to the goroutine that applies the log. Call Release when done.
+func (s *Store) Snapshot() *Snapshot {
+	s.memMu.Lock()
+	defer s.memMu.Unlock()
+	return &Snapshot{pub: s.pub.Load(), mem: s.mem.freeze()}
+}
+
+// Release lets go of the snapshot; once, from any goroutine.
+func (sn *Snapshot) Release() { sn.mem.release() }
+
+// Info says what the snapshot holds; Rows is not counted.
+func (sn *Snapshot) Info() SnapshotInfo {
+	return SnapshotInfo{Index: sn.pub.index, Term: sn.pub.term, Epoch: sn.pub.epoch, Time: time.Unix(0, sn.pub.time).UTC()}
+}
+
+// Write streams the snapshot.
+func (sn *Snapshot) Write(w io.Writer) error {
+	sum := sha256.New()
+	both := io.MultiWriter(w, sum)
+	if _, err := io.WriteString(both, snapMagic); err != nil {
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	z, err := zstd.NewWriter(both, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	out := &recordWriter{w: bufio.NewWriterSize(z, 64<<10)}
+	rows := sn.writeRecords(out)
+	out.record(tagEnd, binary.AppendUvarint(nil, rows))
+	if out.err == nil {
+		out.err = out.w.Flush()
+	}
+	if err := errors.Join(out.err, z.Close()); err != nil {
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	if _, err := w.Write(sum.Sum(nil)); err != nil {
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	return nil
+}
+
+func (sn *Snapshot) writeRecords(out *recordWriter) (rows uint64) {
+	m := sn.mem
+	var b []byte
+	for _, v := range []uint64{sn.pub.index, sn.pub.term, sn.pub.epoch, uint64(sn.pub.time), uint64(m.window), m.floor, m.boundary} {
+		b = binary.AppendUvarint(b, v)
+	}
+	out.record(tagMeta, b)
+	it, err := sn.pub.db.Txn(false).Get(tableRows, "id_prefix", "")
+	if err != nil {
+		out.err = err
+		return 0
+	}
+	for obj := it.Next(); obj != nil && out.err == nil; obj = it.Next() {
+		out.record(tagRow, obj.(*record).encode(b[:0]))
+		rows++
+	}
+	writeMarks(out, tagOldMarks, m.old.marks)
+	writeMarks(out, tagMarks, m.young.marks)
+	writeIDs(out, tagOldIDs, m.old.ids)
+	writeIDs(out, tagIDs, m.young.ids)
+	return rows
+}
+
+func (r *record) encode(b []byte) []byte {
+	b = appendText(b, r.table)
+	b = appendText(b, r.key)
+	b = appendTexts(b, r.ranges)
+	b = binary.AppendUvarint(b, r.version.Index)
+	b = binary.AppendUvarint(b, uint64(r.version.Pos))
+	return append(b, r.value...)
+}
+
+func decodeRecord(payload []byte) (*record, error) {
+	d := decoder{s: string(payload)}
+	r := &record{table: d.text(), key: d.text(), ranges: d.texts()}
+	r.version = Version{Index: d.uvarint(), Pos: uint32(d.uvarint())}
+	if d.err != nil {
+		return nil, d.err
+	}
+	if checkNames(r.table, r.key, r.ranges) != nil || !ascending(r.ranges) {
+		return nil, fmt.Errorf("%w: malformed names of a row", ErrDecode)
+	}
+	r.value = bytes.Clone(payload[d.off:])
+	r.table, r.key, r.ranges = strings.Clone(r.table), strings.Clone(r.key), cloneTexts(r.ranges)
+	return r, nil
+}
+
+func writeMarks(out *recordWriter, tag byte, l layers[mark, uint64]) {
+	var b []byte
+	n := 0
+	for _, m := range l.maps { // lower layers first: what is read later wins
+		for k, v := range m {
+			b = binary.BigEndian.AppendUint64(b, uint64(k))
+			b = binary.BigEndian.AppendUint64(b, v)
+			if n++; n%snapBatch == 0 {
+				out.record(tag, b)
+				b = b[:0]
+			}
+		}
+	}
+	if len(b) > 0 {
+		out.record(tag, b)
+	}
+}
+
+func writeIDs(out *recordWriter, tag byte, l layers[ID, took]) {
+	var b []byte
+	n := 0
+	for _, m := range l.maps {
+		for k, v := range m {
+			b = append(b, k[:]...)
+			b = binary.BigEndian.AppendUint64(b, v.index)
+			b = binary.BigEndian.AppendUint32(b, v.pos)
+			if n++; n%snapBatch == 0 {
+				out.record(tag, b)
+				b = b[:0]
+			}
+		}
+	}
+	if len(b) > 0 {
+		out.record(tag, b)
+	}
+}
+
+// recordWriter writes records and remembers the first error.
+type recordWriter struct {
+	w   *bufio.Writer
+	err error
+}
+
+func (o *recordWriter) record(tag byte, payload []byte) {
+	head := binary.AppendUvarint([]byte{tag}, uint64(len(payload)))
+	for _, part := range [][]byte{head, payload} {
+		if o.err == nil {
+			_, o.err = o.w.Write(part)
+		}
+	}
+}
+
+// loaded is a state that is being read from a snapshot.
+type loaded struct {
+	info SnapshotInfo
+	meta bool
+	db   *memdb.MemDB
+	txn  *memdb.Txn
+	mem  *memory
+}
+
+// Restore replaces the state by that of a snapshot, all or nothing, and wakes all who wait. It belongs to
+// the goroutine that applies the log. Errors of a damaged or cut snapshot wrap ErrDecode.
+func (s *Store) Restore(r io.Reader) error {
+	l, err := readSnapshot(r)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	s.memMu.Lock()
+	s.db, s.mem = l.db, l.mem
+	s.publish(&published{index: l.info.Index, term: l.info.Term, epoch: l.info.Epoch, time: l.info.Time.UnixNano(),
+		life: s.pub.Load().life + 1, db: l.db.Snapshot()})
+	s.memMu.Unlock()
+	s.hub.wakeAll()
+	return nil
+}
+
+// Verify reads a snapshot through, as Restore does, and says what it holds.
+func Verify(r io.Reader) (SnapshotInfo, error) {
+	l, err := readSnapshot(r)
+	if err != nil {
+		return SnapshotInfo{}, fmt.Errorf("verify snapshot: %w", err)
+	}
+	return l.info, nil
+}
+
+func readSnapshot(r io.Reader) (*loaded, error) {
+	body := &bodyReader{r: r, sum: sha256.New()}
+	magic := make([]byte, len(snapMagic))
+	if _, err := io.ReadFull(body, magic); err != nil {
+		return nil, fmt.Errorf("%w a snapshot: it ends too early: %w", ErrDecode, err)
+	}
+	if string(magic) != snapMagic {
+		return nil, fmt.Errorf("%w: this is no snapshot, or one of a form that this node does not know", ErrDecode)
+	}
+	z, err := zstd.NewReader(body, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20))
+	if err != nil {
+		return nil, fmt.Errorf("read snapshot: %w", err)
+	}
+	defer z.Close()
+	db, err := newDB()
+	if err != nil {
+		return nil, err
+	}
+	l := &loaded{db: db, txn: db.Txn(true)}
+	in := bufio.NewReaderSize(z, 64<<10)
+	if err := l.records(in); err != nil {
+		return nil, err
+	}
+	if n, err := io.Copy(io.Discard, in); n > 0 || err != nil {
+		return nil, fmt.Errorf("%w a snapshot: %d bytes after its end (%v)", ErrDecode, n, err)
+	}
+	if !body.good() {
+		return nil, fmt.Errorf("%w a snapshot: its checksum does not match", ErrDecode)
+	}
+	l.txn.Commit()
+	return l, nil
+}
+
+// bodyReader reads all but the checksum at the end, which it keeps, and sums up what it gives.
+type bodyReader struct {
+	r    io.Reader
+	sum  hash.Hash
+	tail []byte // read, not given yet: at its end may be the checksum
+	eof  bool
+}
+
+// Read is io.Reader's.
+func (b *bodyReader) Read(p []byte) (int, error) {
+	for !b.eof && len(b.tail) < sha256.Size+len(p) {
+		buf := make([]byte, max(len(p), 32<<10))
+		n, err := b.r.Read(buf)
+		b.tail = append(b.tail, buf[:n]...)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, fmt.Errorf("read snapshot: %w", err)
+		}
+		b.eof = err != nil
+	}
+	n := min(len(p), max(len(b.tail)-sha256.Size, 0))
+	if n == 0 && len(p) > 0 {
+		return 0, io.EOF
+	}
+	copy(p, b.tail[:n])
+	_, _ = b.sum.Write(p[:n]) // a hash never fails
+	b.tail = append(b.tail[:0], b.tail[n:]...)
+	return n, nil
+}
+
+// good says, once everything was read, whether the checksum is that of what was given.
+func (b *bodyReader) good() bool { return bytes.Equal(b.tail, b.sum.Sum(nil)) }
+
+// records reads records up to the end record.
+func (l *loaded) records(in *bufio.Reader) error {
+	for {
+		tag, payload, err := readRecord(in)
+		if err != nil {
+			return err
+		}
+		if tag == tagEnd {
+			if !l.meta || !bytes.Equal(payload, binary.AppendUvarint(nil, l.info.Rows)) {
+				return fmt.Errorf("%w a snapshot: rows are missing", ErrDecode)
+			}
+			return nil
+		}
+		if err := l.record(tag, payload); err != nil {
+			return err
+		}
+	}
+}
+
+func readRecord(in *bufio.Reader) (tag byte, payload []byte, err error) {
+	cut := func(err error) error { return fmt.Errorf("%w a snapshot: cut or damaged: %w", ErrDecode, err) }
+	if tag, err = in.ReadByte(); err != nil {
+		return 0, nil, cut(err)
+	}
+	n, err := binary.ReadUvarint(in)
+	if err != nil {
+		return 0, nil, cut(err)
+	}
+	if n > snapRecord {
+		return 0, nil, fmt.Errorf("%w a snapshot: a record of %d bytes", ErrDecode, n)
+	}
+	payload = make([]byte, n)
+	if _, err := io.ReadFull(in, payload); err != nil {
+		return 0, nil, cut(err)
+	}
+	return tag, payload, nil
+}
+
+// record takes over one record.
+func (l *loaded) record(tag byte, payload []byte) error {
+	if l.meta == (tag == tagMeta) {
+		return fmt.Errorf("%w a snapshot: its records are out of order", ErrDecode)
+	}
+	switch tag {
+	case tagMeta:
+		return l.readMeta(payload)
+	case tagRow:
+		return l.readRow(payload)
+	case tagOldMarks, tagMarks:
+		if len(payload)%16 != 0 {
+			return fmt.Errorf("%w a snapshot: marks of %d bytes", ErrDecode, len(payload))
+		}
+		to := &l.mem.young.marks
+		if tag == tagOldMarks {
+			to = &l.mem.old.marks
+		}
+		for ; len(payload) > 0; payload = payload[16:] {
+			to.set(mark(binary.BigEndian.Uint64(payload)), binary.BigEndian.Uint64(payload[8:]))
+		}
+	case tagOldIDs, tagIDs:
+		if len(payload)%28 != 0 {
+			return fmt.Errorf("%w a snapshot: ids of %d bytes", ErrDecode, len(payload))
+		}
+		to := &l.mem.young.ids
+		if tag == tagOldIDs {
+			to = &l.mem.old.ids
+		}
+		for ; len(payload) > 0; payload = payload[28:] {
+			to.set(ID(payload[:16]), took{index: binary.BigEndian.Uint64(payload[16:]), pos: binary.BigEndian.Uint32(payload[24:])})
+		}
+	default:
+		return fmt.Errorf("%w a snapshot: unknown record %d; it is of a newer version", ErrDecode, tag)
+	}
+	return nil
+}
+
+func (l *loaded) readMeta(payload []byte) error {
+	d := decoder{s: string(payload)}
+	l.info = SnapshotInfo{Index: d.uvarint(), Term: d.uvarint(), Epoch: d.uvarint(), Time: time.Unix(0, int64(d.uvarint())).UTC()}
+	window := d.uvarint()
+	if window == 0 || window > 1<<40 {
+		d.fail("impossible window")
+	}
+	l.mem = newMemory(int(window))
+	l.mem.floor, l.mem.boundary = d.uvarint(), d.uvarint()
+	l.meta = true
+	return d.end()
+}
+
+func (l *loaded) readRow(payload []byte) error {
+	rec, err := decodeRecord(payload)
+	if err != nil {
+		return err
+	}
+	if err := l.txn.Insert(tableRows, rec); err != nil {
+		return fmt.Errorf("restore row %s %q: %w", rec.table, rec.key, err)
+	}
+	for _, r := range rec.ranges {
+		if err := l.txn.Insert(tableMembers, &member{id: memberID(rec.table, r, rec.key)}); err != nil {
+			return fmt.Errorf("restore row %s %q in range %q: %w", rec.table, rec.key, r, err)
+		}
+	}
+	l.info.Rows++
+	return nil
+}
