@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -125,7 +126,11 @@ func (r *record) encode(b []byte) []byte {
 func decodeRecord(payload []byte) (*record, error) {
 	d := decoder{s: string(payload)}
 	r := &record{table: d.text(), key: d.text(), ranges: d.texts()}
-	r.version = Version{Index: d.uvarint(), Pos: uint32(d.uvarint())}
+	index, pos := d.uvarint(), d.uvarint()
+	if pos > math.MaxUint32 {
+		d.fail("position out of range")
+	}
+	r.version = Version{Index: index, Pos: uint32(pos)}
 	if d.err != nil {
 		return nil, d.err
 	}
@@ -261,15 +266,18 @@ type bodyReader struct {
 	r    io.Reader
 	sum  hash.Hash
 	tail []byte // read, not given yet: at its end may be the checksum
+	buf  []byte
 	eof  bool
 }
 
 // Read is io.Reader's.
 func (b *bodyReader) Read(p []byte) (int, error) {
 	for !b.eof && len(b.tail) < sha256.Size+len(p) {
-		buf := make([]byte, max(len(p), 32<<10))
-		n, err := b.r.Read(buf)
-		b.tail = append(b.tail, buf[:n]...)
+		if b.buf == nil {
+			b.buf = make([]byte, 64<<10)
+		}
+		n, err := b.r.Read(b.buf)
+		b.tail = append(b.tail, b.buf[:n]...)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return 0, fmt.Errorf("read snapshot: %w", err)
 		}

@@ -1,0 +1,143 @@
+package state
+
+import (
+	"maps"
+	"math/rand/v2"
+	"testing"
+)
+
+// TestMemoryAgainstModel compares the memory, with snapshots taken and let go at random, with one that
+// keeps everything: what is remembered must be right, and what is forgotten must lie at or below the floor.
+func TestMemoryAgainstModel(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 9))
+	m, plain := newMemory(40), newMemory(40)
+	full := map[mark]uint64{}
+	type held struct {
+		m    *memory
+		want map[mark]uint64
+	}
+	var snaps []held
+	for index := uint64(1); index < 3000; index++ {
+		for range r.IntN(4) {
+			k := mark(r.IntN(200))
+			m.touch(k, index)
+			plain.touch(k, index)
+			full[k] = index
+		}
+		id := ID{byte(index), byte(index >> 8)}
+		m.remember(id, took{index: index})
+		plain.remember(id, took{index: index})
+		m.turn(index)
+		plain.turn(index)
+		switch r.IntN(10) {
+		case 0:
+			snaps = append(snaps, held{m.freeze(), everything(m)})
+		case 1, 2:
+			if len(snaps) > 0 {
+				s := snaps[0]
+				snaps = snaps[1:]
+				if got := everything(s.m); !maps.Equal(got, s.want) {
+					t.Fatalf("index %d: a frozen memory changed", index)
+				}
+				s.m.release()
+			}
+		}
+		m.thaw()
+		if m.floor != plain.floor || m.young.marks.n != plain.young.marks.n || m.old.ids.n != plain.old.ids.n {
+			t.Fatalf("index %d: snapshots changed what is forgotten: floor %d and %d", index, m.floor, plain.floor)
+		}
+		for k, want := range full {
+			if got := m.last(k); got != want && (got != 0 || want > m.floor) {
+				t.Fatalf("index %d: mark %d is %d, want %d; floor %d", index, k, got, want, m.floor)
+			}
+		}
+		if n := m.young.marks.n + m.old.marks.n; n > 2*40 {
+			t.Fatalf("index %d: %d marks are remembered", index, n)
+		}
+	}
+	if m.floor == 0 {
+		t.Error("nothing was forgotten")
+	}
+}
+
+func everything(m *memory) map[mark]uint64 {
+	out := map[mark]uint64{}
+	m.old.marks.each(func(k mark, v uint64) { out[k] = v })
+	m.young.marks.each(func(k mark, v uint64) { out[k] = v })
+	return out
+}
+
+// TestMarksAreFixed holds the hash in place: another one would make nodes of two versions disagree.
+func TestMarksAreFixed(t *testing.T) {
+	for _, c := range []struct {
+		kind        byte
+		table, name string
+		want        mark
+	}{
+		{markRow, "hosts", "1", 0xac8c144a9b506265},
+		{markContent, "items", "env/e", 0x5e007e6b1d242417},
+	} {
+		if got := markOf(c.kind, c.table, c.name); got != c.want {
+			t.Errorf("mark of %c %s %s is %#x, want %#x", c.kind, c.table, c.name, uint64(got), uint64(c.want))
+		}
+	}
+	if markOf(markRow, "ab", "c") == markOf(markRow, "a", "bc") {
+		t.Error("the names run together")
+	}
+}
+
+func TestCarryKeepsWhatTheTypeDoesNotKnow(t *testing.T) {
+	type embedded struct {
+		In string `json:"in"`
+	}
+	type row struct {
+		embedded
+		A      int `json:"a,omitempty"`
+		Plain  int
+		Hidden int `json:"-"`
+	}
+	var types typeCache
+	for _, c := range []struct{ old, value, want string }{
+		{`{"a":1}`, `{}`, `{}`},
+		{`{"x":1.50}`, `{}`, `{"x":1.50}`},
+		{`{"x":{"y":[1, 2]},"A":3,"plain":4,"in":"i","b":null}`, `{"a":2}`, `{"a":2,"b":null,"x":{"y":[1, 2]}}`},
+		{`{"big":12345678901234567890}`, `{"a":1}`, `{"a":1,"big":12345678901234567890}`},
+		{`{"q\"":1}`, `{"a":1}`, `{"a":1,"q\"":1}`},
+	} {
+		got, err := carry([]byte(c.old), []byte(c.value), types.known(&row{}))
+		if err != nil || string(got) != c.want {
+			t.Errorf("carry(%s, %s) = %s, %v; want %s", c.old, c.value, got, err, c.want)
+		}
+	}
+	if _, err := carry([]byte(`[1]`), []byte(`{}`), types.known(&row{})); err == nil {
+		t.Error("a stored row that is no object was carried")
+	}
+}
+
+func FuzzDecodeHead(f *testing.F) {
+	f.Add(contentHead{size: 5, chunks: 1, nonce: "n"}.encode())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		h, err := decodeHead(data)
+		if err != nil {
+			return
+		}
+		again, err := decodeHead(h.encode())
+		if err != nil || again != h {
+			t.Errorf("%+v became %+v, %v", h, again, err)
+		}
+	})
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	f.Add((&record{table: "t", key: "k", ranges: []string{"a", "b"}, value: []byte("{}"), version: Version{1, 2}}).encode(nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := decodeRecord(data)
+		if err != nil {
+			return
+		}
+		again, err := decodeRecord(r.encode(nil))
+		if err != nil || again.key != r.key || again.version != r.version || string(again.value) != string(r.value) {
+			t.Errorf("%+v became %+v, %v", r, again, err)
+		}
+	})
+}
