@@ -1,0 +1,266 @@
+package template
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf16"
+)
+
+func textBuiltin(name string) (builtin, bool) {
+	switch name {
+	case "upper_case":
+		return onText(strings.ToUpper), true
+	case "lower_case":
+		return onText(strings.ToLower), true
+	case "cap_first":
+		return onText(func(s string) string { return changeFirst(s, unicode.ToUpper) }), true
+	case "uncap_first":
+		return onText(func(s string) string { return changeFirst(s, unicode.ToLower) }), true
+	case "capitalize":
+		return onText(capitalize), true
+	case "trim":
+		return onText(func(s string) string { return strings.TrimFunc(s, func(c rune) bool { return c <= ' ' }) }), true
+	case "chop_linebreak":
+		return onText(func(s string) string {
+			if t, ok := strings.CutSuffix(s, "\r\n"); ok {
+				return t
+			}
+			if s != "" && strings.ContainsAny(s[len(s)-1:], "\r\n") {
+				return s[:len(s)-1]
+			}
+			return s
+		}), true
+	case "length":
+		return builtin{fn: func(c *call) *Value { return Int(int64(len(utf16Of(c.text())))) }}, true
+	case "word_list":
+		return builtin{fn: func(c *call) *Value { return textList(strings.FieldsFunc(c.text(), javaSpaceOrControl)) }}, true
+	case "left_pad", "right_pad":
+		return builtin{min: 1, max: 2, fn: (*call).pad}, true
+	case "contains":
+		return builtin{min: 1, max: 1, fn: func(c *call) *Value { return Bool(strings.Contains(c.text(), c.textArg(0))) }}, true
+	case "starts_with":
+		return builtin{min: 1, max: 1, fn: func(c *call) *Value { return Bool(strings.HasPrefix(c.text(), c.textArg(0))) }}, true
+	case "ends_with":
+		return builtin{min: 1, max: 1, fn: func(c *call) *Value { return Bool(strings.HasSuffix(c.text(), c.textArg(0))) }}, true
+	case "index_of", "last_index_of":
+		return builtin{min: 1, max: 2, fn: (*call).indexOf}, true
+	case "substring":
+		return builtin{min: 1, max: 2, fn: (*call).substring}, true
+	case "truncate", "truncate_c", "truncate_w":
+		return builtin{min: 1, max: 2, fn: (*call).truncate}, true
+	}
+	return builtin{}, false
+}
+
+func textList(parts []string) *Value {
+	v := &Value{kind: kindList, items: make([]*Value, len(parts))}
+	for i, p := range parts {
+		v.items[i] = Text(p)
+	}
+	return v
+}
+
+// changeFirst changes the first letter that is not a blank.
+func changeFirst(s string, f func(rune) rune) string {
+	runes := []rune(s)
+	for i, c := range runes {
+		if !javaSpaceOrControl(c) {
+			runes[i] = f(c)
+			break
+		}
+	}
+	return string(runes)
+}
+
+func capitalize(s string) string {
+	runes := []rune(s)
+	start := true
+	for i, c := range runes {
+		switch {
+		case javaSpaceOrControl(c):
+			start = true
+		case start:
+			runes[i], start = unicode.ToUpper(c), false
+		default:
+			runes[i] = unicode.ToLower(c)
+		}
+	}
+	return string(runes)
+}
+
+// pad fills up to a length; the filling of ?right_pad goes by the position in the whole text.
+func (c *call) pad() *Value {
+	s, n, fill := utf16Of(c.text()), c.intArg(0), utf16Of(c.textArgOr(1, " "))
+	if len(fill) == 0 {
+		c.fail(BadValue, "the filling of ?%s may not be empty", c.x.name)
+	}
+	if n > MaxTextBytes {
+		c.r.charge(c.x.start, n)
+	}
+	need := max(n-len(s), 0)
+	c.r.charge(c.x.start, need)
+	padding := make([]uint16, need)
+	right := snake(c.x.name) == "right_pad"
+	for i := range padding {
+		if right {
+			padding[i] = fill[(len(s)+i)%len(fill)]
+		} else {
+			padding[i] = fill[i%len(fill)]
+		}
+	}
+	if right {
+		return Text(fromUTF16(append(s, padding...)))
+	}
+	return Text(fromUTF16(append(padding, s...)))
+}
+
+// indexOf searches in UTF-16 units.
+func (c *call) indexOf() *Value {
+	s, sub := utf16Of(c.text()), utf16Of(c.textArg(0))
+	fits := func(i int) bool {
+		for j, u := range sub {
+			if s[i+j] != u {
+				return false
+			}
+		}
+		return true
+	}
+	last := len(s) - len(sub)
+	if snake(c.x.name) == "index_of" {
+		from := 0
+		if c.has(1) {
+			from = max(c.intArg(1), 0)
+		}
+		c.r.charge(c.x.start, max(last-from, 0))
+		for i := from; i <= last; i++ {
+			if fits(i) {
+				return Int(int64(i))
+			}
+		}
+		return Int(-1)
+	}
+	if c.has(1) {
+		last = min(c.intArg(1), last)
+	}
+	for i := last; i >= 0; i-- {
+		if fits(i) {
+			return Int(int64(i))
+		}
+	}
+	return Int(-1)
+}
+
+func (c *call) substring() *Value {
+	s, from := utf16Of(c.text()), c.intArg(0)
+	to := len(s)
+	if c.has(1) {
+		to = c.intArg(1)
+	}
+	if from < 0 || to > len(s) || from > to {
+		c.fail(BadValue, "?substring asks for more than the text has, or ends before it begins")
+	}
+	return Text(fromUTF16(s[from:to]))
+}
+
+// truncate shortens to a length, at a blank if there is one that is not far.
+func (c *call) truncate() *Value {
+	s, n, mark := utf16Of(c.text()), c.intArg(0), utf16Of(c.textArgOr(1, "[...]"))
+	if n < 0 {
+		c.fail(BadValue, "the length given to ?%s is negative", c.x.name)
+	}
+	if len(s) <= n {
+		return Text(fromUTF16(s))
+	}
+	room := n - len(mark)
+	if room <= 0 {
+		return Text(fromUTF16(mark))
+	}
+	space := func(u uint16) bool { return !utf16.IsSurrogate(rune(u)) && javaSpaceOrControl(rune(u)) }
+	cut := room
+	if name := snake(c.x.name); name != "truncate_c" {
+		for cut > 0 && !(space(s[cut]) && cut < room) {
+			cut--
+		}
+		if cut == 0 || name == "truncate" && cut < n*3/4 {
+			return Text(fromUTF16(s[:room]) + fromUTF16(mark))
+		}
+		for cut > 0 && space(s[cut-1]) {
+			cut--
+		}
+		return Text(fromUTF16(s[:cut]) + " " + fromUTF16(mark))
+	}
+	return Text(fromUTF16(s[:cut]) + fromUTF16(mark))
+}
+
+func partBuiltin(name string) (builtin, bool) {
+	switch name {
+	case "keep_before", "keep_after", "keep_before_last", "keep_after_last":
+		return builtin{min: 1, max: 2, fn: (*call).keep}, true
+	case "remove_beginning":
+		return builtin{min: 1, max: 1, fn: func(c *call) *Value { return Text(strings.TrimPrefix(c.text(), c.textArg(0))) }}, true
+	case "remove_ending":
+		return builtin{min: 1, max: 1, fn: func(c *call) *Value { return Text(strings.TrimSuffix(c.text(), c.textArg(0))) }}, true
+	case "ensure_starts_with":
+		return builtin{min: 1, max: 3, fn: (*call).ensureStart}, true
+	case "ensure_ends_with":
+		return builtin{min: 1, max: 1, fn: func(c *call) *Value {
+			s, end := c.text(), c.textArg(0)
+			if strings.HasSuffix(s, end) {
+				return Text(s)
+			}
+			return Text(s + end)
+		}}, true
+	}
+	return builtin{}, false
+}
+
+// keep is ?keep_before and its kin; without the separator the text stays, or nothing does.
+func (c *call) keep() *Value {
+	s, name := c.text(), snake(c.x.name)
+	var at []int
+	if c.has(1) {
+		all := c.pattern(c.textArg(0), c.textArg(1), "keep").FindAllStringIndex(s, -1)
+		switch {
+		case len(all) == 0:
+		case strings.HasSuffix(name, "_last"):
+			at = all[len(all)-1]
+		default:
+			at = all[0]
+		}
+	} else {
+		sep, i := c.textArg(0), 0
+		if strings.HasSuffix(name, "_last") {
+			i = strings.LastIndex(s, sep)
+		} else {
+			i = strings.Index(s, sep)
+		}
+		if i >= 0 {
+			at = []int{i, i + len(sep)}
+		}
+	}
+	before := strings.HasPrefix(name, "keep_before")
+	switch {
+	case at == nil && before:
+		return Text(s)
+	case at == nil:
+		return Text("")
+	case before:
+		return Text(s[:at[0]])
+	}
+	return Text(s[at[1]:])
+}
+
+func (c *call) ensureStart() *Value {
+	s, start := c.text(), c.textArg(0)
+	if !c.has(1) {
+		if strings.HasPrefix(s, start) {
+			return Text(s)
+		}
+		return Text(start + s)
+	}
+	at := c.pattern(start, c.textArgOr(2, "r"), "r").FindStringIndex(s)
+	if at != nil && at[0] == 0 {
+		return Text(s)
+	}
+	return Text(c.textArg(1) + s)
+}

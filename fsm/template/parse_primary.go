@@ -1,0 +1,151 @@
+package template
+
+import "strings"
+
+// primary reads what an expression is made of.
+func (e *exprParser) primary() expr {
+	t := e.peek()
+	at := place{t.start, t.end}
+	switch t.kind {
+	case tokNumber:
+		e.take()
+		d, err := parseDecimal(t.text)
+		if err != nil {
+			e.failAt(t.start, "%v", err)
+		}
+		return &literal{at, number(d)}
+	case tokRaw:
+		e.take()
+		return &literal{at, Text(t.text)}
+	case tokText:
+		e.take()
+		return e.p.textLiteral(t)
+	case tokName:
+		if t.quoted || !reserved(t.text) {
+			e.take()
+			return &nameExpr{at, t.text}
+		}
+		if t.text == "true" || t.text == "false" {
+			e.take()
+			return &literal{at, Bool(t.text == "true")}
+		}
+	case tokOp:
+		switch t.text {
+		case "(":
+			e.take()
+			x := e.inner()
+			e.expect(")")
+			return &parenExpr{place{t.start, e.lastEnd()}, x}
+		case "[":
+			return e.listLiteral()
+		case "{":
+			return e.objectLiteral()
+		case ".":
+			return e.special()
+		}
+	}
+	e.unexpected("an expression")
+	return nil
+}
+
+func (e *exprParser) special() expr {
+	start := e.take().start
+	t := e.peek()
+	if t.kind != tokName {
+		e.unexpected("the name of a special variable")
+	}
+	e.take()
+	switch t.text {
+	case "data_model", "globals", "main", "vars", "now", "locale", "error", "namespace", "lang", "locals":
+		return &special{place{start, t.end}, t.text}
+	}
+	e.failAt(t.start, "unknown special variable .%s", t.text)
+	return nil
+}
+
+func (e *exprParser) listLiteral() expr {
+	start := e.take().start
+	narrow := e.narrow
+	e.narrow = false
+	x := &listLiteral{}
+	for !e.accept("]") {
+		if len(x.items) > 0 {
+			e.accept(",")
+		}
+		x.items = append(x.items, e.expression())
+		if !e.isOp("]") && !e.isOp(",") && !e.startsExpression() {
+			e.unexpected("\",\" or \"]\"")
+		}
+	}
+	e.narrow = narrow
+	x.place = place{start, e.lastEnd()}
+	return x
+}
+
+func (e *exprParser) objectLiteral() expr {
+	start := e.take().start
+	narrow := e.narrow
+	e.narrow = false
+	x := &objectLiteral{}
+	for !e.accept("}") {
+		if len(x.keys) > 0 {
+			e.expect(",")
+		}
+		x.keys = append(x.keys, e.expression())
+		if !e.accept(",") {
+			e.expect(":")
+		}
+		x.values = append(x.values, e.expression())
+	}
+	e.narrow = narrow
+	x.place = place{start, e.lastEnd()}
+	return x
+}
+
+// textLiteral makes a quoted text, with the interpolations in it.
+func (p *parser) textLiteral(t *token) expr {
+	at := place{t.start, t.end}
+	parts, plain := p.textParts(t.text, t.start)
+	if plain {
+		return &literal{at, Text(t.text)}
+	}
+	return &mixedText{at, parts}
+}
+
+func (p *parser) textParts(text string, at int) (parts []expr, plain bool) {
+	here := place{at, at}
+	plain = true
+	for text != "" {
+		i := nextInterpolation(text)
+		if i < 0 {
+			break
+		}
+		plain = false
+		if i > 0 {
+			parts = append(parts, &literal{here, Text(text[:i])})
+		}
+		l := &exprLexer{src: p.src, text: text, pos: i + 2, limit: len(text), fixed: at, end: endBrace}
+		e := &exprParser{p: p, toks: l.all(), depth: p.textDepth}
+		p.textDepth += 10
+		if p.textDepth > maxNesting {
+			panic(p.src.errorAt(at, ParsePhase, Limit, "texts nest too deep"))
+		}
+		x := e.expression()
+		e.end()
+		p.textDepth -= 10
+		parts = append(parts, &parenExpr{here, x})
+		text = text[l.pos:]
+	}
+	if text != "" {
+		parts = append(parts, &literal{here, Text(text)})
+	}
+	return parts, plain
+}
+
+func nextInterpolation(text string) int {
+	a, b := strings.Index(text, "${"), strings.Index(text, "#{")
+	if a < 0 || b >= 0 && b < a {
+		return b
+	}
+	return a
+}
