@@ -1,0 +1,235 @@
+// Package client is the Go client of the REST API. It works from the table in api/spec, so that an
+// operation is named as the table names it; the command line and the tests use nothing else.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/muster-hq/muster/api/auth"
+	"github.com/muster-hq/muster/api/spec"
+	"github.com/muster-hq/muster/fsm/model"
+)
+
+// maxAnswer bounds an answer in bytes.
+const maxAnswer = 256 << 20
+
+// Config says where the API is and who calls.
+type Config struct {
+	URL      string // of the API root, ending in /api; a final slash is dropped
+	User     string // with Password, unless AppKey is given
+	Password string
+	AppKey   string       // token of an application key; wins over User
+	HTTP     *http.Client // nil means one with a time-out of a minute that follows no redirect
+}
+
+// Client calls the API. It is safe for concurrent use.
+type Client struct {
+	cfg    Config
+	base   string
+	routes map[routeKey]spec.Route
+}
+
+type routeKey struct{ name, level string }
+
+// New makes a client. The error is Invalid and says what to change in the address or credentials.
+func New(cfg Config) (*Client, error) {
+	u, err := url.Parse(cfg.URL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, model.Errorf(model.Invalid, "the address of the API must look like http://host:8000/api, not %q", cfg.URL)
+	}
+	if u.User != nil {
+		return nil, model.Errorf(model.Invalid, "the address of the API must not hold a user or password: give them on their own")
+	}
+	if strings.Contains(cfg.User, ":") {
+		return nil, model.Errorf(model.Invalid, "a user name cannot hold a colon")
+	}
+	if cfg.HTTP == nil {
+		cfg.HTTP = &http.Client{
+			Timeout:       time.Minute,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}
+	c := &Client{cfg: cfg, base: strings.TrimRight(cfg.URL, "/"), routes: map[routeKey]spec.Route{}}
+	for _, r := range spec.Routes() {
+		c.routes[routeKey{r.Name, r.Level}] = r
+	}
+	return c, nil
+}
+
+// UnreachableError tells that no answer came: nothing listens there, or the connection broke. Whether a
+// request that was not a GET took effect is then not known.
+type UnreachableError struct {
+	URL string
+	Err error
+}
+
+// Error names the address and the cause.
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("the API at %s cannot be reached: %s", e.URL, e.Err)
+}
+
+// Unwrap gives the cause.
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// Op is one operation of the table.
+type Op struct {
+	Name   string            // as in the table: "hosts.show"
+	Level  string            // where the row has several: "organization", "host", ...
+	Params map[string]string // by the names in the pattern: "org", "env", "host", ...
+	Query  url.Values
+	Body   any // sent as JSON; nil sends none; json.RawMessage goes as it is
+}
+
+// Call does an operation and decodes its answer into out, unless out is nil. The error is a
+// *model.Error as the server told it, or an *UnreachableError.
+func (c *Client) Call(ctx context.Context, op Op, out any) error {
+	var body io.Reader
+	if op.Body != nil {
+		b, err := json.Marshal(op.Body)
+		if err != nil {
+			return fmt.Errorf("encoding the body of %s: %w", op.Name, err)
+		}
+		body = bytes.NewReader(b)
+	}
+	b, err := c.send(ctx, op, body, "application/json")
+	if err != nil || out == nil {
+		return err
+	}
+	if p, ok := out.(*[]byte); ok {
+		*p = b
+		return nil
+	}
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return fmt.Errorf("the answer to %s is not what was expected: %w", op.Name, err)
+	}
+	return nil
+}
+
+// Upload sends a file's content as the contract wants it: a form with one part named file.
+func (c *Client) Upload(ctx context.Context, op Op, filename string, content []byte) error {
+	var form bytes.Buffer
+	w := multipart.NewWriter(&form)
+	part, err := w.CreateFormFile("file", filename)
+	if err == nil {
+		_, err = part.Write(content)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("making the form of an upload: %w", err)
+	}
+	_, err = c.send(ctx, op, &form, w.FormDataContentType())
+	return err
+}
+
+// List does an operation that answers a list and gives its items.
+func List[T any](ctx context.Context, c *Client, op Op) ([]T, error) {
+	var l spec.List[T]
+	if err := c.Call(ctx, op, &l); err != nil {
+		return nil, err
+	}
+	return l.Items, nil
+}
+
+func (c *Client) send(ctx context.Context, op Op, body io.Reader, contentType string) ([]byte, error) {
+	route, ok := c.routes[routeKey{op.Name, op.Level}]
+	if !ok {
+		return nil, model.Errorf(model.Invalid, "the API has no operation %s at level %q", op.Name, op.Level)
+	}
+	path := spec.Path(route.Pattern, op.Params)
+	if i := strings.IndexByte(path, '{'); i >= 0 {
+		return nil, model.Errorf(model.Invalid, "%s needs a value for %s", op.Name, path[i:])
+	}
+	if strings.Contains(strings.TrimPrefix(strings.TrimSuffix(path, "/"), "/"), "//") && !strings.Contains(route.Pattern, "//") {
+		return nil, model.Errorf(model.Invalid, "%s: a name in %s is empty", op.Name, route.Shown())
+	}
+	if q := op.Query.Encode(); q != "" {
+		path += "?" + q
+	}
+	req, err := http.NewRequestWithContext(ctx, route.Method, c.base+path, body)
+	if err != nil {
+		return nil, model.Errorf(model.Invalid, "the address %s cannot be asked: %s", c.base+path, err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	if c.cfg.AppKey != "" {
+		req.Header.Set(auth.HeaderAppKey, c.cfg.AppKey)
+	} else if c.cfg.User != "" {
+		req.SetBasicAuth(c.cfg.User, c.cfg.Password)
+	}
+	resp, err := c.cfg.HTTP.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%s %s: %w", route.Method, path, context.Cause(ctx))
+		}
+		return nil, &UnreachableError{c.base, err}
+	}
+	defer resp.Body.Close() //nolint:errcheck // read only
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, &UnreachableError{c.base, fmt.Errorf("the answer broke off: %w", err)}
+	}
+	if resp.StatusCode/100 != 2 {
+		return nil, answered(resp, b)
+	}
+	return b, nil
+}
+
+// answered rebuilds the error that an answer tells.
+func answered(resp *http.Response, b []byte) error {
+	var p spec.Problem
+	if err := json.Unmarshal(b, &p); err == nil && len(p.Error) > 0 {
+		if p.Code == "" {
+			p.Code = codeOf(resp.StatusCode)
+		}
+		return &model.Error{Code: p.Code, Messages: p.Error}
+	}
+	return model.Errorf(codeOf(resp.StatusCode), "%s answered %s: is it the root of a Muster API?", resp.Request.URL.Redacted(), resp.Status)
+}
+
+// codeOf is the code of a status, for answers that are not ours (a proxy's).
+func codeOf(status int) model.Code {
+	switch status {
+	case http.StatusUnauthorized:
+		return model.Unauthenticated
+	case http.StatusForbidden:
+		return model.Forbidden
+	case http.StatusNotFound:
+		return model.NotFound
+	case http.StatusConflict:
+		return model.Conflict
+	case http.StatusGone:
+		return model.Gone
+	case http.StatusRequestEntityTooLarge:
+		return model.TooLarge
+	case http.StatusNotImplemented:
+		return model.Unimplemented
+	case http.StatusBadGateway, http.StatusServiceUnavailable:
+		return model.Unavailable
+	case http.StatusGatewayTimeout:
+		return model.Unknown
+	}
+	if status >= 500 || status < 400 {
+		return model.Internal
+	}
+	return model.Invalid
+}
+
+// IsUnreachable tells whether err means that no answer came.
+func IsUnreachable(err error) bool {
+	var e *UnreachableError
+	return errors.As(err, &e)
+}

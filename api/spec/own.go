@@ -1,0 +1,27 @@
+package spec
+
+// own are our rows: what the contract leaves open (users, enrolment, the cluster), below the same root.
+func own() []Section {
+	return []Section{
+		{Own, "Users", []Row{
+			{GET, "/users/", "users.list", Built, "", "", "list of User"},
+			{POST, "/users/", "users.create", Built, "", "UserAccount", "User"},
+			{PUT, "/users/{name}/password", "users.password", Built, "", "Password", "non-empty JSON"},
+			{DELETE, "/users/{name}", "users.delete", Built, "", "", "ignored"},
+		}},
+		{Own, "Agents", []Row{
+			{GET, "{E}/enroltokens/", "enroltokens.list", Built, "", "", "list of EnrolToken"},
+			{POST, "{E}/enroltokens/", "enroltokens.create", Built, "", "EnrolTokenRequest", "EnrolToken with its token, this once"},
+			{DELETE, "{E}/enroltokens/{id}", "enroltokens.delete", Built, "", "", "ignored"},
+		}},
+		{Own, "Changes", []Row{
+			{PUT, "{H}/changes/{num}/_retry", "host.changes.retry", Built, "skip_interrupted=true or false", "empty", "Change"},
+		}},
+		{Own, "Cluster", []Row{
+			{GET, "/cluster", "cluster.show", Built, "", "", "ClusterStatus"},
+			{POST, "/cluster/tokens", "cluster.token", Built, "", "JoinTokenRequest", "JoinToken"},
+			{POST, "/cluster/leave", "cluster.leave", Built, "", "empty", "non-empty JSON"},
+			{POST, "/cluster/join", "cluster.join", Built, "", "JoinRequest", "non-empty JSON"},
+		}},
+	}
+}

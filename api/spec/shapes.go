@@ -1,0 +1,111 @@
+package spec
+
+import "github.com/muster-hq/muster/fsm/model"
+
+// TimeFormat is the form of timestamps on the wire (contract section 6), for time.Format.
+const TimeFormat = "2006-01-02T15:04:05.000-0700"
+
+// List is the envelope of lists (contract section 1.4).
+type List[T any] struct {
+	Count int `json:"count"`
+	Items []T `json:"items"`
+}
+
+// Problem is the body of an error: the contract's error texts, and the fields of RFC 9457.
+type Problem struct {
+	Error     []string   `json:"error"`
+	Type      string     `json:"type"`
+	Title     string     `json:"title"`
+	Status    int        `json:"status"`
+	Code      model.Code `json:"code"`
+	RequestID string     `json:"requestId"`
+}
+
+// ContentTypeProblem is the media type of a Problem.
+const ContentTypeProblem = "application/problem+json"
+
+// Headers of answers. Index and Epoch say which state an answer was read from.
+const (
+	HeaderRequestID = "X-Request-Id"
+	HeaderIndex     = "X-Muster-Index"
+	HeaderEpoch     = "X-Muster-Epoch"
+)
+
+// UserAccount is the body that makes a user. The password is never answered.
+type UserAccount struct {
+	Username      string `json:"username"`
+	Password      string `json:"password"`
+	Fullname      string `json:"fullname,omitempty"`
+	Email         string `json:"email,omitempty"`
+	Administrator bool   `json:"administrator,omitempty"` // of the site: may make users and manage the cluster
+}
+
+// User is a user as answered.
+type User struct {
+	Username      string `json:"username"`
+	Fullname      string `json:"fullname"`
+	Email         string `json:"email"`
+	Administrator bool   `json:"administrator"`
+}
+
+// Password is the body that replaces a user's password.
+type Password struct {
+	Password string `json:"password"`
+}
+
+// EnrolTokenRequest is the body that makes an enrolment token.
+type EnrolTokenRequest struct {
+	Uses    int    `json:"uses"`    // how many agents may enrol with it; default 1
+	Expires string `json:"expires"` // from now: "24h" (the default), "30m"
+}
+
+// EnrolToken is an enrolment token as answered. Token is in the answer of its making only.
+type EnrolToken struct {
+	ID           string `json:"id"`
+	Organization string `json:"organization"`
+	Environment  string `json:"environment"`
+	Uses         int    `json:"uses"`
+	Used         int    `json:"used"`
+	Expires      string `json:"expires"`
+	Token        string `json:"token,omitempty"`
+}
+
+// ClusterStatus is what a node knows of its cluster. Durations are in milliseconds.
+type ClusterStatus struct {
+	Node      string          `json:"node"` // who answers
+	Leader    string          `json:"leader"`
+	Term      uint64          `json:"term"`
+	Epoch     uint64          `json:"epoch"`
+	Tolerance int             `json:"failureTolerance"` // voters that may be lost with the rest still working
+	Bus       string          `json:"bus"`
+	Members   []ClusterMember `json:"members"`
+}
+
+// ClusterMember is one node of a cluster.
+type ClusterMember struct {
+	Name        string `json:"name"`
+	Address     string `json:"address"`
+	API         string `json:"api,omitempty"`
+	State       string `json:"state"` // leader, follower, unreachable
+	Voter       bool   `json:"voter"`
+	Version     string `json:"version,omitempty"`
+	Applied     uint64 `json:"applied"`
+	LastContact int64  `json:"lastContactMs"`
+}
+
+// JoinTokenRequest is the body that makes a join token.
+type JoinTokenRequest struct {
+	Expires string `json:"expires"` // from now; default "1h"
+}
+
+// JoinToken lets a node join.
+type JoinToken struct {
+	Token   string `json:"token"`
+	Expires string `json:"expires"`
+}
+
+// JoinRequest makes a server that holds nothing a member of another cluster.
+type JoinRequest struct {
+	Address string `json:"address"`
+	Token   string `json:"token"`
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// column is a column of a table: its title, and the field it shows, with dots for fields of fields.
+// A list of texts is joined; a list of objects is counted.
+type column struct{ title, field string }
+
+func columns(pairs ...string) []column {
+	var cols []column
+	for i := 0; i+1 < len(pairs); i += 2 {
+		cols = append(cols, column{pairs[i], pairs[i+1]})
+	}
+	return cols
+}
+
+func checkOutput(form string) error {
+	switch form {
+	case "table", "json", "yaml", "name":
+		return nil
+	}
+	return usagef("-o takes table, json, yaml or name, not %q", form)
+}
+
+// printList prints objects. The first column names them for -o name.
+func (c *cli) printList(w io.Writer, items []json.RawMessage, cols []column) error {
+	switch c.output {
+	case "json", "yaml":
+		if items == nil {
+			items = []json.RawMessage{}
+		}
+		b, err := json.Marshal(items)
+		if err != nil {
+			return fmt.Errorf("printing: %w", err)
+		}
+		return c.printDocument(w, b)
+	case "name":
+		for _, it := range items {
+			if _, err := fmt.Fprintln(w, field(parse(it), cols[0].field)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	tw := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
+	var titles []string
+	for _, col := range cols {
+		titles = append(titles, col.title)
+	}
+	_, _ = fmt.Fprintln(tw, strings.Join(titles, "\t")) // a tabwriter fails at Flush
+	for _, it := range items {
+		doc := parse(it)
+		var cells []string
+		for _, col := range cols {
+			cells = append(cells, oneLine(field(doc, col.field)))
+		}
+		_, _ = fmt.Fprintln(tw, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	}
+	return tw.Flush()
+}
+
+// printOne prints one object: as a table, every column on a line of its own.
+func (c *cli) printOne(w io.Writer, doc json.RawMessage, cols []column) error {
+	switch c.output {
+	case "json", "yaml":
+		return c.printDocument(w, doc)
+	case "name":
+		_, err := fmt.Fprintln(w, field(parse(doc), cols[0].field))
+		return err
+	}
+	tw := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
+	v := parse(doc)
+	for _, col := range cols {
+		_, _ = fmt.Fprintf(tw, "%s\t%s\n", col.title, oneLine(field(v, col.field)))
+	}
+	return tw.Flush()
+}
+
+// printDocument prints JSON as it is, indented, or as YAML with the same order of keys.
+func (c *cli) printDocument(w io.Writer, doc []byte) error {
+	if c.output == "yaml" {
+		var node yaml.Node // JSON is YAML, and a node keeps the order
+		if err := yaml.Unmarshal(doc, &node); err != nil {
+			return fmt.Errorf("printing as YAML: %w", err)
+		}
+		plain(&node)
+		enc := yaml.NewEncoder(w)
+		enc.SetIndent(2)
+		if err := enc.Encode(&node); err != nil {
+			return fmt.Errorf("printing as YAML: %w", err)
+		}
+		return enc.Close()
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, bytes.TrimSpace(doc), "", "  "); err != nil {
+		return fmt.Errorf("printing as JSON: %w", err)
+	}
+	b.WriteByte('\n')
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// plain drops JSON's style from a node, except for the quotes of texts that need them.
+func plain(n *yaml.Node) {
+	n.Style = 0
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && strings.Contains(n.Value, "\n") {
+		n.Style = yaml.LiteralStyle
+	}
+	for _, c := range n.Content {
+		plain(c)
+	}
+}
+
+func parse(doc json.RawMessage) any {
+	dec := json.NewDecoder(bytes.NewReader(doc))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		return nil // shows as empty cells; -o json tells what came
+	}
+	return v
+}
+
+// field is the text of a field for a cell.
+func field(v any, path string) string {
+	for name := range strings.SplitSeq(path, ".") {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return ""
+		}
+		v = m[name]
+	}
+	return cell(v)
+}
+
+func cell(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case []any:
+		var texts []string
+		for _, e := range v {
+			if m, ok := e.(map[string]any); ok {
+				e = firstOf(m, "name", "username", "key")
+			}
+			if s, ok := e.(string); ok {
+				texts = append(texts, s)
+			}
+		}
+		if len(texts) == len(v) {
+			return strings.Join(texts, ",")
+		}
+		return fmt.Sprintf("%d items", len(v))
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
+}
+
+func firstOf(m map[string]any, names ...string) any {
+	for _, n := range names {
+		if v, ok := m[n]; ok {
+			return v
+		}
+	}
+	return nil
+}
+
+// oneLine makes a text safe for a cell: no line ends, tabs or control characters, which a name from
+// somebody else could use to draw on the terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-hq/muster/api/client"
+)
+
+func settingCommand(c *cli) *cobra.Command {
+	n := noun{
+		word: "setting", short: "Settings of organizations, environments, hosts and applications on hosts",
+		example: "  muster setting set domain example.org -O acme\n" +
+			"  muster setting set port 8080 -O acme -E Dev --host web1 --application nginx --wait\n" +
+			"  muster setting origin port -O acme -E Dev --host web1 --application nginx",
+		rows: "settings", id: "key", idField: "key",
+		cols: columns("KEY", "key", "VALUE", "value", "LINK", "link", "PROPERTY", "property"),
+	}
+	n.place = func() (map[string]string, string, error) { return settingPlace(c) }
+	cmd := n.command(c, "list", "show", "create", "update", "delete")
+	cmd.AddCommand(settingSet(c, n), settingOrigin(c))
+	f := cmd.PersistentFlags()
+	f.StringVar(&c.host, "host", "", "host, for its settings")
+	f.StringVar(&c.application, "application", "", "application on the host, for the settings of its context")
+	f.Bool("no-handlers", false, "store the setting and run no handler")
+	return c.scoped(cmd, "host")
+}
+
+// settingPlace is the innermost level that a flag names. The default environment counts only for a
+// host: who wants an environment's settings says so.
+func settingPlace(c *cli) (map[string]string, string, error) {
+	level := "organization"
+	switch {
+	case c.host != "" && c.application != "":
+		level = "context"
+	case c.host != "":
+		level = "host"
+	case c.application != "":
+		return nil, "", usagef("--application names an application on a host: give --host too")
+	case c.environment != "":
+		level = "environment"
+	}
+	p, err := c.params(level)
+	return p, level, err
+}
+
+// settingSet creates a setting or changes its value, whichever it takes.
+func settingSet(c *cli, n noun) *cobra.Command {
+	var asText bool
+	cmd := c.verb("set KEY VALUE", "Give a setting a value, and make it if it is new", exactly("KEY", "VALUE"),
+		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, args []string) error {
+			p, level, err := n.where(c)
+			if err != nil {
+				return err
+			}
+			var value any = args[1]
+			if !asText {
+				value = parseValue(args[1])
+			}
+			after, host, err := c.before(ctx, cl, p)
+			if err != nil {
+				return err
+			}
+			body := map[string]any{"newOrUpdatedSettings": []any{map[string]any{"key": args[0], "value": value}}}
+			q := n.query(cmd)
+			q.Set("no_delete", "true")
+			if err := cl.Call(ctx, client.Op{Name: "settings.bulk", Level: level, Params: p, Query: q, Body: body}, nil); err != nil {
+				return err
+			}
+			return c.follow(ctx, cl, cmd, host, after)
+		})
+	cmd.Flags().BoolVar(&asText, "text", false, "take the value as text even if it reads as JSON")
+	c.waiting(cmd)
+	return cmd
+}
+
+func settingOrigin(c *cli) *cobra.Command {
+	return c.verb("origin KEY", "Show the value that holds for an application on a host, and where it comes from", exactly("KEY"),
+		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, args []string) error {
+			if c.host == "" || c.application == "" {
+				return usagef("give --host and --application: the value depends on both")
+			}
+			p, err := c.params("context")
+			if err != nil {
+				return err
+			}
+			var doc json.RawMessage
+			if err := cl.Call(ctx, client.Op{Name: "host.applications.origin-settings.show", Params: with(p, "key", args[0])}, &doc); err != nil {
+				return err
+			}
+			return c.printOne(cmd.OutOrStdout(), doc, columns("KEY", "key", "VALUE", "value", "FROM", "from"))
+		})
+}
