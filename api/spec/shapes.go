@@ -33,19 +33,11 @@ const (
 
 // UserAccount is the body that makes a user. The password is never answered.
 type UserAccount struct {
-	Username      string `json:"username"`
-	Password      string `json:"password"`
-	Fullname      string `json:"fullname,omitempty"`
-	Email         string `json:"email,omitempty"`
-	Administrator bool   `json:"administrator,omitempty"` // of the site: may make users and manage the cluster
-}
-
-// User is a user as answered.
-type User struct {
-	Username      string `json:"username"`
-	Fullname      string `json:"fullname"`
-	Email         string `json:"email"`
-	Administrator bool   `json:"administrator"`
+	Username string `json:"username"`
+	Password string `json:"password"`
+	Fullname string `json:"fullname,omitempty"`
+	Email    string `json:"email,omitempty"`
+	Admin    bool   `json:"admin,omitempty"` // of the site: may make users and organizations and manage the cluster
 }
 
 // Password is the body that replaces a user's password.

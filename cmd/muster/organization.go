@@ -73,7 +73,7 @@ func userCommand(c *cli) *cobra.Command {
 		word: "user", short: "Users of the site (for its administrators)",
 		example: "  muster user create anna --new-password-file /run/anna.pw\n  muster user password anna --new-password-file /run/anna.pw\n  muster group add users anna -O acme",
 		rows:    "users", id: "name", idField: "username",
-		cols: columns("NAME", "username", "FULL NAME", "fullname", "EMAIL", "email", "ADMINISTRATOR", "administrator"),
+		cols: columns("NAME", "username", "FULL NAME", "fullname", "EMAIL", "email", "ADMIN", "admin"),
 	}
 	cmd := n.command(c, "list", "delete")
 	cmd.AddCommand(userCreate(c, n), userPassword(c))
@@ -92,7 +92,7 @@ func userCreate(c *cli, n noun) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			body := map[string]any{"username": args[0], "password": password, "fullname": full, "email": email, "administrator": admin}
+			body := map[string]any{"username": args[0], "password": password, "fullname": full, "email": email, "admin": admin}
 			var doc json.RawMessage
 			if err := cl.Call(ctx, client.Op{Name: "users.create", Body: body}, &doc); err != nil {
 				return err
@@ -102,7 +102,7 @@ func userCreate(c *cli, n noun) *cobra.Command {
 	cmd.Flags().StringVar(&file, "new-password-file", "", "file holding the new user's password")
 	cmd.Flags().StringVar(&full, "fullname", "", "the person's name")
 	cmd.Flags().StringVar(&email, "email", "", "mail address")
-	cmd.Flags().BoolVar(&admin, "administrator", false, "of the site: may make users and organizations and manage the cluster")
+	cmd.Flags().BoolVar(&admin, "admin", false, "of the site: may make users and organizations and manage the cluster")
 	return cmd
 }
 
