@@ -1,0 +1,46 @@
+package agent
+
+import (
+	"bufio"
+	"os"
+	"runtime"
+	"strings"
+)
+
+// Facts tells the little about the machine that helps people to recognise it. root is the folder that
+// the agent is confined to, "" for the whole machine.
+func Facts(root string) map[string]string {
+	f := map[string]string{"architecture": runtime.GOARCH, "kernelName": runtime.GOOS}
+	if name, err := os.Hostname(); err == nil {
+		f["hostname"] = name
+	}
+	if data, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		f["kernel"] = strings.TrimSpace(string(data))
+	}
+	for _, path := range []string{root + "/etc/os-release", root + "/usr/lib/os-release"} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		os := osRelease(string(data))
+		if os["ID"] != "" {
+			f["os"], f["osVersion"] = os["ID"], os["VERSION_ID"]
+		}
+		break
+	}
+	return f
+}
+
+// osRelease reads the format of os-release(5), as far as simple values go.
+func osRelease(text string) map[string]string {
+	out := map[string]string{}
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for lines.Scan() {
+		key, value, ok := strings.Cut(strings.TrimSpace(lines.Text()), "=")
+		if !ok || strings.HasPrefix(key, "#") {
+			continue
+		}
+		out[key] = strings.Trim(value, `"'`)
+	}
+	return out
+}
