@@ -16,9 +16,10 @@ const (
 	manager     = "org.freedesktop.systemd1.Manager"
 	unitIface   = "org.freedesktop.systemd1.Unit"
 	properties  = "org.freedesktop.DBus.Properties"
-	// signalBuffer holds what arrives while one signal is handled; godbus drops what does not fit.
+	// signalBuffer holds what arrives while one signal is handled; beyond it godbus starts a goroutine
+	// for each.
 	signalBuffer = 1024
-	// jobPoll is how often a job is asked for, in case its signal was dropped.
+	// jobPoll is how often a job is asked for, in case systemd was executed anew and forgot subscribers.
 	jobPoll = 2 * time.Second
 )
 
@@ -29,7 +30,6 @@ type bus struct {
 }
 
 func (c *Collection) dial(ctx context.Context) (*bus, error) {
-	// The connection must outlive ctx's end only to be closed; its own context is ctx's.
 	conn, err := dbus.Dial(c.bus, dbus.WithContext(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("systemd cannot be reached at %s: %w", c.bus, err)
@@ -288,7 +288,7 @@ func (b *bus) signals(ctx context.Context, paths map[string][]string, ids []stri
 				return errors.New("the connection to systemd was lost")
 			}
 			which := paths[string(s.Path)]
-			if s.Name == manager+".UnitFilesChanged" || len(b.ch) == signalBuffer-1 { // full: some were dropped
+			if s.Name == manager+".UnitFilesChanged" {
 				which = ids
 			}
 			for _, id := range which {

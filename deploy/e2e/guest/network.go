@@ -1,0 +1,156 @@
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Network is a bridge in a network namespace of its own, without a way out to the host's networks. The
+// namespace itself has Address on the bridge: what the test runs there, guests can connect to.
+type Network struct {
+	// Name of the network namespace.
+	Name string
+	// Address of the namespace on the bridge.
+	Address string
+
+	mu     sync.Mutex
+	guests int
+}
+
+const (
+	subnet     = "10.89.0."
+	ownAddress = subnet + "254"
+)
+
+// NewNetwork makes a network that ends with the test. It skips as Boot does.
+func NewNetwork(t testing.TB) *Network {
+	t.Helper()
+	Need(t)
+	n := &Network{Name: uniqueName("s"), Address: ownAddress}
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", n.Name).Run() })
+	err := ip(
+		"netns add "+n.Name,
+		"-n "+n.Name+" link set lo up",
+		"-n "+n.Name+" link add br0 type bridge forward_delay 0",
+		"-n "+n.Name+" addr add "+ownAddress+"/24 dev br0",
+		"-n "+n.Name+" link set br0 up",
+	)
+	if err != nil {
+		t.Fatalf("make a network: %v", err)
+	}
+	return n
+}
+
+func ip(lines ...string) error {
+	for _, line := range lines {
+		if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %s: %w: %s", line, err, strings.TrimSpace(string(out)))
+		}
+	}
+	return nil
+}
+
+// attach makes a namespace for the guest, joined to the bridge, and gives its path.
+func (n *Network) attach(g *Guest, outwardOnly bool) (string, error) {
+	n.mu.Lock()
+	n.guests++
+	number := n.guests
+	n.mu.Unlock()
+	if number > 250 {
+		return "", errors.New("the network is full")
+	}
+	g.Address = fmt.Sprintf("%s%d", subnet, number)
+	port := fmt.Sprintf("p%d", number)
+	g.undo = append(g.undo, func() { _ = exec.Command("ip", "netns", "del", g.Name).Run() })
+	err := ip(
+		"netns add "+g.Name,
+		"link add "+port+" netns "+n.Name+" type veth peer name eth0 netns "+g.Name,
+		"-n "+n.Name+" link set "+port+" master br0 up",
+		"-n "+g.Name+" addr add "+g.Address+"/24 dev eth0",
+		"-n "+g.Name+" link set eth0 up",
+		"-n "+g.Name+" link set lo up",
+		"-n "+g.Name+" route add default via "+ownAddress,
+	)
+	if err == nil && outwardOnly {
+		err = closeInput(g.Name)
+	}
+	return "/run/netns/" + g.Name, err
+}
+
+const outwardRules = `table inet outward {
+	chain input {
+		type filter hook input priority 0; policy drop;
+		iif lo accept
+		ct state established,related accept
+		meta l4proto ipv6-icmp accept
+	}
+}
+`
+
+func closeInput(namespace string) error {
+	cmd := exec.Command("ip", "netns", "exec", namespace, "nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(outwardRules)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("close the guest's input (package nftables): %w: %s", err, out)
+	}
+	return nil
+}
+
+// Command prepares a program to run on the host's file system, in the network's namespace.
+func (n *Network) Command(argv ...string) *exec.Cmd {
+	return exec.Command("ip", append([]string{"netns", "exec", n.Name}, argv...)...)
+}
+
+// Listen opens a TCP listener of this process in the network's namespace; port 0 takes a free one.
+func (n *Network) Listen(port int) (net.Listener, error) {
+	return inNamespace("/run/netns/"+n.Name, func() (net.Listener, error) {
+		return net.Listen("tcp4", fmt.Sprintf("%s:%d", n.Address, port))
+	})
+}
+
+// Dial connects from the network's namespace.
+func (n *Network) Dial(address string) (net.Conn, error) {
+	return inNamespace("/run/netns/"+n.Name, func() (net.Conn, error) { return net.Dial("tcp4", address) })
+}
+
+// Dial connects from inside the guest, for example to its own 127.0.0.1:80.
+func (g *Guest) Dial(address string) (net.Conn, error) {
+	return inNamespace(fmt.Sprintf("/proc/%d/ns/net", g.pid), func() (net.Conn, error) { return net.Dial("tcp4", address) })
+}
+
+// inNamespace does something on a thread that is in another network namespace. A socket stays where it
+// was made; the thread is thrown away.
+func inNamespace[T any](path string, do func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	ch := make(chan result, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		var r result
+		defer func() { ch <- r }()
+		f, err := os.Open(path)
+		if err != nil {
+			r.err = err
+			return
+		}
+		defer f.Close()
+		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+			r.err = fmt.Errorf("enter %s: %w", path, err)
+			return
+		}
+		r.value, r.err = do()
+	}()
+	r := <-ch
+	return r.value, r.err
+}
