@@ -88,6 +88,7 @@ type ContextRow struct {
 	HostID   string          `json:"hostId"`
 	AppID    string          `json:"appId"`
 	Version  int             `json:"version"`
+	Position int             `json:"position"` // order of installation on the host
 	Enabled  json.RawMessage `json:"enabled,omitempty"`
 	Services []ServiceSwitch `json:"services,omitempty"`
 }

@@ -202,3 +202,69 @@ func LinksOf(orgID string) string { return "links/" + orgID }
 
 // PropertiesOf is the range of an organization's property settings, at all levels.
 func PropertiesOf(orgID string) string { return "properties/" + orgID }
+
+// OriginSetting tells the effective value of a setting and where it comes from (contract section 3.2).
+type OriginSetting struct {
+	Key    string          `json:"key"`
+	Value  json.RawMessage `json:"value,omitempty"`
+	Schema json.RawMessage `json:"schema,omitempty"`
+	From   string          `json:"from"` // address of the owner, or of the parameter for a default
+}
+
+// SettingTree holds all settings of an organization (contract section 3.2).
+type SettingTree struct {
+	Organization  string               `json:"organization"`
+	Settings      []Setting            `json:"settings"`
+	Environments  []EnvironmentSetting `json:"environments"`
+	Distributions []struct{}           `json:"distributions"`
+	Platforms     []struct{}           `json:"platforms"`
+}
+
+// EnvironmentSetting is the part of a SettingTree below an environment.
+type EnvironmentSetting struct {
+	Environment string        `json:"environment"`
+	Settings    []Setting     `json:"settings"`
+	Hosts       []HostSetting `json:"hosts"`
+}
+
+// HostSetting is the part of a SettingTree below a host.
+type HostSetting struct {
+	Host         string               `json:"host"`
+	Settings     []Setting            `json:"settings"`
+	Applications []ApplicationSetting `json:"applications"`
+	Distribution *struct{}            `json:"distribution"`
+}
+
+// ApplicationSetting is the part of a SettingTree at an application context.
+type ApplicationSetting struct {
+	Application string    `json:"application"`
+	Settings    []Setting `json:"settings"`
+}
+
+// SettingImpact tells what a change of a setting would touch (contract section 3.2).
+type SettingImpact struct {
+	SettingHandlerContexts         []SettingHandlerContext `json:"settingHandlerContexts"`
+	OtherResources                 []string                `json:"otherResources"`
+	OrchestrationHandlerExecutions []struct{}              `json:"orchestrationHandlerExecution"`
+	PackageResources               []string                `json:"packageResources"`
+	RpmModuleResources             []string                `json:"rpmModuleResources"`
+}
+
+// SettingHandlerContext is the part of a SettingImpact at one application.
+type SettingHandlerContext struct {
+	Application            string            `json:"application"`
+	Hosts                  []ImpactedHost    `json:"hosts"`
+	Handlers               []ImpactedHandler `json:"handlers"`
+	NoAccessToAllResources bool              `json:"noAccessToAllResources"`
+}
+
+// ImpactedHost names a host of a SettingImpact.
+type ImpactedHost struct {
+	Name        string `json:"name"`
+	Environment string `json:"environment"`
+}
+
+// ImpactedHandler is a handler of a SettingImpact.
+type ImpactedHandler struct {
+	Do []Action `json:"do"`
+}

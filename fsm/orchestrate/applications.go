@@ -1,0 +1,296 @@
+package orchestrate
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// ApplicationDoc is the document of an application: as it was given, with what the server sets.
+func ApplicationDoc(r state.Reader, a *model.ApplicationRow) model.Application {
+	doc := a.Document
+	doc.UUID, doc.Version, doc.Locked = a.ID, a.Version, a.Locked
+	doc.Organization = organizationName(r, a.OrgID)
+	return doc
+}
+
+// CreateApplication creates an application with its files and parameters. Errors: NotFound (the organization),
+// Invalid (one text per fault), Conflict (the name is taken).
+func CreateApplication(tx *state.Tx, orgID string, doc model.Application) (*model.ApplicationRow, error) {
+	if _, err := OrganizationByID(tx, orgID); err != nil {
+		return nil, err
+	}
+	a := &model.ApplicationRow{ID: newID(), OrgID: orgID, Version: 1, Name: doc.Name, Document: cloneDocument(doc)}
+	a.Document.ClearServerFields()
+	if err := a.Document.Validate(); err != nil {
+		return nil, err
+	}
+	for i := range a.Document.Parameters {
+		a.Document.Parameters[i].Version = 1
+	}
+	if _, taken := state.Find[model.ApplicationRow](tx, model.ApplicationNamed(orgID, doc.Name)); taken {
+		return nil, taken409("application", doc.Name)
+	}
+	completeParts(a)
+	return a, state.Put(tx, a)
+}
+
+// cloneDocument copies so deeply that the copy can be changed: through its JSON, which loses nothing.
+func cloneDocument(doc model.Application) model.Application {
+	out, err := model.Decode[model.Application](toJSON(doc))
+	if err != nil {
+		return doc // a document that was decoded once can be again
+	}
+	return out
+}
+
+// completeParts gives files and parameters their ids, and forgets those that are gone.
+func completeParts(a *model.ApplicationRow) {
+	files := map[string]model.FileState{}
+	for i := range a.Document.Files {
+		name := a.Document.Files[i].Name
+		st, ok := a.Files[name]
+		if !ok {
+			st = model.FileState{ID: newID(), Version: 1}
+		}
+		files[name] = st
+	}
+	params := map[string]model.FileState{}
+	for i := range a.Document.Parameters {
+		p := &a.Document.Parameters[i]
+		st, ok := a.Parameters[p.Name]
+		if !ok {
+			st = model.FileState{ID: newID()}
+		}
+		st.Version = p.Version
+		params[p.Name] = st
+	}
+	a.Files, a.Parameters = files, params
+}
+
+// editApplication finds an application that may be changed. Errors: NotFound, Conflict (it is locked).
+func editApplication(tx *state.Tx, orgID, appID string) (*model.ApplicationRow, error) {
+	if _, err := applicationByID(tx, orgID, appID); err != nil {
+		return nil, err
+	}
+	a, _ := state.Edit[model.ApplicationRow](tx, appID)
+	if a.Locked {
+		return nil, model.Errorf(model.Conflict, "application %q is locked: unlock it first", a.Name)
+	}
+	return a, nil
+}
+
+// putApplication validates and writes what became of an application.
+func putApplication(tx *state.Tx, a *model.ApplicationRow) error {
+	if err := a.Document.Validate(); err != nil {
+		return err
+	}
+	a.Version++
+	completeParts(a)
+	return state.Put(tx, a)
+}
+
+// UpdateApplication changes an application, but not its files and parameters, which have collections of their own
+// (contract section 1.6). On each provisioned host that has it, what differs is queued as one change; with
+// t.Force all of it. Errors: NotFound, Invalid, Conflict (the name is taken, it is locked).
+func UpdateApplication(tx *state.Tx, orgID, appID string, patch []byte, t Trigger) (*model.ApplicationRow, error) {
+	a, err := editApplication(tx, orgID, appID)
+	if err != nil {
+		return nil, err
+	}
+	before := planContexts(tx, a.ID)
+	was := a.Document
+	doc, err := model.Merge(was, patch)
+	if err != nil {
+		return nil, err
+	}
+	doc.ClearServerFields()
+	doc.Files, doc.Parameters = was.Files, was.Parameters
+	if doc.Name != a.Name {
+		if _, taken := state.Find[model.ApplicationRow](tx, model.ApplicationNamed(orgID, doc.Name)); taken {
+			return nil, taken409("application", doc.Name)
+		}
+		if err := moveApplicationLinks(tx, orgID, a.Name, doc.Name); err != nil {
+			return nil, err
+		}
+	}
+	a.Name, a.Document = doc.Name, doc
+	if err := putApplication(tx, a); err != nil {
+		return nil, err
+	}
+	for _, b := range before {
+		is := PlanApply(tx, b.ctx)
+		if !t.Force {
+			is = onlyDiffering(tx, b, is)
+		}
+		if _, err := QueueChange(tx, b.ctx.HostID, is); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// planned is what an application on a host came to before a change of the application.
+type planned struct {
+	ctx   *model.ContextRow
+	draft Draft
+}
+
+func planContexts(r state.Reader, appID string) []planned {
+	var out []planned
+	for _, ctx := range state.List[model.ContextRow](r, model.ContextsOfApplication(appID)) {
+		if _, ok := state.Get[model.InstanceRow](r, ctx.HostID); ok {
+			out = append(out, planned{ctx, PlanApply(r, ctx)})
+		}
+	}
+	return out
+}
+
+// onlyDiffering keeps the tasks of a draft that were not the same before, and adds that what is gone from the
+// application, and no other one declares, is no longer watched.
+func onlyDiffering(r state.Reader, before planned, is Draft) Draft {
+	was := map[string]*model.Task{}
+	for i := range before.draft.Tasks {
+		was[doneKey(&before.draft.Tasks[i])] = &before.draft.Tasks[i]
+	}
+	out := Draft{Description: is.Description, Contents: map[int][]byte{}}
+	now := map[int]int{}
+	for i, t := range is.Tasks {
+		old, ok := was[doneKey(&t)]
+		delete(was, doneKey(&t))
+		if ok && bytes.Equal(old.Want, t.Want) && old.Content == t.Content && old.Fail == t.Fail {
+			continue
+		}
+		now[i] = len(out.Tasks)
+		t.OrderNum = now[i]
+		var restart []int
+		for _, from := range t.Restart {
+			if n, ok := now[from]; ok {
+				restart = append(restart, n)
+			}
+		}
+		t.Restart = restart
+		out.Tasks = append(out.Tasks, t)
+		if c, ok := is.Contents[i]; ok {
+			out.Contents[t.OrderNum] = c
+		}
+	}
+	p := newPlanner(r, before.ctx)
+	shared := p.shared()
+	for i := range before.draft.Tasks {
+		old := &before.draft.Tasks[i]
+		if _, gone := was[doneKey(old)]; !gone || shared[old.Collection+" "+old.Resource] {
+			continue
+		}
+		t := p.task(old.Collection, old.Resource, old.Origin.Name, verbForget, "Stop watching "+old.Resource)
+		t.Monitor, t.OrderNum = new(bool), len(out.Tasks)
+		out.Tasks = append(out.Tasks, t)
+	}
+	return out
+}
+
+// moveApplicationLinks rewrites links that name an application that is renamed.
+func moveApplicationLinks(tx *state.Tx, orgID, was, is string) error {
+	org := organizationName(tx, orgID)
+	for _, key := range state.Keys[model.SettingRow](tx, model.LinksOf(orgID)) {
+		row, ok := state.Edit[model.SettingRow](tx, key)
+		if !ok {
+			continue
+		}
+		t, err := model.ParseLink(row.Link)
+		if err != nil || t.Application != was || t.Organization != org {
+			continue
+		}
+		t.Application = is
+		row.Link = t.String()
+		row.Version++
+		if err := state.Put(tx, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DeleteApplication deletes an application that no host has. Errors: NotFound, Conflict (in use, locked).
+func DeleteApplication(tx *state.Tx, orgID, appID string) error {
+	a, err := editApplication(tx, orgID, appID)
+	if err != nil {
+		return err
+	}
+	if n := len(state.Keys[model.ContextRow](tx, model.ContextsOfApplication(appID))); n > 0 {
+		return model.Errorf(model.Conflict, "application %q is installed on %d host(s): uninstall it there first", a.Name, n)
+	}
+	state.Delete[model.ApplicationRow](tx, appID)
+	return nil
+}
+
+// CloneApplication copies an application with the contents of its files. Errors: NotFound, Invalid, Conflict.
+func CloneApplication(tx *state.Tx, orgID, appID, name string) (*model.ApplicationRow, error) {
+	from, err := applicationByID(tx, orgID, appID)
+	if err != nil {
+		return nil, err
+	}
+	doc := from.Document
+	doc.Name = name
+	to, err := CreateApplication(tx, orgID, doc)
+	if err != nil {
+		return nil, err
+	}
+	for file, st := range from.Files {
+		copied := to.Files[file]
+		copied.Content = st.Content
+		to.Files[file] = copied
+	}
+	to.Thumb = from.Thumb
+	return to, state.Put(tx, to)
+}
+
+// LockApplication protects an application with its files and parameters from changes, or ends that. Error: NotFound.
+func LockApplication(tx *state.Tx, orgID, appID string, locked bool) error {
+	if _, err := applicationByID(tx, orgID, appID); err != nil {
+		return err
+	}
+	a, _ := state.Edit[model.ApplicationRow](tx, appID)
+	a.Locked = locked
+	a.Version++
+	return state.Put(tx, a)
+}
+
+// Thumb is the picture of an application. Error: NotFound.
+func Thumb(r state.Reader, orgID, appID string) ([]byte, error) {
+	a, err := applicationByID(r, orgID, appID)
+	if err != nil {
+		return nil, err
+	}
+	if content, ok := state.Content(r, a.Thumb); ok && a.Thumb != "" {
+		return content, nil
+	}
+	return nil, model.Errorf(model.NotFound, "application %q has no picture", a.Name)
+}
+
+// PutThumb replaces the picture of an application. Errors: NotFound, Conflict (locked), TooLarge.
+func PutThumb(tx *state.Tx, orgID, appID string, content []byte) error {
+	a, err := editApplication(tx, orgID, appID)
+	if err != nil {
+		return err
+	}
+	if a.Thumb, err = state.PutContent(tx, content); err != nil {
+		return err
+	}
+	a.Version++
+	return state.Put(tx, a)
+}
+
+// followFile rewrites the handlers of an application after a file got another name.
+func followFile(doc *model.Application, was, is string) {
+	for i := range doc.Handlers {
+		for j := range doc.Handlers[i].Do {
+			do := &doc.Handlers[i].Do[j]
+			if kind, name, _ := strings.Cut(do.Resource, "://"); kind == "file" && name == was {
+				do.Resource = "file://" + is
+			}
+		}
+	}
+}

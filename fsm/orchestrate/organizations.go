@@ -1,0 +1,236 @@
+package orchestrate
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"strings"
+
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// defaultEnvironment is the name of the environment that a populated organization begins with.
+const defaultEnvironment = "Default"
+
+// CreateOrganization creates an organization with its settings and its signing key. creatorID, a user's id,
+// becomes a member of the admin group unless it is "". populate adds a default environment.
+// Errors: Invalid, Conflict (the name is taken).
+func CreateOrganization(tx *state.Tx, doc model.Organization, creatorID string, populate bool) (*model.OrganizationRow, error) {
+	if err := model.CheckName("organization", doc.Name); err != nil {
+		return nil, err
+	}
+	if _, taken := state.Find[model.OrganizationRow](tx, model.OrganizationNamed(doc.Name)); taken {
+		return nil, taken409("organization", doc.Name)
+	}
+	o := &model.OrganizationRow{
+		ID: newID(), Version: 1, Name: doc.Name, Description: doc.Description,
+		AccessKey: newSecret(), SecretKey: newSecret(), Created: tx.Now(),
+	}
+	if err := state.Put(tx, o); err != nil {
+		return nil, err
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, model.Errorf(model.Internal, "no signing key could be made: %v", err)
+	}
+	if err := state.Put(tx, &model.OrgKey{OrgID: o.ID, PublicKey: key.Public().(ed25519.PublicKey), Seed: key.Seed()}); err != nil {
+		return nil, err
+	}
+	owner := OwnerOfOrganization(o)
+	if err := createSettings(tx, owner, doc.Settings); err != nil {
+		return nil, err
+	}
+	if creatorID != "" {
+		g := &model.GroupRow{Owner: owner, Name: model.GroupAdmin, Version: 1, Users: []string{creatorID}}
+		if err := state.Put(tx, g); err != nil {
+			return nil, err
+		}
+	}
+	if populate {
+		if _, err := CreateEnvironment(tx, o.ID, model.Environment{Name: defaultEnvironment}); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+func taken409(kind, name string) error {
+	return model.Errorf(model.Conflict, "there is a %s %q already: choose another name", kind, name)
+}
+
+// newSecret makes an access key or secret of 32 characters, upper-case letters and digits: 160 random bits.
+func newSecret() string { return rand.Text() + rand.Text()[:6] }
+
+// named is what an update of a named entity may change beside its own fields.
+type named struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+}
+
+// mergeNamed lays a patch over name and description, and says whether the name is another one.
+func mergeNamed(kind, name, description string, patch []byte) (n named, renamed bool, err error) {
+	n, err = model.Merge(named{Name: name, Description: description}, patch)
+	if err != nil {
+		return n, false, err
+	}
+	if n.Name == name {
+		return n, false, nil
+	}
+	return n, true, model.CheckName(kind, n.Name)
+}
+
+// UpdateOrganization changes name and description. Errors: NotFound, Invalid, Conflict (the name is taken).
+func UpdateOrganization(tx *state.Tx, orgID string, patch []byte) (*model.OrganizationRow, error) {
+	o, ok := state.Edit[model.OrganizationRow](tx, orgID)
+	if !ok {
+		return nil, model.Errorf(model.NotFound, "organization not found")
+	}
+	n, renamed, err := mergeNamed("organization", o.Name, o.Description, patch)
+	if err != nil {
+		return nil, err
+	}
+	if renamed {
+		if _, taken := state.Find[model.OrganizationRow](tx, model.OrganizationNamed(n.Name)); taken {
+			return nil, taken409("organization", n.Name)
+		}
+		if err := moveLinks(tx, orgID, "organizations/"+o.Name, "organizations/"+n.Name); err != nil {
+			return nil, err
+		}
+	}
+	o.Name, o.Description = n.Name, n.Description
+	o.Version++
+	return o, state.Put(tx, o)
+}
+
+// ResetAccess gives an organization a new secret key. Error: NotFound.
+func ResetAccess(tx *state.Tx, orgID string) (model.Access, error) {
+	o, ok := state.Edit[model.OrganizationRow](tx, orgID)
+	if !ok {
+		return model.Access{}, model.Errorf(model.NotFound, "organization not found")
+	}
+	o.SecretKey = newSecret()
+	o.Version++
+	return model.Access{AccessKey: o.AccessKey, SecretKey: o.SecretKey}, state.Put(tx, o)
+}
+
+// DeleteOrganization deletes an organization with all that it holds. Errors: NotFound, Conflict (a host
+// still has an instance).
+func DeleteOrganization(tx *state.Tx, orgID string) error {
+	o, err := OrganizationByID(tx, orgID)
+	if err != nil {
+		return err
+	}
+	if n := len(state.Keys[model.InstanceRow](tx, model.InstancesOf(orgID))); n > 0 {
+		return model.Errorf(model.Conflict, "organization %q has %d host(s) with an instance: delete or forget the instances first", o.Name, n)
+	}
+	for _, e := range Environments(tx, orgID) {
+		for _, h := range Hosts(tx, orgID, e.ID) {
+			dropHost(tx, h)
+		}
+		dropEnvironment(tx, e)
+	}
+	for _, id := range state.Keys[model.ApplicationRow](tx, model.ApplicationsOf(orgID)) {
+		state.Delete[model.ApplicationRow](tx, id)
+	}
+	for _, id := range state.Keys[model.ApplicationKeyRow](tx, model.ApplicationKeysOf(orgID)) {
+		state.Delete[model.ApplicationKeyRow](tx, id)
+	}
+	dropOwned(tx, orgID)
+	state.Delete[model.OrgKey](tx, orgID)
+	state.Delete[model.OrganizationRow](tx, orgID)
+	return nil
+}
+
+// dropOwned deletes the settings and groups of an owner.
+func dropOwned(tx *state.Tx, ownerID string) {
+	for _, k := range state.Keys[model.SettingRow](tx, model.SettingsOf(ownerID)) {
+		state.Delete[model.SettingRow](tx, k)
+	}
+	for _, k := range state.Keys[model.GroupRow](tx, model.GroupsOf(ownerID)) {
+		state.Delete[model.GroupRow](tx, k)
+	}
+}
+
+func dropEnvironment(tx *state.Tx, e *model.EnvironmentRow) {
+	dropOwned(tx, e.ID)
+	for _, k := range state.Keys[model.EnrolToken](tx, model.EnrolTokensOf(e.ID)) {
+		state.Delete[model.EnrolToken](tx, k)
+	}
+	state.Delete[model.EnvironmentRow](tx, e.ID)
+}
+
+// CreateEnvironment creates an environment with its settings. Errors: NotFound, Invalid, Conflict.
+func CreateEnvironment(tx *state.Tx, orgID string, doc model.Environment) (*model.EnvironmentRow, error) {
+	if _, err := OrganizationByID(tx, orgID); err != nil {
+		return nil, err
+	}
+	if err := model.CheckName("environment", doc.Name); err != nil {
+		return nil, err
+	}
+	if _, taken := state.Find[model.EnvironmentRow](tx, model.EnvironmentNamed(orgID, doc.Name)); taken {
+		return nil, taken409("environment", doc.Name)
+	}
+	e := &model.EnvironmentRow{ID: newID(), OrgID: orgID, Version: 1, Name: doc.Name, Description: doc.Description}
+	if err := state.Put(tx, e); err != nil {
+		return nil, err
+	}
+	return e, createSettings(tx, OwnerOfEnvironment(e), doc.Settings)
+}
+
+// UpdateEnvironment changes name and description. Errors: NotFound, Invalid, Conflict (the name is taken).
+func UpdateEnvironment(tx *state.Tx, orgID, envID string, patch []byte) (*model.EnvironmentRow, error) {
+	if _, err := environmentByID(tx, orgID, envID); err != nil {
+		return nil, err
+	}
+	e, _ := state.Edit[model.EnvironmentRow](tx, envID)
+	n, renamed, err := mergeNamed("environment", e.Name, e.Description, patch)
+	if err != nil {
+		return nil, err
+	}
+	if renamed {
+		if _, taken := state.Find[model.EnvironmentRow](tx, model.EnvironmentNamed(orgID, n.Name)); taken {
+			return nil, taken409("environment", n.Name)
+		}
+		was := ownerPath(tx, OwnerOfEnvironment(e))
+		if err := moveLinks(tx, orgID, was, strings.TrimSuffix(was, e.Name)+n.Name); err != nil {
+			return nil, err
+		}
+	}
+	e.Name, e.Description = n.Name, n.Description
+	e.Version++
+	return e, state.Put(tx, e)
+}
+
+// DeleteEnvironment deletes an empty environment. Errors: NotFound, Conflict (it has hosts).
+func DeleteEnvironment(tx *state.Tx, orgID, envID string) error {
+	e, err := environmentByID(tx, orgID, envID)
+	if err != nil {
+		return err
+	}
+	if n := len(state.Keys[model.HostRow](tx, model.HostsOf(envID))); n > 0 {
+		return model.Errorf(model.Conflict, "environment %q has %d host(s): delete them first", e.Name, n)
+	}
+	dropEnvironment(tx, e)
+	return nil
+}
+
+// CloneEnvironment copies an environment and its hosts, which come out DEFINED (contract section 4.1).
+// Errors: NotFound, Invalid, Conflict.
+func CloneEnvironment(tx *state.Tx, orgID, envID, name string) (*model.EnvironmentRow, error) {
+	from, err := environmentByID(tx, orgID, envID)
+	if err != nil {
+		return nil, err
+	}
+	to, err := CreateEnvironment(tx, orgID, model.Environment{
+		Name: name, Description: from.Description, Settings: ownSettings(tx, OwnerOfEnvironment(from)),
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range Hosts(tx, orgID, envID) {
+		if _, err := copyHost(tx, h, to.ID, h.Name); err != nil {
+			return nil, err
+		}
+	}
+	return to, nil
+}

@@ -1,0 +1,110 @@
+package orchestrate
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// StepOutcome is what an agent tells of one step, after its signature was verified.
+type StepOutcome struct {
+	OrderID     string
+	Step        int // orderNum of the task, or WholeOrder
+	OK          bool
+	Interrupted bool
+	Skipped     bool
+	Error       string
+	Changed     bool
+	Output      string
+}
+
+// WholeOrder is the Step of an outcome that is that of all steps of an order.
+const WholeOrder = -1
+
+// RecordReply writes the outcome of a step; the change is done when each task has one, in whatever order they
+// come. It is safe to repeat: an outcome that is known already, and one
+// of an order that is unknown or another agent's, changes nothing.
+func RecordReply(tx *state.Tx, agentID string, out StepOutcome) error {
+	o, ok := state.Edit[model.Order](tx, out.OrderID)
+	if !ok || o.AgentID != agentID {
+		return nil
+	}
+	c, ok := state.Edit[model.Change](tx, o.ChangeID)
+	if !ok {
+		return finishOrder(tx, o, true)
+	}
+	for i := range c.Tasks {
+		if i == out.Step || out.Step == WholeOrder {
+			recordTask(&c.Tasks[i], out)
+		}
+	}
+	c.Done = !slices.ContainsFunc(c.Tasks, func(t model.Task) bool { return t.Status == model.TaskPending })
+	if err := state.Put(tx, c); err != nil {
+		return err
+	}
+	return finishOrder(tx, o, c.Done)
+}
+
+// expired begins the text of a task whose order ran out unanswered.
+const expired = "expired: "
+
+// recordTask gives a task its outcome, once. An order that was closed as expired and ran after all is
+// told as it went.
+func recordTask(t *model.Task, out StepOutcome) {
+	closed := t.Status == model.TaskError && strings.HasPrefix(t.Error, expired)
+	if t.Status != model.TaskPending && !closed {
+		return
+	}
+	t.Changed, t.Output, t.Interrupted, t.Error = out.Changed, out.Output, out.Interrupted, out.Error
+	if out.OK {
+		t.Status, t.Error = model.TaskOK, ""
+		return
+	}
+	t.Status = model.TaskError
+	switch {
+	case out.Interrupted && t.Error == "":
+		t.Error = "interrupted: the agent was cut off while this ran, and nobody can tell whether it took effect; look, then retry"
+	case out.Skipped && t.Error == "":
+		t.Error = "skipped: an earlier task failed"
+	case t.Error == "":
+		t.Error = "failed without a text from the agent"
+	}
+}
+
+func finishOrder(tx *state.Tx, o *model.Order, final bool) error {
+	if o.Heard && (o.Done || !final) {
+		return nil
+	}
+	o.Heard = true
+	o.Done = o.Done || final
+	return state.Put(tx, o)
+}
+
+// Observation is what an agent tells of a watched resource, after its signature was verified.
+type Observation struct {
+	Origin     model.Origin
+	Collection string
+	Resource   string
+	Compliant  bool
+	Expected   json.RawMessage
+	Observed   json.RawMessage
+	At         time.Time
+}
+
+// RecordAlert writes or clears a compliance error of the agent's host. An agent that is no more known
+// changes nothing.
+func RecordAlert(tx *state.Tx, agentID string, o Observation) error {
+	a, ok := state.Get[model.Agent](tx, agentID)
+	if !ok {
+		return nil
+	}
+	if o.Compliant {
+		ClearCompliance(tx, a.HostID, o.Origin)
+		return nil
+	}
+	return PutCompliance(tx, a.HostID, o.Origin, o.Expected, o.Observed)
+}

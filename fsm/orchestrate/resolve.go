@@ -1,0 +1,214 @@
+package orchestrate
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// Effective is a setting as it holds for an application on a host, and why.
+type Effective struct {
+	Key    string
+	Value  json.RawMessage
+	From   string // address of the owner, or of the parameter for a default
+	Secret bool
+	Schema json.RawMessage
+}
+
+// chain is where settings are looked up, nearest first (contract section 4.3).
+type chain struct {
+	owners []model.Owner
+	host   string                // id; "" above hosts
+	app    *model.ApplicationRow // nil without a context
+}
+
+// chainOf is the chain that begins at an owner.
+func chainOf(r state.Reader, o model.Owner) chain {
+	c := chain{}
+	at := o
+	if at.Level == model.LevelContext {
+		row, ok := state.Get[model.ContextRow](r, at.ID)
+		if !ok {
+			return c
+		}
+		c.owners = append(c.owners, at)
+		c.app, _ = state.Get[model.ApplicationRow](r, row.AppID)
+		at = model.Owner{Level: model.LevelHost, OrgID: o.OrgID, ID: row.HostID}
+	}
+	if at.Level == model.LevelHost {
+		row, ok := state.Get[model.HostRow](r, at.ID)
+		if !ok {
+			return c
+		}
+		c.owners = append(c.owners, at)
+		c.host = at.ID
+		at = model.Owner{Level: model.LevelEnvironment, OrgID: o.OrgID, ID: row.EnvID}
+	}
+	if at.Level == model.LevelEnvironment {
+		c.owners = append(c.owners, at)
+	}
+	c.owners = append(c.owners, model.Owner{Level: model.LevelOrganization, OrgID: o.OrgID, ID: o.OrgID})
+	return c
+}
+
+// Resolve gives the settings that hold for an application on a host, by key: those without a value, such as
+// an unknown property, are left out. Error: NotFound.
+func Resolve(r state.Reader, orgID, hostID, appID string) ([]Effective, error) {
+	if _, err := HostByID(r, orgID, hostID); err != nil {
+		return nil, err
+	}
+	ctx, ok := state.Find[model.ContextRow](r, model.ContextOf(hostID, appID))
+	if !ok || ctx.OrgID != orgID {
+		return nil, model.Errorf(model.NotFound, "the application is not installed on this host")
+	}
+	return resolveContext(r, ctx), nil
+}
+
+func resolveContext(r state.Reader, ctx *model.ContextRow) []Effective {
+	c := chainOf(r, OwnerOfContext(ctx))
+	var out []Effective
+	for _, key := range c.keys(r) {
+		if e, ok := resolveKey(r, c, key, nil); ok {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// keys are all keys that the chain knows, sorted.
+func (c chain) keys(r state.Reader) []string {
+	var keys []string
+	for _, o := range c.owners {
+		for _, s := range settingRows(r, o.ID) {
+			keys = append(keys, s.Name)
+		}
+	}
+	if c.app != nil {
+		for i := range c.app.Document.Parameters {
+			keys = append(keys, c.app.Document.Parameters[i].Key)
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// resolveKey finds the value of a key. seen holds the links being followed: a circle ends in the default of
+// the link that closes it.
+func resolveKey(r state.Reader, c chain, key string, seen []string) (Effective, bool) {
+	var param *model.Parameter
+	if c.app != nil {
+		param = c.app.Document.Parameter(key)
+	}
+	row := nearest(r, c, key)
+	e := Effective{Key: key}
+	if param != nil {
+		e.Schema, e.Secret = param.Schema, isSecret(param.Schema)
+	}
+	if row == nil {
+		if param == nil || len(param.Value) == 0 {
+			return e, false
+		}
+		e.Value = param.Value
+		e.From = "organizations/" + organizationName(r, c.app.OrgID) + "/applications/" + c.app.Name + "/parameters/" + param.Name
+		return e, true
+	}
+	if len(row.Schema) > 0 {
+		e.Schema = row.Schema
+		e.Secret = e.Secret || isSecret(row.Schema)
+	}
+	e.From = ownerPath(r, row.Owner)
+	e.Value = row.Value
+	switch row.Kind() {
+	case model.SettingLink:
+		if at, ok := followLink(r, row, seen); ok {
+			e.Value, e.Secret = at.Value, e.Secret || at.Secret
+		}
+	case model.SettingProperty:
+		e.Value = nil
+		if inst, ok := state.Get[model.InstanceRow](r, c.host); ok {
+			if v, ok := inst.Property(row.Property); ok {
+				e.Value, _ = json.Marshal(v)
+			}
+		}
+	}
+	return e, len(e.Value) > 0
+}
+
+// nearest is the setting that counts: the nearest one, unless one farther away is final.
+func nearest(r state.Reader, c chain, key string) *model.SettingRow {
+	var found *model.SettingRow
+	for _, o := range slices.Backward(c.owners) {
+		row, ok := state.Get[model.SettingRow](r, model.SettingKey(o.ID, key))
+		if !ok {
+			continue
+		}
+		found = row
+		if s, err := model.ParseSchema(row.Schema); err == nil && s.Final {
+			break
+		}
+	}
+	return found
+}
+
+// followLink resolves the target of a link, within the organization only.
+func followLink(r state.Reader, row *model.SettingRow, seen []string) (Effective, bool) {
+	if slices.Contains(seen, row.Key()) {
+		return Effective{}, false
+	}
+	t, err := model.ParseLink(row.Link)
+	if err != nil {
+		return Effective{}, false
+	}
+	o, ok := ownerAt(r, t)
+	if !ok || o.OrgID != row.Owner.OrgID {
+		return Effective{}, false
+	}
+	return resolveKey(r, chainOf(r, o), t.Key, append(slices.Clone(seen), row.Key()))
+}
+
+// ownerAt finds what a link's path names.
+func ownerAt(r state.Reader, t model.LinkTarget) (model.Owner, bool) {
+	none := model.Owner{}
+	org, err := OrganizationByName(r, t.Organization)
+	if err != nil {
+		return none, false
+	}
+	if t.Environment == "" {
+		return OwnerOfOrganization(org), t.Host == "" && t.Application == ""
+	}
+	env, err := EnvironmentByName(r, org.ID, t.Environment)
+	if err != nil {
+		return none, false
+	}
+	if t.Host == "" {
+		return OwnerOfEnvironment(env), t.Application == ""
+	}
+	host, err := HostByName(r, org.ID, env.ID, t.Host)
+	if err != nil {
+		return none, false
+	}
+	if t.Application == "" {
+		return OwnerOfHost(host), true
+	}
+	ctx, _, err := ContextByName(r, org.ID, host.ID, t.Application)
+	if err != nil {
+		return none, false
+	}
+	return OwnerOfContext(ctx), true
+}
+
+// Origin tells the effective value of a key for an application on a host, and where it comes from.
+// Error: NotFound.
+func Origin(r state.Reader, orgID, hostID, appName, key string) (model.OriginSetting, error) {
+	ctx, _, err := ContextByName(r, orgID, hostID, appName)
+	if err != nil {
+		return model.OriginSetting{}, err
+	}
+	e, ok := resolveKey(r, chainOf(r, OwnerOfContext(ctx)), key, nil)
+	if !ok {
+		return model.OriginSetting{}, model.Errorf(model.NotFound, "setting %q has no value for application %q on this host", key, appName)
+	}
+	return model.OriginSetting{Key: key, Value: e.Value, Schema: e.Schema, From: e.From}, nil
+}

@@ -1,0 +1,291 @@
+package orchestrate
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// mask stands for the value of a secret setting (contract section 1.3, obfuscate).
+const mask = `"********"`
+
+// settingRows are the settings of an owner by key.
+func settingRows(r state.Reader, ownerID string) []*model.SettingRow {
+	return byName(state.List[model.SettingRow](r, model.SettingsOf(ownerID)), func(s *model.SettingRow) string { return s.Name })
+}
+
+// ownSettings are the settings of an owner as they were given, secrets included: for copies.
+func ownSettings(r state.Reader, o model.Owner) []model.Setting {
+	out := []model.Setting{}
+	for _, s := range settingRows(r, o.ID) {
+		out = append(out, settingDoc(s))
+	}
+	return out
+}
+
+func settingDoc(s *model.SettingRow) model.Setting {
+	return model.Setting{
+		UUID: s.ID, Version: s.Version, Key: s.Name, Value: s.Value, Link: s.Link, Property: s.Property, Schema: s.Schema,
+	}
+}
+
+// Settings lists the settings of an owner by key, as show says. A setting without a schema of its own shows
+// that of the parameter with the same key.
+func Settings(r state.Reader, o model.Owner, show Show) []model.Setting {
+	out := []model.Setting{}
+	rows := settingRows(r, o.ID)
+	if len(rows) == 0 {
+		return out
+	}
+	schemas := parameterSchemas(r, o)
+	for _, row := range rows {
+		if show.Key != "" && show.Key != row.Name {
+			continue
+		}
+		if s, ok := showSetting(row, schemas, show); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func showSetting(row *model.SettingRow, schemas map[string]json.RawMessage, show Show) (model.Setting, bool) {
+	s := settingDoc(row)
+	if len(s.Schema) == 0 {
+		s.Schema = schemas[s.Key]
+	}
+	secret := isSecret(s.Schema) || isSecret(schemas[s.Key])
+	if show.SecretOnly && !secret || show.NoSecret && secret {
+		return s, false
+	}
+	if secret && show.Obfuscate && len(s.Value) > 0 {
+		s.Value = json.RawMessage(mask)
+	}
+	return s, true
+}
+
+func isSecret(schema json.RawMessage) bool {
+	s, err := model.ParseSchema(schema)
+	return err == nil && s.Secret
+}
+
+// parameterSchemas gives the schemas of the parameters that settings of the owner may stand for: those of
+// the context's application, else of all applications of the organization, where a secret one wins.
+func parameterSchemas(r state.Reader, o model.Owner) map[string]json.RawMessage {
+	apps := []*model.ApplicationRow{}
+	if o.Level == model.LevelContext {
+		if c, ok := state.Get[model.ContextRow](r, o.ID); ok {
+			if a, ok := state.Get[model.ApplicationRow](r, c.AppID); ok {
+				apps = append(apps, a)
+			}
+		}
+	} else {
+		apps = Applications(r, o.OrgID)
+	}
+	out := map[string]json.RawMessage{}
+	for _, a := range apps {
+		for i := range a.Document.Parameters {
+			p := &a.Document.Parameters[i]
+			if had, ok := out[p.Key]; ok && (isSecret(had) || !isSecret(p.Schema)) {
+				continue
+			}
+			out[p.Key] = p.Schema
+		}
+	}
+	return out
+}
+
+// GetSetting is one setting of an owner. Error: NotFound.
+func GetSetting(r state.Reader, o model.Owner, key string, show Show) (model.Setting, error) {
+	row, ok := state.Get[model.SettingRow](r, model.SettingKey(o.ID, key))
+	if ok && row.Owner.OrgID == o.OrgID {
+		if s, ok := showSetting(row, parameterSchemas(r, o), show); ok {
+			return s, nil
+		}
+	}
+	return model.Setting{}, model.Errorf(model.NotFound, "setting %q not found", key)
+}
+
+// createSettings puts the embedded settings of a new owner; nothing is set off, since nothing is below it yet.
+func createSettings(tx *state.Tx, o model.Owner, docs []model.Setting) error {
+	seen := map[string]bool{}
+	for _, doc := range docs {
+		if seen[doc.Key] {
+			return model.Errorf(model.Invalid, "setting %q is there twice: keep one", doc.Key)
+		}
+		seen[doc.Key] = true
+		if err := putSetting(tx, o, doc, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putSetting creates a setting, or replaces old.
+func putSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.SettingRow) error {
+	if err := doc.Validate(); err != nil {
+		return err
+	}
+	if err := refuseFinal(tx, o, doc.Key); err != nil {
+		return err
+	}
+	row := &model.SettingRow{
+		ID: newID(), Owner: o, Name: doc.Key, Version: 1, Value: doc.Value, Link: doc.Link, Property: doc.Property, Schema: doc.Schema,
+	}
+	if string(row.Schema) == "null" {
+		row.Schema = nil
+	}
+	if old != nil {
+		row.ID, row.Version = old.ID, old.Version+1
+	}
+	return state.Put(tx, row)
+}
+
+// refuseFinal refuses a setting that one above says cannot be overridden (contract section 4.3).
+func refuseFinal(r state.Reader, o model.Owner, key string) error {
+	for _, above := range chainOf(r, o).owners {
+		if above.ID == o.ID {
+			continue
+		}
+		row, ok := state.Get[model.SettingRow](r, model.SettingKey(above.ID, key))
+		if !ok {
+			continue
+		}
+		if s, err := model.ParseSchema(row.Schema); err == nil && s.Final {
+			return model.Errorf(model.Conflict, "setting %q is final at %s: it cannot be overridden below", key, ownerPath(r, above))
+		}
+	}
+	return nil
+}
+
+// CreateSetting creates a setting and queues the changes of the handlers that it concerns.
+// Errors: NotFound (the owner), Invalid, Conflict (it exists, or one above is final).
+func CreateSetting(tx *state.Tx, o model.Owner, doc model.Setting, t Trigger) (model.Setting, error) {
+	if err := ownerExists(tx, o); err != nil {
+		return model.Setting{}, err
+	}
+	if _, ok := state.Get[model.SettingRow](tx, model.SettingKey(o.ID, doc.Key)); ok {
+		return model.Setting{}, model.Errorf(model.Conflict, "there is a setting %q already: update it instead", doc.Key)
+	}
+	err := withHandlers(tx, o, []string{doc.Key}, t, func() error { return putSetting(tx, o, doc, nil) })
+	if err != nil {
+		return model.Setting{}, err
+	}
+	return GetSetting(tx, o, doc.Key, Show{})
+}
+
+// UpdateSetting changes a setting and queues the changes of the handlers that it concerns. The key stays.
+// Errors: NotFound, Invalid, Conflict (one above is final).
+func UpdateSetting(tx *state.Tx, o model.Owner, key string, patch []byte, t Trigger) (model.Setting, error) {
+	if err := ownerExists(tx, o); err != nil {
+		return model.Setting{}, err
+	}
+	old, ok := state.Get[model.SettingRow](tx, model.SettingKey(o.ID, key))
+	if !ok {
+		return model.Setting{}, model.Errorf(model.NotFound, "setting %q not found", key)
+	}
+	doc, err := model.Merge(settingDoc(old), patch)
+	if err != nil {
+		return model.Setting{}, err
+	}
+	if doc.Key != key {
+		return model.Setting{}, model.Errorf(model.Invalid, "the key of a setting cannot change: delete %q and create %q", key, doc.Key)
+	}
+	err = withHandlers(tx, o, []string{key}, t, func() error { return putSetting(tx, o, doc, old) })
+	if err != nil {
+		return model.Setting{}, err
+	}
+	return GetSetting(tx, o, key, Show{})
+}
+
+// DeleteSetting deletes a setting and queues the changes of the handlers that it concerns. Error: NotFound.
+func DeleteSetting(tx *state.Tx, o model.Owner, key string, t Trigger) error {
+	if err := ownerExists(tx, o); err != nil {
+		return err
+	}
+	if _, ok := state.Get[model.SettingRow](tx, model.SettingKey(o.ID, key)); !ok {
+		return model.Errorf(model.NotFound, "setting %q not found", key)
+	}
+	return withHandlers(tx, o, []string{key}, t, func() error {
+		state.Delete[model.SettingRow](tx, model.SettingKey(o.ID, key))
+		return nil
+	})
+}
+
+// BulkSettings creates and updates the listed settings and deletes the others, unless noDelete. A handler
+// that several keys concern runs once. Errors: NotFound (the owner), Invalid, Conflict (one above is final).
+func BulkSettings(tx *state.Tx, o model.Owner, docs []model.Setting, noDelete bool, t Trigger) error {
+	if err := ownerExists(tx, o); err != nil {
+		return err
+	}
+	var keys []string
+	for _, doc := range docs {
+		if slices.Contains(keys, doc.Key) {
+			return model.Errorf(model.Invalid, "setting %q is there twice: keep one", doc.Key)
+		}
+		keys = append(keys, doc.Key)
+	}
+	var gone []string
+	for _, row := range settingRows(tx, o.ID) {
+		if !noDelete && !slices.Contains(keys, row.Name) {
+			gone = append(gone, row.Name)
+		}
+	}
+	return withHandlers(tx, o, append(slices.Clone(keys), gone...), t, func() error {
+		for _, key := range gone {
+			state.Delete[model.SettingRow](tx, model.SettingKey(o.ID, key))
+		}
+		for _, doc := range docs {
+			old, _ := state.Get[model.SettingRow](tx, model.SettingKey(o.ID, doc.Key))
+			if err := putSetting(tx, o, doc, old); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// moveLinks rewrites the links of an organization that pass through an address that changes.
+func moveLinks(tx *state.Tx, orgID, was, is string) error {
+	for _, key := range state.Keys[model.SettingRow](tx, model.LinksOf(orgID)) {
+		row, ok := state.Edit[model.SettingRow](tx, key)
+		if !ok || !strings.HasPrefix(row.Link, was+"/") {
+			continue
+		}
+		row.Link = is + strings.TrimPrefix(row.Link, was)
+		row.Version++
+		if err := state.Put(tx, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Tree shows all settings of an organization (contract section 3.2). Error: NotFound.
+func Tree(r state.Reader, orgID string, show Show) (model.SettingTree, error) {
+	o, err := OrganizationByID(r, orgID)
+	if err != nil {
+		return model.SettingTree{}, err
+	}
+	t := model.SettingTree{
+		Organization: o.Name, Settings: Settings(r, OwnerOfOrganization(o), show),
+		Environments: []model.EnvironmentSetting{}, Distributions: []struct{}{}, Platforms: []struct{}{},
+	}
+	for _, e := range Environments(r, orgID) {
+		es := model.EnvironmentSetting{Environment: e.Name, Settings: Settings(r, OwnerOfEnvironment(e), show), Hosts: []model.HostSetting{}}
+		for _, h := range Hosts(r, orgID, e.ID) {
+			hs := model.HostSetting{Host: h.Name, Settings: Settings(r, OwnerOfHost(h), show), Applications: []model.ApplicationSetting{}}
+			for _, c := range Contexts(r, orgID, h.ID) {
+				hs.Applications = append(hs.Applications, model.ApplicationSetting{
+					Application: applicationName(r, c.AppID), Settings: Settings(r, OwnerOfContext(c), show),
+				})
+			}
+			es.Hosts = append(es.Hosts, hs)
+		}
+		t.Environments = append(t.Environments, es)
+	}
+	return t, nil
+}
