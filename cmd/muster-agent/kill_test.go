@@ -1,0 +1,177 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/muster-hq/muster/agent/agenttest"
+	"github.com/muster-hq/muster/dispatch/wire"
+)
+
+// file is a step that writes and watches a file.
+func file(t testing.TB, path, content string) wire.Step {
+	t.Helper()
+	want, err := json.Marshal(map[string]string{"content": content})
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch := true
+	return wire.Step{
+		Collection: "files", Resource: path, Verb: wire.VerbApply, Want: want, Monitor: &watch,
+		Origin: wire.Origin{Application: "app", Type: "files", Name: path},
+	}
+}
+
+// script is a step that appends a line to the file lines and takes its time over it.
+func script(t testing.TB, line string) wire.Step {
+	t.Helper()
+	args, err := json.Marshal(map[string]any{"argv": []string{"sh", "-c", "sleep 0.01; echo " + line + " >> lines; sleep 0.01"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wire.Step{Collection: "executables", Resource: line, Verb: wire.VerbAct, Action: "run", Args: args}
+}
+
+// The agent's process is killed at random moments of changes of 20 steps, half of them scripts that append
+// a line. Every change ends, no line is there twice, nothing told as done is missing, and only one script
+// that had begun may be told as interrupted.
+func TestKilledAtRandomMoments(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
+	o := agenttest.Start(t)
+	root := t.TempDir()
+	args := []string{"run", "--bus", o.URL, "--token-file", o.TokenFile(), "--state", t.TempDir(), "--root", root, "--name", "web1"}
+	p := start(t, args...)
+	id := o.Agent()
+	if o.Name(id) != "web1" {
+		t.Errorf("enrolled as %q", o.Name(id))
+	}
+	interrupted := 0
+	for n := 1; n <= 20; n++ {
+		var steps []wire.Step
+		for i := range 10 {
+			steps = append(steps, file(t, fmt.Sprintf("/f%d", i), fmt.Sprint(n)), script(t, fmt.Sprintf("n%d-%d", n, i)))
+		}
+		order := o.Order(id, n, steps...)
+		agenttest.Wait(t, "the agent on the bus", func() bool {
+			o.Send(order)
+			return len(o.Replies(order.ID)) > 0
+		})
+		pause := time.NewTimer(time.Duration(random.IntN(300)) * time.Millisecond)
+		<-pause.C
+		p.end(syscall.SIGKILL)
+		p = start(t, args...)
+		agenttest.Wait(t, "the end of "+order.ID, func() bool { return o.Over(order) })
+		if judge(t, root, order, o.Replies(order.ID)) {
+			interrupted++
+		}
+	}
+	t.Logf("%d of 20 kills hit a running script", interrupted)
+}
+
+// judge compares what was told with the machine.
+func judge(t *testing.T, root string, order wire.Order, told map[int]wire.Reply) (interrupted bool) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root, "lines"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := map[string]int{}
+	for line := range strings.SplitSeq(string(data), "\n") {
+		lines[line]++
+	}
+	for i, s := range order.Steps {
+		r := told[i]
+		switch {
+		case !interrupted && r.Status == wire.StatusOK, interrupted && r.Status == wire.StatusSkipped:
+		case !interrupted && r.Status == wire.StatusInterrupted && s.Verb == wire.VerbAct:
+			interrupted = true
+		default:
+			t.Errorf("%s, step %d: %+v", order.ID, i, r)
+		}
+		if s.Verb != wire.VerbAct {
+			continue
+		}
+		n := lines[s.Resource]
+		if n > 1 || n == 0 && r.Status == wire.StatusOK || n == 1 && r.Status == wire.StatusSkipped {
+			t.Errorf("%s, step %d was told as %s, and its line is there %d times", order.ID, i, r.Status, n)
+		}
+	}
+	return interrupted
+}
+
+func TestDriftReachesTheOrchestrator(t *testing.T) {
+	o := agenttest.Start(t)
+	root := t.TempDir()
+	start(t, "run", "--bus", "amqps://127.0.0.1:1", "--bus", o.URL, "--token-file", o.TokenFile(), "--state", t.TempDir(), "--root", root)
+	order := o.Order(o.Agent(), 1, file(t, "/motd", "hello\n"))
+	agenttest.Wait(t, "the agent on the bus", func() bool {
+		o.Send(order)
+		return o.Over(order)
+	})
+	settled := time.NewTimer(2 * time.Second) // until inotify has begun; the timer would do it otherwise
+	<-settled.C
+	if err := os.WriteFile(filepath.Join(root, "motd"), []byte("by hand\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	agenttest.Wait(t, "the alert", func() bool { return len(o.Alerts()) > 0 })
+	a := o.Alerts()[0]
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("told after %v", took)
+	}
+	if a.Compliant || a.Collection != "files" || a.Resource != "/motd" || a.Origin.Application != "app" {
+		t.Errorf("%+v", a)
+	}
+	repair := o.Order(o.Agent(), 2, file(t, "/motd", "hello\n"))
+	o.Send(repair)
+	agenttest.Wait(t, "the end of the drift", func() bool {
+		all := o.Alerts()
+		return all[len(all)-1].Compliant
+	})
+}
+
+// BenchmarkIdleMemory prints the resident memory of an agent that watches 200 files and has nothing to do.
+func BenchmarkIdleMemory(b *testing.B) {
+	o := agenttest.Start(b)
+	p := start(b, "run", "--bus", o.URL, "--token-file", o.TokenFile(), "--state", b.TempDir(), "--root", b.TempDir())
+	var steps []wire.Step
+	for i := range 200 {
+		steps = append(steps, file(b, fmt.Sprintf("/f%d", i), strings.Repeat(fmt.Sprint(i, "\n"), 500)))
+	}
+	order := o.Order(o.Agent(), 1, steps...)
+	agenttest.Wait(b, "the agent on the bus", func() bool {
+		o.Send(order)
+		return len(o.Replies(order.ID)) > 0
+	})
+	agenttest.Wait(b, "200 files", func() bool { return o.Over(order) })
+	idle := time.NewTimer(8 * time.Second)
+	<-idle.C
+	for b.Loop() {
+		_ = rss(b, p.cmd.Process.Pid)
+	}
+	b.ReportMetric(rss(b, p.cmd.Process.Pid), "MB-resident")
+}
+
+// rss is the resident memory of a process in megabytes.
+func rss(tb testing.TB, pid int) float64 {
+	tb.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		tb.Skipf("this system has no /proc to measure with: %v", err)
+	}
+	_, rest, _ := strings.Cut(string(data), "VmRSS:")
+	var kb float64
+	if _, err := fmt.Sscan(rest, &kb); err != nil {
+		tb.Fatal(err)
+	}
+	return kb / 1024
+}
