@@ -181,6 +181,9 @@ func (c *call) truncate() *Value {
 		for cut > 0 && !(space(s[cut]) && cut < room) {
 			cut--
 		}
+		if cut == 0 && name == "truncate_w" {
+			return Text(fromUTF16(mark))
+		}
 		if cut == 0 || name == "truncate" && cut < n*3/4 {
 			return Text(fromUTF16(s[:room]) + fromUTF16(mark))
 		}

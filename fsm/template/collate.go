@@ -40,7 +40,7 @@ func unaccent(c rune) (base rune, accent int) {
 	const plain = "AAAAAA\x00CEEEEIIII\x00NOOOOO\x00\x00UUUUY\x00\x00aaaaaa\x00ceeeeiiii\x00nooooo\x00\x00uuuuy\x00y" +
 		"AaAaAaCcCcCcCcDdDdEeEeEeEeEeGgGgGgGgHhHhIiIiIiIiIi\x00\x00JjKk\x00LlLlLlLlLlNnNnNn\x00\x00\x00OoOoOo\x00\x00RrRrRrSsSsSsSsTtTtTtUuUuUuUuUuUuWwYyYZzZzZz\x00"
 	if i := int(c) - 0xC0; i >= 0 && i < len(plain) && plain[i] != 0 {
-		return rune(plain[i]), int(c)
+		return rune(plain[i]), int(unicode.ToLower(c))
 	}
 	return c, 0
 }

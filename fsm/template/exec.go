@@ -334,8 +334,9 @@ func compress(text string) string {
 			i++
 			continue
 		case b.Len() == 0, j == len(text):
-		case strings.ContainsAny(text[i:j], "\r\n"):
-			b.WriteByte('\n')
+		case strings.ContainsAny(text[i:j], "\r\n"): // the first one, as it is
+			n := i + strings.IndexAny(text[i:j], "\r\n")
+			b.WriteString(text[n : i+firstBreak(text[i:j])])
 		default:
 			b.WriteByte(' ')
 		}

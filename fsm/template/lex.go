@@ -62,15 +62,16 @@ func lex(src *source, o Options) []*piece {
 			l.plain()
 			continue
 		}
-		l.pieces = append(l.pieces, p)
-		if p.kind == pieceBad {
-			break
-		}
 		l.pos = p.end
 		if p.kind == pieceOpen && (p.name == "noparse" || p.name == "comment") && p.empty() {
 			if !l.verbatim(p) {
 				break
 			}
+			continue
+		}
+		l.pieces = append(l.pieces, p)
+		if p.kind == pieceBad || p.tokens != nil && p.tokens[len(p.tokens)-1].kind == tokError {
+			break
 		}
 	}
 	return l.pieces
@@ -191,14 +192,15 @@ func (l *lexer) tag(rest string) *piece {
 	return l.bad(l.pos+1, Syntax, "a blank is missing after #%s", p.name)
 }
 
-// verbatim takes what <#noparse> or <#comment> holds, up to its closing tag.
+// verbatim takes what <#noparse> or <#comment> holds, up to its closing tag. The tags of <#noparse> leave no piece:
+// white space stripping does not see them.
 func (l *lexer) verbatim(open *piece) bool {
 	from := l.pos
 	closing := "</#" + open.name
 	for at := from; ; {
 		i := strings.Index(l.text[at:], closing)
 		if i < 0 {
-			l.pieces[len(l.pieces)-1] = l.bad(open.start, Syntax, "<#%s> has no </#%s>", open.name, open.name)
+			l.pieces = append(l.pieces, l.bad(open.start, Syntax, "<#%s> has no </#%s>", open.name, open.name))
 			return false
 		}
 		at += i
@@ -212,11 +214,9 @@ func (l *lexer) verbatim(open *piece) bool {
 		}
 		if open.name == "comment" {
 			open.kind, open.end = pieceComment, end+1
-		} else {
-			if at > from {
-				l.pieces = append(l.pieces, &piece{kind: pieceText, start: from, end: at, text: l.text[from:at]})
-			}
-			l.pieces = append(l.pieces, &piece{kind: pieceClose, name: open.name, start: at, end: end + 1, tokens: []token{{kind: tokEnd, start: end, end: end + 1}}})
+			l.pieces = append(l.pieces, open)
+		} else if at > from {
+			l.pieces = append(l.pieces, &piece{kind: pieceText, start: from, end: at, text: l.text[from:at]})
 		}
 		l.pos = end + 1
 		return true

@@ -106,8 +106,6 @@ func (p *pattern) digits(body string) error {
 		return errors.New("# and 0 are out of order")
 	case len(body) > maxPattern:
 		return errors.New("it is too long")
-	case whole == "" && frac == "":
-		return errors.New("it has no digits")
 	}
 	if i := strings.LastIndexByte(whole, ','); i >= 0 {
 		p.group = len(whole) - i - 1
@@ -118,8 +116,12 @@ func (p *pattern) digits(body string) error {
 	p.minWhole = strings.Count(whole, "0")
 	p.minDecimal = strings.Count(frac, "0")
 	p.maxDecimal = len(frac)
-	if p.minWhole == 0 && !dotted {
-		p.minWhole = 0
+	if dotted && !strings.Contains(body, "0") {
+		if whole != "" {
+			p.minWhole = 1
+		} else {
+			p.minDecimal = 1
+		}
 	}
 	return nil
 }

@@ -115,10 +115,6 @@ func (p *parser) block(open *piece) []node {
 	var out []node
 	for p.i < len(p.pieces) {
 		x := p.pieces[p.i]
-		if x.kind == pieceClose && x.name == "noparse" {
-			p.i++
-			continue
-		}
 		if x.kind == pieceClose || x.kind == pieceCallEnd || clause(x) {
 			return out
 		}
@@ -227,7 +223,7 @@ func (p *parser) directive(x *piece) node {
 		n := &compressNode{body: p.block(x)}
 		p.close(x)
 		return n
-	case "t", "lt", "rt", "nt", "flush", "noparse":
+	case "t", "lt", "rt", "nt", "flush":
 		p.bare(x)
 		return nil
 	case "ftl":

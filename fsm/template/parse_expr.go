@@ -8,7 +8,7 @@ type exprParser struct {
 	toks   []token
 	i      int
 	depth  int
-	narrow bool // blanks end an expression: positional arguments of <@call a b>
+	narrow bool // a blank after ! ends it: positional arguments of <@call a! b>
 	shell  bool // an interpolation with the usual marks: say so when it looks like a shell's
 }
 
@@ -99,9 +99,6 @@ func (e *exprParser) name(what string) string {
 // binaryOp gives the operator that comes next, "" when none may.
 func (e *exprParser) binaryOp() string {
 	t := e.peek()
-	if e.narrow && t.spaced {
-		return ""
-	}
 	if t.kind == tokOp {
 		return t.text
 	}
@@ -213,7 +210,7 @@ func (e *exprParser) unary() expr {
 func (e *exprParser) postfix(x expr) expr {
 	for {
 		t := e.peek()
-		if t.kind != tokOp || e.narrow && t.spaced {
+		if t.kind != tokOp {
 			return x
 		}
 		switch t.text {
@@ -332,7 +329,7 @@ func (e *exprParser) builtin(of expr) expr {
 	}
 	b := &builtinExpr{of: of, name: t.text, spec: spec}
 	next := e.peek()
-	follows := next.kind == tokOp && !(e.narrow && next.spaced)
+	follows := next.kind == tokOp
 	switch {
 	case follows && next.text == "(" && spec.max > 0:
 		e.take()

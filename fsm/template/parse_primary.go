@@ -1,6 +1,6 @@
 package template
 
-import "strings"
+import "slices"
 
 // primary reads what an expression is made of.
 func (e *exprParser) primary() expr {
@@ -105,18 +105,18 @@ func (e *exprParser) objectLiteral() expr {
 // textLiteral makes a quoted text, with the interpolations in it.
 func (p *parser) textLiteral(t *token) expr {
 	at := place{t.start, t.end}
-	parts, plain := p.textParts(t.text, t.start)
+	parts, plain := p.textParts(t.text, t.start, t.braces)
 	if plain {
 		return &literal{at, Text(t.text)}
 	}
 	return &mixedText{at, parts}
 }
 
-func (p *parser) textParts(text string, at int) (parts []expr, plain bool) {
+func (p *parser) textParts(text string, at int, braces []int) (parts []expr, plain bool) {
 	here := place{at, at}
 	plain = true
-	for text != "" {
-		i := nextInterpolation(text)
+	for whole := text; text != ""; {
+		i := nextInterpolation(text, len(whole)-len(text), braces)
 		if i < 0 {
 			break
 		}
@@ -142,10 +142,12 @@ func (p *parser) textParts(text string, at int) (parts []expr, plain bool) {
 	return parts, plain
 }
 
-func nextInterpolation(text string) int {
-	a, b := strings.Index(text, "${"), strings.Index(text, "#{")
-	if a < 0 || b >= 0 && b < a {
-		return b
+// nextInterpolation finds ${ or #{ in text, which begins at an offset; a { that came as \{ opens nothing.
+func nextInterpolation(text string, offset int, braces []int) int {
+	for i := 0; i+1 < len(text); i++ {
+		if (text[i] == '$' || text[i] == '#') && text[i+1] == '{' && !slices.Contains(braces, offset+i+1) {
+			return i
+		}
 	}
-	return a
+	return -1
 }

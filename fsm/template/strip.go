@@ -1,6 +1,7 @@
 package template
 
 import (
+	"iter"
 	"sort"
 	"strings"
 	"unicode"
@@ -10,7 +11,7 @@ import (
 // was stripped: a run that lost its first line begins on the next one.
 type stripState struct {
 	beginLine int
-	beginCol1 bool // begins in column 1
+	beginCol1 bool // begins in column 1; a tab stands in column 8
 	endLine   int  // the line of its last character
 }
 
@@ -33,6 +34,64 @@ func (t lineTable) line(at int) int { return sort.SearchInts(t, at+1) }
 // rules are in DESIGN.md.
 type stripper struct {
 	pieces []*piece
+	mate   map[int]int // open and closing tags of macros, functions and captures
+}
+
+// opaque says that what a tag encloses does not count as standing on its line.
+func opaque(p *piece) bool {
+	switch p.name {
+	case "macro", "function":
+		return true
+	case "assign", "global", "local":
+		return p.kind == pieceClose || !p.assigns()
+	}
+	return false
+}
+
+// pair finds the mates.
+func (s *stripper) pair() {
+	s.mate = map[int]int{}
+	var open []int
+	for i, p := range s.pieces {
+		switch {
+		case p.kind == pieceOpen && opaque(p):
+			open = append(open, i)
+		case p.kind == pieceClose && opaque(p) && len(open) > 0:
+			j := open[len(open)-1]
+			open = open[:len(open)-1]
+			s.mate[i], s.mate[j] = j, i
+		}
+	}
+}
+
+// after gives the pieces behind i that begin on its last line.
+func (s *stripper) after(i int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		line := s.pieces[i].strip.endLine
+		for j := i + 1; j < len(s.pieces) && s.pieces[j].strip.beginLine == line; j++ {
+			if !yield(j) {
+				return
+			}
+			if m, ok := s.mate[j]; ok && m > j {
+				j = m
+			}
+		}
+	}
+}
+
+// before gives the pieces before i that end on its first line, the nearest first.
+func (s *stripper) before(i int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		line := s.pieces[i].strip.beginLine
+		for j := i - 1; j >= 0 && s.pieces[j].strip.endLine == line; j-- {
+			if !yield(j) {
+				return
+			}
+			if m, ok := s.mate[j]; ok && m < j {
+				j = m
+			}
+		}
+	}
 }
 
 // strip drops white space of the text pieces; with on false only what <#t> and its kin ask for.
@@ -40,10 +99,11 @@ func strip(text string, pieces []*piece, on bool) {
 	lines := linesOf(text)
 	for _, p := range pieces {
 		p.strip.beginLine = lines.line(p.start)
-		p.strip.beginCol1 = lines[p.strip.beginLine-1] == p.start
+		p.strip.beginCol1 = lines[p.strip.beginLine-1] == p.start && !strings.HasPrefix(p.text, "\t")
 		p.strip.endLine = lines.line(max(p.end-1, p.start))
 	}
 	s := &stripper{pieces: pieces}
+	s.pair()
 	for i, p := range pieces {
 		if p.kind == pieceText && p.text != "" {
 			s.run(i, on)
@@ -58,7 +118,7 @@ func (s *stripper) run(i int, on bool) {
 	p := s.pieces[i]
 	left := s.trimLeftOf(i)
 	right := s.trimRightOf(i)
-	if !on || p.text == "" || i == s.first() {
+	if !on || p.text == "" || i == 0 {
 		return
 	}
 	head, tail := 0, 0
@@ -76,16 +136,6 @@ func (s *stripper) run(i int, on bool) {
 		p.strip.beginLine++
 		p.strip.beginCol1 = true
 	}
-}
-
-// first is the index of the first piece that is not the header.
-func (s *stripper) first() int {
-	for i, p := range s.pieces {
-		if p.kind != pieceOpen || p.name != "ftl" {
-			return i
-		}
-	}
-	return -1
 }
 
 func allBlank(s string) bool {
@@ -118,7 +168,7 @@ func (s *stripper) headToStrip(i int) int {
 	if n == 0 && !p.strip.beginCol1 || !allBlank(p.text[:n]) {
 		return 0
 	}
-	for j := i - 1; j >= 0 && s.pieces[j].strip.endLine == p.strip.beginLine; j-- {
+	for j := range s.before(i) {
 		if s.heeds(j, false) {
 			return 0
 		}
@@ -132,7 +182,7 @@ func (s *stripper) tailToStrip(i int) int {
 	if n == 0 && !p.strip.beginCol1 || !allBlank(p.text[n:]) {
 		return 0
 	}
-	for j := i + 1; j < len(s.pieces) && s.pieces[j].strip.beginLine == p.strip.endLine; j++ {
+	for j := range s.after(i) {
 		if s.heeds(j, true) {
 			return 0
 		}
@@ -213,9 +263,12 @@ func (s *stripper) betweenDefinitions(i int) bool {
 	if !allBlank(s.pieces[i].text) {
 		return false
 	}
-	before := i == 0 || i == s.first() || definition(s.pieces[i-1], true)
-	after := i == len(s.pieces)-1 || definition(s.pieces[i+1], false)
-	return before && after
+	before := i == 0 || definition(s.pieces[i-1], true)
+	return before && s.definitionAfter(i)
+}
+
+func (s *stripper) definitionAfter(i int) bool {
+	return i == len(s.pieces)-1 || definition(s.pieces[i+1], false)
 }
 
 // dropBetweenDefinitions empties the blank runs between definitions. A file of nothing but blanks stays.
@@ -223,9 +276,13 @@ func (s *stripper) dropBetweenDefinitions() {
 	if len(s.pieces) == 1 {
 		return
 	}
+	var last *piece // the last one that stays; trimming tags are gone by now
 	for i, p := range s.pieces {
-		if p.kind == pieceText && s.betweenDefinitions(i) {
+		if p.kind == pieceText && allBlank(p.text) && (last == nil || definition(last, true)) && s.definitionAfter(i) {
 			p.text = ""
+		}
+		if _, _, trims := trimTag(p); !trims && (p.kind != pieceText || p.text != "") {
+			last = p
 		}
 	}
 }
@@ -251,7 +308,7 @@ func trimTag(p *piece) (left, right, is bool) {
 // trimLeftOf looks for a trimming tag after run i on its last line, and trims the left of that line.
 func (s *stripper) trimLeftOf(i int) (found bool) {
 	p := s.pieces[i]
-	for j := i + 1; j < len(s.pieces) && s.pieces[j].strip.beginLine == p.strip.endLine; j++ {
+	for j := range s.after(i) {
 		left, right, is := trimTag(s.pieces[j])
 		if !is || right && !left {
 			continue
@@ -268,9 +325,11 @@ func (s *stripper) trimLeftOf(i int) (found bool) {
 // trimRightOf looks for a trimming tag before run i on its first line, and trims the right of that line.
 func (s *stripper) trimRightOf(i int) (found bool) {
 	p := s.pieces[i]
-	for j := i - 1; j >= 0 && s.pieces[j].strip.endLine == p.strip.beginLine; j-- {
+	closed := 0 // blocks between j and i that were closed; their trimming tags have done their work
+	for j := range s.before(i) {
+		closed = closedBefore(s.pieces[j], closed)
 		left, right, is := trimTag(s.pieces[j])
-		if !is || left && !right {
+		if !is || closed > 0 || left && !right {
 			continue
 		}
 		if !right {
@@ -287,7 +346,7 @@ func (s *stripper) trimRightOf(i int) (found bool) {
 			p.text = rest
 			p.strip.beginLine++
 			p.strip.beginCol1 = true
-			continue
+			return true // the run is on another line now
 		}
 		if allBlank(rest) && s.restGoes(i) {
 			rest = ""
@@ -297,10 +356,30 @@ func (s *stripper) trimRightOf(i int) (found bool) {
 	return found
 }
 
+// closedBefore counts the blocks that end between a piece and a run behind it, walking backwards.
+func closedBefore(p *piece, closed int) int {
+	switch {
+	case p.kind == pieceClose, p.kind == pieceCallEnd, clause(p) && closed == 0:
+		return closed + 1
+	case p.kind == pieceCall && p.tokens[len(p.tokens)-1].text != "/>", p.kind == pieceOpen && block(p):
+		return max(closed-1, 0)
+	}
+	return closed
+}
+
+// block says that a tag has a closing tag of its own.
+func block(p *piece) bool {
+	switch p.name {
+	case "if", "list", "foreach", "items", "switch", "attempt", "compress", "escape", "noescape":
+		return true
+	}
+	return opaque(p)
+}
+
 // restGoes says that what follows the trimmed line may go too, as it is the indentation of tags.
 func (s *stripper) restGoes(i int) bool {
 	goes := true
-	for j := i + 1; j < len(s.pieces) && s.pieces[j].strip.beginLine == s.pieces[i].strip.endLine; j++ {
+	for j := range s.after(i) {
 		if s.heeds(j, false) {
 			goes = false
 		}

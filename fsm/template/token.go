@@ -25,8 +25,9 @@ type token struct {
 	text   string
 	start  int
 	end    int
-	spaced bool // blanks stand before it
-	quoted bool // a name written with a backslash is never a keyword
+	spaced bool  // blanks stand before it
+	braces []int // offsets in a quoted text of { that came as \{
+	quoted bool  // a name written with a backslash is never a keyword
 	err    *Error
 }
 
@@ -256,13 +257,17 @@ func (l *exprLexer) quoted(raw bool) token {
 	}
 	l.pos++
 	var b strings.Builder
+	var braces []int
 	for l.pos < l.limit {
 		c := l.text[l.pos]
 		l.pos++
 		switch {
 		case c == q:
-			return token{kind: kind, text: b.String()}
+			return token{kind: kind, text: b.String(), braces: braces}
 		case c == '\\' && !raw:
+			if l.pos < l.limit && l.text[l.pos] == '{' {
+				braces = append(braces, b.Len())
+			}
 			if bad := l.escape(&b); bad != nil {
 				return *bad
 			}
