@@ -133,13 +133,13 @@ func (b *Batch) stale(c *Commit) (string, bool) {
 			hit = after(markMembers, r.Table, r.Name) || after(markContent, r.Table, r.Name)
 		}
 		if hit {
-			return r.Table + " " + r.Name, true
+			return conflictKey(r.Table, r.Name), true
 		}
 	}
 	for i := range c.Writes {
 		w := &c.Writes[i]
 		if after(markRow, w.Table, w.Key) || after(markExists, w.Table, w.Key) {
-			return w.Table + " " + w.Key, true
+			return conflictKey(w.Table, w.Key), true
 		}
 	}
 	return "", false

@@ -44,6 +44,9 @@ type Proposer interface {
 // view at once: a verified commit proves that what it read was current. A failure of fn, or nothing to
 // write, proves nothing, so it is believed only of a view that was made current. fn may run many times.
 // Errors of fn are returned as they are.
+//
+// Who loses a key to another waits on this node for its turn at that key before it runs again, and
+// newcomers that touch the key queue behind.
 func Run(ctx context.Context, s *Store, p Proposer, o TxOptions, fn func(*Tx) error) error {
 	_, err := RunIndex(ctx, s, p, o, fn)
 	return err
@@ -52,40 +55,120 @@ func Run(ctx context.Context, s *Store, p Proposer, o TxOptions, fn func(*Tx) er
 // RunIndex is Run that also tells the index at which the transaction took effect, or the index of the
 // view if it wrote nothing.
 func RunIndex(ctx context.Context, s *Store, p Proposer, o TxOptions, fn func(*Tx) error) (uint64, error) {
-	o.Now = p.Now()
-	current := false
-	wait := uint64(0)
+	r := run{s: s, p: p, o: o, fn: fn}
+	r.o.Now = p.Now()
+	index := uint64(0)
+	defer func() { // also when fn panics: others wait
+		if r.turn != "" {
+			s.turns.leave(r.turn, max(index, r.seen))
+		}
+	}()
+	var err error
+	index, err = r.loop(ctx)
+	return index, err
+}
+
+// run is one optimistic transaction on its way.
+type run struct {
+	s       *Store
+	p       Proposer
+	o       TxOptions
+	fn      func(*Tx) error
+	current bool   // the local state holds all that was acknowledged before the run began
+	seen    uint64 // the latest index that is known to matter
+	turn    string // the key whose turn this run has
+}
+
+func (r *run) loop(ctx context.Context) (uint64, error) {
 	for {
-		if err := ctx.Err(); err != nil {
-			return 0, &model.Error{Code: model.Unavailable, Err: err,
-				Messages: []string{"the data kept changing until the deadline; nothing was done; try again"}}
-		}
 		var at uint64
-		c, err := s.Attempt(o, func(tx *Tx) error { at = tx.Index(); return fn(tx) })
-		if current && (err != nil || c == nil) {
+		c, err := r.s.Attempt(r.o, func(tx *Tx) error { at = tx.Index(); return r.fn(tx) })
+		switch {
+		case (err != nil || c == nil) && r.current:
 			return at, err
-		}
-		if err == nil && c != nil {
-			res, err := p.Propose(ctx, c)
-			if err != nil {
+		case err != nil || c == nil:
+			if r.o.Now, err = r.p.Current(ctx, r.seen); err != nil {
 				return 0, err
 			}
-			switch res.Outcome {
-			case Applied:
-				return res.Index, nil
-			case Conflict, TooOld:
-				wait = res.Index
-			case Fenced:
-				return 0, ErrFenced
-			default:
-				return 0, fmt.Errorf("commit %s was refused: %s", c.ID, res.Outcome)
-			}
+			r.current = true
+			continue
 		}
-		if o.Now, err = p.Current(ctx, wait); err != nil {
+		if key := r.newcomer(c); key != "" {
+			if err := r.take(ctx, key); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		res, err := r.p.Propose(ctx, c)
+		if err != nil {
 			return 0, err
 		}
-		current = true
+		switch res.Outcome {
+		case Applied:
+			return res.Index, nil
+		case Conflict, TooOld:
+			if err := r.lost(ctx, res); err != nil {
+				return 0, err
+			}
+		case Fenced:
+			return 0, ErrFenced
+		default:
+			return 0, fmt.Errorf("commit %s was refused: %s", c.ID, res.Outcome)
+		}
 	}
+}
+
+// newcomer names the key that a run without a turn should queue for.
+func (r *run) newcomer(c *Commit) string {
+	if r.turn != "" {
+		return ""
+	}
+	return r.s.turns.queued(c)
+}
+
+// lost gets ready to run again after a refusal. The entry that refused was made after the run began, so a
+// local state that holds it is current, without a question to the leader.
+func (r *run) lost(ctx context.Context, res Result) error {
+	r.seen = max(r.seen, res.Index)
+	if res.ConflictKey != "" && res.ConflictKey != r.turn {
+		if r.turn != "" {
+			r.s.turns.leave(r.turn, r.seen)
+			r.turn = ""
+		}
+		if err := r.take(ctx, res.ConflictKey); err != nil {
+			return err
+		}
+	} else if err := r.wait(ctx); err != nil {
+		return err
+	}
+	r.current = true
+	return nil
+}
+
+// take waits for the turn at key, and for the local state to hold what the one before did.
+func (r *run) take(ctx context.Context, key string) error {
+	index, err := r.s.turns.enter(ctx, key)
+	if err != nil {
+		return tooBusy(err)
+	}
+	r.turn, r.seen = key, max(r.seen, index)
+	return r.wait(ctx)
+}
+
+func (r *run) wait(ctx context.Context) error {
+	if err := r.s.WaitIndex(ctx, r.seen); err != nil {
+		return tooBusy(err)
+	}
+	if err := ctx.Err(); err != nil {
+		return tooBusy(err)
+	}
+	r.o.Now = r.p.Now()
+	return nil
+}
+
+func tooBusy(err error) error {
+	return &model.Error{Code: model.Unavailable, Err: err,
+		Messages: []string{"the data kept changing until the deadline; nothing was done; try again"}}
 }
 
 // ErrFenced says that a leader duty proposed something after a later term had been opened.

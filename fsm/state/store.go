@@ -31,6 +31,7 @@ type Store struct {
 	pub   atomic.Pointer[published]
 	hub   hub
 	types typeCache
+	turns turns
 	enc   *zstd.Encoder // of contents; safe for concurrent EncodeAll
 	dec   *zstd.Decoder
 
