@@ -1,0 +1,163 @@
+package api
+
+import (
+	"fmt"
+
+	"github.com/muster-hq/muster/api/auth"
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// application finds the application that the path names.
+func (c *call) application(r state.Reader, at scope) (*model.ApplicationRow, error) {
+	return orchestrate.ApplicationByName(r, at.org.ID, c.params["app"])
+}
+
+// readingApp reads something of an application.
+func readingApp(f func(c *call, r state.Reader, orgID, appID string) (any, error)) endpoint {
+	return reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
+		app, err := c.application(r, at)
+		if err != nil {
+			return nil, err
+		}
+		return f(c, r, at.org.ID, app.ID)
+	})
+}
+
+// changingApp changes something of an application.
+func changingApp(body bodyKind, f func(c *call, tx *state.Tx, orgID, appID string) (any, error)) endpoint {
+	return endpoint{need: auth.Operate, body: body, write: func(c *call, tx *state.Tx, at scope) (any, error) {
+		app, err := c.application(tx, at)
+		if err != nil {
+			return nil, err
+		}
+		return f(c, tx, at.org.ID, app.ID)
+	}}
+}
+
+func applicationAnswer(r state.Reader, row *model.ApplicationRow, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	return orchestrate.ApplicationDoc(r, row), nil
+}
+
+func applicationEndpoints() map[string]endpoint {
+	lock := func(locked bool) endpoint {
+		return changingApp(noBody, func(_ *call, tx *state.Tx, orgID, appID string) (any, error) {
+			return nil, orchestrate.LockApplication(tx, orgID, appID, locked)
+		})
+	}
+	return map[string]endpoint{
+		"applications.list": reading(auth.Read, func(_ *call, r state.Reader, at scope) (any, error) {
+			docs := []model.Application{}
+			for _, row := range orchestrate.Applications(r, at.org.ID) {
+				docs = append(docs, orchestrate.ApplicationDoc(r, row))
+			}
+			return list(docs), nil
+		}),
+		"applications.create": changing(auth.Operate, func(c *call, tx *state.Tx, at scope) (any, error) {
+			doc, err := model.Decode[model.Application](c.body)
+			if err != nil {
+				return nil, err
+			}
+			row, err := orchestrate.CreateApplication(tx, at.org.ID, doc)
+			return applicationAnswer(tx, row, err)
+		}),
+		"applications.show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
+			row, err := c.application(r, at)
+			return applicationAnswer(r, row, err)
+		}),
+		"applications.update": changingApp(objectBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
+			row, err := orchestrate.UpdateApplication(tx, orgID, appID, c.body, c.trigger())
+			return applicationAnswer(tx, row, err)
+		}),
+		"applications.delete": changingApp(noBody, func(_ *call, tx *state.Tx, orgID, appID string) (any, error) {
+			return nil, orchestrate.DeleteApplication(tx, orgID, appID)
+		}),
+		"applications.clone": changingApp(noBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
+			name, err := c.cloneName()
+			if err != nil {
+				return nil, err
+			}
+			row, err := orchestrate.CloneApplication(tx, orgID, appID, name)
+			return applicationAnswer(tx, row, err)
+		}),
+		"applications.lock":   lock(true),
+		"applications.unlock": lock(false),
+	}
+}
+
+// stageAbove is the size in bytes above which a content goes ahead of its transaction, in pieces.
+const stageAbove = 200 << 10
+
+// stageContent puts a large content into the store before a row names it.
+func stageContent(c *call) error {
+	if len(c.body) <= stageAbove {
+		return nil
+	}
+	if _, err := state.StageContent(c.req.Context(), c.srv.cfg.Store, c.body); err != nil {
+		return fmt.Errorf("storing a content of %d bytes: %w", len(c.body), err)
+	}
+	return nil
+}
+
+func fileEndpoints() map[string]endpoint {
+	upload := changingApp(uploadBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
+		return nil, orchestrate.PutFileContent(tx, orgID, appID, c.params["file"], c.body)
+	})
+	upload.stage = stageContent
+	return map[string]endpoint{
+		"files.list": readingApp(func(_ *call, r state.Reader, orgID, appID string) (any, error) {
+			files, err := orchestrate.Files(r, orgID, appID)
+			return list(files), err
+		}),
+		"files.create": changingApp(objectBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
+			doc, err := model.Decode[model.File](c.body)
+			if err != nil {
+				return nil, err
+			}
+			return orchestrate.CreateFile(tx, orgID, appID, doc)
+		}),
+		"files.show": readingApp(func(c *call, r state.Reader, orgID, appID string) (any, error) {
+			return orchestrate.GetFile(r, orgID, appID, c.params["file"])
+		}),
+		"files.update": changingApp(objectBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
+			return orchestrate.UpdateFile(tx, orgID, appID, c.params["file"], c.body)
+		}),
+		"files.delete": changingApp(noBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
+			return nil, orchestrate.DeleteFile(tx, orgID, appID, c.params["file"])
+		}),
+		"files.content.show": readingApp(func(c *call, r state.Reader, orgID, appID string) (any, error) {
+			b, err := orchestrate.FileContent(r, orgID, appID, c.params["file"])
+			return raw(b), err
+		}),
+		"files.content.set": upload,
+	}
+}
+
+func parameterEndpoints() map[string]endpoint {
+	return map[string]endpoint{
+		"parameters.list": readingApp(func(_ *call, r state.Reader, orgID, appID string) (any, error) {
+			params, err := orchestrate.Parameters(r, orgID, appID)
+			return list(params), err
+		}),
+		"parameters.create": changingApp(objectBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
+			doc, err := model.Decode[model.Parameter](c.body)
+			if err != nil {
+				return nil, err
+			}
+			return orchestrate.CreateParameter(tx, orgID, appID, doc)
+		}),
+		"parameters.show": readingApp(func(c *call, r state.Reader, orgID, appID string) (any, error) {
+			return orchestrate.GetParameter(r, orgID, appID, c.params["param"])
+		}),
+		"parameters.update": changingApp(objectBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
+			return orchestrate.UpdateParameter(tx, orgID, appID, c.params["param"], c.body)
+		}),
+		"parameters.delete": changingApp(noBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
+			return nil, orchestrate.DeleteParameter(tx, orgID, appID, c.params["param"])
+		}),
+	}
+}

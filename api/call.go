@@ -1,0 +1,300 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/muster-hq/muster/api/auth"
+	"github.com/muster-hq/muster/api/spec"
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// call is one request as handlers see it.
+type call struct {
+	srv    *Server
+	req    *http.Request
+	route  spec.Route
+	params map[string]string
+	query  url.Values
+	body   []byte // checked as the endpoint's body says
+	caller caller
+	hash   string      // of the body's password, made by stagePassword
+	header http.Header // of the answer
+	id     string
+}
+
+// bodyKind is what an endpoint takes.
+type bodyKind int
+
+const (
+	noBody     bodyKind = iota // whatever is sent is ignored
+	objectBody                 // a JSON object
+	uploadBody                 // a form with a part named file; body is the file's content
+)
+
+// endpoint is what answers a route: exactly one of read, write and free.
+type endpoint struct {
+	need auth.Action // what the caller must be allowed at the route's scope
+	site bool        // only administrators of the site; the scope does not count
+	body bodyKind
+
+	// read runs over a view, write within a transaction that may run many times. Both come after
+	// authentication and after the scope is found and allowed, in the same view or transaction.
+	read  func(c *call, r state.Reader, at scope) (any, error)
+	write func(c *call, tx *state.Tx, at scope) (any, error)
+	// stage goes before write, allowed but outside the transaction: for what is too large for one.
+	stage func(c *call) error
+	// free needs no scope and no rows; the caller is authenticated.
+	free func(c *call) (any, error)
+}
+
+func (s *Server) serve(g *gin.Context) {
+	start := time.Now()
+	c := &call{srv: s, req: g.Request, header: g.Writer.Header(), id: newRequestID()}
+	c.header.Set(spec.HeaderRequestID, c.id)
+	c.header.Set("Cache-Control", "no-store")
+	c.header.Set("X-Content-Type-Options", "nosniff")
+	ctx, cancel := context.WithTimeout(g.Request.Context(), s.cfg.Timeout)
+	defer cancel()
+	c.req = c.req.WithContext(ctx)
+	value, err := s.recovered(c, g.Writer)
+	if err == nil {
+		status := c.route.Status
+		if status == http.StatusNoContent {
+			value = nil
+		}
+		err = write(g.Writer, status, value)
+	}
+	if err != nil && !g.Writer.Written() {
+		s.fault(c, err)
+		writeError(g.Writer, err, c.id)
+	}
+	s.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "request", slog.String("id", c.id), slog.String("method", g.Request.Method),
+		slog.String("path", g.Request.URL.Path), slog.String("route", c.route.Name), slog.Int("status", g.Writer.Status()),
+		slog.String("caller", c.caller.name), slog.Duration("took", time.Since(start)))
+}
+
+// fault logs what is ours; what the caller did wrong is in the answer.
+func (s *Server) fault(c *call, err error) {
+	if model.CodeOf(err) == model.Internal && c.req.Context().Err() == nil {
+		s.cfg.Log.Error("a request failed", "id", c.id, "route", c.route.Name, "error", err)
+	}
+}
+
+func (s *Server) recovered(c *call, w http.ResponseWriter) (value any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.cfg.Log.Error("a handler panicked", "id", c.id, "route", c.route.Name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			value, err = nil, model.Errorf(model.Internal, "panic")
+		}
+	}()
+	value, err = s.answer(c, w)
+	return value, c.timely(err)
+}
+
+// timely tells an ended deadline in our own codes: whether a write took effect is not known then.
+func (c *call) timely(err error) error {
+	if err == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	var e *model.Error
+	if errors.As(err, &e) {
+		return err
+	}
+	if c.req.Method == http.MethodGet || c.req.Method == http.MethodHead {
+		return &model.Error{Code: model.Unavailable, Messages: []string{"the cluster did not answer in time: try again"}, Err: err}
+	}
+	return &model.Error{Code: model.Unknown, Messages: []string{"the outcome is not known yet: look before trying again"}, Err: err}
+}
+
+// answer finds the route, reads the body, and runs the endpoint.
+func (s *Server) answer(c *call, w http.ResponseWriter) (any, error) {
+	if err := s.find(c); err != nil {
+		return nil, err
+	}
+	if err := s.cross.Check(c.req); err != nil {
+		return nil, model.Errorf(model.Forbidden, "a page of another site may not do this")
+	}
+	view, err := s.authenticate(c)
+	if err != nil {
+		return nil, err
+	}
+	end, ok := s.endpoints[c.route.Name]
+	switch {
+	case c.route.State == spec.Planned:
+		return nil, notBuilt(c.route)
+	case c.route.State == spec.Empty || c.route.State == spec.Absent:
+		end = endpoint{need: auth.Read, read: nothing}
+	case !ok:
+		return nil, notBuilt(c.route)
+	}
+	if end.site && !c.caller.admin() {
+		return nil, model.Errorf(model.Forbidden, "only an administrator of the site may do this")
+	}
+	if end.free != nil {
+		if err := c.readBody(w, end.body); err != nil {
+			return nil, err
+		}
+		return end.free(c)
+	}
+	if end.read != nil {
+		return c.runRead(view, end)
+	}
+	return c.runWrite(w, end)
+}
+
+// nothing answers routes of which nothing can exist yet.
+func nothing(c *call, _ state.Reader, _ scope) (any, error) {
+	if c.route.State == spec.Empty {
+		return list[struct{}](nil), nil
+	}
+	return nil, model.Errorf(model.NotFound, "there is none")
+}
+
+// find matches the raw path and method against the table.
+func (s *Server) find(c *call) error {
+	rest, ok := strings.CutPrefix(c.req.URL.EscapedPath(), s.cfg.Root)
+	if !ok || rest != "" && rest[0] != '/' {
+		return model.Errorf(model.NotFound, "there is nothing at this path: the API is below %s", s.cfg.Root)
+	}
+	segs, err := spec.SplitPath(rest)
+	if err != nil {
+		return model.Errorf(model.Invalid, "the path is not percent-encoded as it should be: %s", err)
+	}
+	method := c.req.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	route, params, allowed, ok := s.matcher.Match(method, segs)
+	if !ok {
+		if len(allowed) > 0 {
+			c.header.Set("Allow", strings.Join(allowed, ", "))
+			return &methodError{model.Errorf(model.Invalid, "%s is not possible here, but %s", c.req.Method, strings.Join(allowed, ", "))}
+		}
+		return model.Errorf(model.NotFound, "the API has nothing at %s", c.req.URL.Path)
+	}
+	c.route, c.params = route, params
+	if c.query, err = url.ParseQuery(c.req.URL.RawQuery); err != nil {
+		return model.Errorf(model.Invalid, "the query is not percent-encoded as it should be: %s", err)
+	}
+	return nil
+}
+
+// methodError is an Invalid that answers 405.
+type methodError struct{ err *model.Error }
+
+func (e *methodError) Error() string { return e.err.Error() }
+func (e *methodError) Unwrap() error { return e.err }
+
+// runRead runs a reading endpoint over the view that the caller was known in.
+func (c *call) runRead(view *state.View, end endpoint) (any, error) {
+	at, err := c.scope(view, end)
+	if err != nil {
+		return nil, err
+	}
+	c.header.Set(spec.HeaderIndex, strconv.FormatUint(view.Index(), 10))
+	c.header.Set(spec.HeaderEpoch, strconv.FormatUint(view.Epoch(), 10))
+	return end.read(c, view, at)
+}
+
+// runWrite runs a writing endpoint in a transaction, and its stage before it.
+func (c *call) runWrite(w http.ResponseWriter, end endpoint) (any, error) {
+	// A caller who may not do it does not get to send a body either.
+	if _, err := c.scope(c.srv.cfg.Store.Local(), end); err != nil {
+		code := model.CodeOf(err)
+		if code != model.NotFound && code != model.Forbidden {
+			return nil, err
+		}
+		view, viewErr := c.srv.cfg.Store.View(c.req.Context())
+		if viewErr != nil {
+			return nil, viewErr
+		}
+		if _, err := c.scope(view, end); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.readBody(w, end.body); err != nil {
+		return nil, err
+	}
+	if end.stage != nil {
+		if err := end.stage(c); err != nil {
+			return nil, err
+		}
+	}
+	var value any
+	err := c.srv.cfg.Store.Update(c.req.Context(), func(tx *state.Tx) error {
+		tx.SetActor(c.caller.name)
+		if err := c.caller.still(tx); err != nil {
+			return err
+		}
+		at, err := c.scope(tx, end)
+		if err != nil {
+			return err
+		}
+		value, err = end.write(c, tx, at)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return value, nil
+}
+
+// readBody reads and checks the body as its kind says, within the limits.
+func (c *call) readBody(w http.ResponseWriter, want bodyKind) error {
+	if want == noBody {
+		return nil
+	}
+	limit := c.srv.cfg.MaxBody
+	if want == uploadBody {
+		limit = c.srv.cfg.MaxContent
+	}
+	// The form around an uploaded content needs some room of its own.
+	c.req.Body = http.MaxBytesReader(w, c.req.Body, limit+64<<10)
+	if want == uploadBody {
+		content, err := readUpload(c.req, limit)
+		c.body = content
+		return err
+	}
+	b, err := io.ReadAll(c.req.Body)
+	if err != nil {
+		return bodyError(err, limit)
+	}
+	if int64(len(b)) > limit {
+		return model.Errorf(model.TooLarge, "the body is larger than %d bytes", limit)
+	}
+	c.body = b
+	return checkJSON(b, anObject)
+}
+
+func bodyError(err error, limit int64) error {
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return model.Errorf(model.TooLarge, "the body is larger than %d bytes", limit)
+	}
+	return &model.Error{Code: model.Invalid, Messages: []string{"the body broke off before its end"}, Err: err}
+}
+
+// flag reads a boolean parameter without regard to case: the published client writes True and False.
+// Anything else counts as not given.
+func (c *call) flag(name string, missing bool) bool {
+	switch strings.ToLower(c.query.Get(name)) {
+	case "true", "1", "yes":
+		return true
+	case "false", "0", "no":
+		return false
+	}
+	return missing
+}

@@ -1,0 +1,162 @@
+// Package api is Muster's REST API: HTTP in gin, one wrapper around every handler, one mapping of errors
+// to answers, and the route table of api/spec. It knows neither the cluster nor the bus: what it needs of
+// them are the small interfaces below. See DESIGN.md.
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/muster-hq/muster/api/auth"
+	"github.com/muster-hq/muster/api/spec"
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// Store is where rows are read and written: a node of the cluster.
+type Store interface {
+	// Update commits what fn does, which may run many times. Errors of fn come back as they are.
+	Update(ctx context.Context, fn func(tx *state.Tx) error) error
+	// View is the state, no older than the call.
+	View(ctx context.Context) (*state.View, error)
+	// Local is the state as this node has it, at once.
+	Local() *state.View
+}
+
+// Cluster is what the API tells and asks the cluster about itself.
+type Cluster interface {
+	// Status is what this node knows of its cluster.
+	Status(ctx context.Context) (spec.ClusterStatus, error)
+	// Token makes a token that lets a node join within the time given.
+	Token(ctx context.Context, expires time.Duration) (spec.JoinToken, error)
+	// Leave makes this node leave its cluster.
+	Leave(ctx context.Context) error
+	// Join makes this node, which must hold nothing but its first start, a member of another cluster.
+	Join(ctx context.Context, address, token string) error
+}
+
+// Agents tells which agents are connected now.
+type Agents interface {
+	Present(agentID string) bool
+}
+
+// Config is what New needs. Store and Log are required.
+type Config struct {
+	Store   Store
+	Log     *slog.Logger
+	Cluster Cluster                         // nil: the cluster's rows answer 501
+	Agents  Agents                          // nil: presence is what the state says
+	Ready   func(ctx context.Context) error // nil: always ready
+	Timeout time.Duration                   // of one request; default 30 s
+	Root    string                          // of the API's paths; default "/api"
+
+	// EnrolToken makes an enrolment token for a number of agents that ends at the time given, and the
+	// text to hand out; nil: making one answers 501.
+	EnrolToken func(tx *state.Tx, orgID, envID string, uses int, expires time.Time) (id, text string, err error)
+
+	// MaxBody and MaxContent bound JSON bodies and uploaded contents in bytes; defaults 1 MiB and 8 MiB.
+	MaxBody, MaxContent int64
+}
+
+// Server answers the API's requests. It is safe for concurrent use.
+type Server struct {
+	cfg       Config
+	matcher   *spec.Matcher
+	endpoints map[string]endpoint
+	passwords *auth.Passwords
+	cross     *http.CrossOriginProtection
+	engine    *gin.Engine
+}
+
+// New makes a server. The error says what the configuration lacks, or which built route has no handler.
+func New(cfg Config) (*Server, error) {
+	if cfg.Store == nil || cfg.Log == nil {
+		return nil, errors.New("api: a store and a logger are needed")
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 30 * time.Second
+	}
+	if cfg.Root == "" {
+		cfg.Root = "/api"
+	}
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = 1 << 20
+	}
+	if cfg.MaxContent == 0 {
+		cfg.MaxContent = 8 << 20
+	}
+	s := &Server{
+		cfg: cfg, matcher: spec.NewMatcher(spec.Routes()), passwords: auth.NewPasswords(nil),
+		cross: http.NewCrossOriginProtection(), endpoints: endpoints(),
+	}
+	for _, r := range spec.Routes() {
+		if _, ok := s.endpoints[r.Name]; r.State == spec.Built && !ok {
+			return nil, errors.New("api: no handler for the built route " + r.Name)
+		}
+	}
+	s.engine = s.router()
+	return s, nil
+}
+
+// router sets gin up so that it never cleans or redirects: the published client fails on a redirect
+// (contract section 1.1). All paths below the root are matched by the table itself.
+func (s *Server) router() *gin.Engine {
+	gin.SetMode(gin.ReleaseMode)
+	e := gin.New()
+	e.RedirectTrailingSlash = false
+	e.RedirectFixedPath = false
+	e.HandleMethodNotAllowed = false
+	e.UseRawPath = true
+	e.UnescapePathValues = false
+	e.GET("/livez", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
+	e.GET("/readyz", s.ready)
+	e.NoRoute(s.serve)
+	return e
+}
+
+func (s *Server) ready(c *gin.Context) {
+	if s.cfg.Ready != nil {
+		ctx, cancel := context.WithTimeout(c.Request.Context(), 3*time.Second)
+		defer cancel()
+		if err := s.cfg.Ready(ctx); err != nil {
+			c.String(http.StatusServiceUnavailable, "not ready: %s\n", err)
+			return
+		}
+	}
+	c.String(http.StatusOK, "ok\n")
+}
+
+// Handler is the whole of it: the API below its root, /livez and /readyz.
+func (s *Server) Handler() http.Handler { return s.engine }
+
+// NewHTTPServer makes a server around a handler with limits against slow and oversized clients. The
+// caller listens, serves and shuts down.
+func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       2 * time.Minute,
+		WriteTimeout:      2 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+func newRequestID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return hex.EncodeToString(b[:])
+}
+
+// notBuilt names a row that is not built yet.
+func notBuilt(r spec.Route) error {
+	return model.Errorf(model.Unimplemented, "%s is not built yet: %s %s", r.Name, r.Method, r.Shown())
+}
