@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -17,7 +18,8 @@ func main() {
 	defer stop()
 	root := rootCommand()
 	err := root.ExecuteContext(ctx)
-	if err != nil {
+	var printed *printedError
+	if err != nil && !errors.As(err, &printed) {
 		fmt.Fprintln(os.Stderr, "muster: "+oneLine(err.Error()))
 	}
 	stop()
@@ -38,5 +40,6 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(nounCommands()...)
+	root.AddCommand(templateCommand())
 	return root
 }

@@ -54,14 +54,16 @@ func (d *jsonDecoder) token() (json.Token, error) {
 	if err == nil {
 		return t, nil
 	}
+	// The decoder's own offsets count from the value it is in; those of Unmarshal from the start.
+	var raw json.RawMessage
 	var syntax *json.SyntaxError
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := json.Unmarshal([]byte(d.src.text), &raw); !errors.As(err, &syntax) {
+		return nil, d.fail(d.dec.InputOffset(), Syntax, "this is not JSON")
+	}
+	if int(syntax.Offset) >= len(d.src.text) && errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return nil, d.fail(int64(len(d.src.text)), Syntax, "the JSON ends too early")
 	}
-	if errors.As(err, &syntax) {
-		return nil, d.fail(syntax.Offset-1, Syntax, "this is not JSON: an unexpected character, or a quote or comma that is missing before it")
-	}
-	return nil, d.fail(d.dec.InputOffset(), Syntax, "this is not JSON")
+	return nil, d.fail(syntax.Offset-1, Syntax, "this is not JSON: an unexpected character, or a quote or comma that is missing before it")
 }
 
 func (d *jsonDecoder) value(depth int) (*Value, error) {
