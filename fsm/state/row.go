@@ -50,7 +50,8 @@ type Reader interface {
 
 	row(table, key string) *record
 	unique(table, rng string) *record
-	members(table, rng string, content bool) []*record
+	members(table, rng string) []*record
+	keys(table, rng string) []string
 	store() *Store
 }
 
@@ -85,7 +86,7 @@ func Find[T any, P rowPtr[T]](r Reader, rng string) (*T, bool) {
 // List reads the members of a range with their content, by key order. The results are shared: never
 // change them. A transaction that listed conflicts with every edit of a member.
 func List[T any, P rowPtr[T]](r Reader, rng string) []*T {
-	recs := r.members(P(nil).Table(), rng, true)
+	recs := r.members(P(nil).Table(), rng)
 	out := make([]*T, len(recs))
 	for i, rec := range recs {
 		out[i] = shared[T](rec)
@@ -95,12 +96,7 @@ func List[T any, P rowPtr[T]](r Reader, rng string) []*T {
 
 // Keys reads who is in a range, by key order. It conflicts with members coming and going, not with edits.
 func Keys[T any, P rowPtr[T]](r Reader, rng string) []string {
-	recs := r.members(P(nil).Table(), rng, false)
-	out := make([]string, len(recs))
-	for i, rec := range recs {
-		out[i] = rec.key
-	}
-	return out
+	return r.keys(P(nil).Table(), rng)
 }
 
 // VersionOf is the version of a row as it was committed; false when there is no such row. In a

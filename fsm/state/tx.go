@@ -76,45 +76,66 @@ func (tx *Tx) exists(table, key string) bool {
 }
 
 func (tx *Tx) unique(table, rng string) *record {
-	recs := tx.members(table, rng, false)
-	if len(recs) == 0 {
+	keys := tx.keys(table, rng)
+	if len(keys) == 0 {
 		return nil
 	}
-	return tx.row(table, recs[0].key)
+	return tx.row(table, keys[0])
 }
 
-func (tx *Tx) members(table, rng string, content bool) []*record {
-	kind := ReadMembers
-	if content {
-		kind = ReadContent
+func (tx *Tx) keys(table, rng string) []string {
+	tx.read(ReadMembers, table, rng)
+	keys := tx.base.keys(table, rng)
+	written := tx.written(table, rng)
+	if written == nil {
+		return keys
 	}
-	tx.read(kind, table, rng)
-	recs := tx.base.members(table, rng, content)
-	touched := false
-	for _, p := range tx.writes {
-		if p.in(table, rng) {
-			touched = true
-			break
+	keys = slices.DeleteFunc(keys, func(key string) bool { _, ok := written[key]; return ok })
+	for key, rec := range written {
+		if rec != nil {
+			keys = append(keys, key)
 		}
 	}
-	if !touched {
+	slices.Sort(keys)
+	return keys
+}
+
+func (tx *Tx) members(table, rng string) []*record {
+	tx.read(ReadContent, table, rng)
+	recs := tx.base.members(table, rng)
+	written := tx.written(table, rng)
+	if written == nil {
 		return recs
 	}
-	recs = slices.DeleteFunc(slices.Clone(recs), func(r *record) bool {
-		_, ok := tx.writes[rowID(table, r.key)]
-		return ok
-	})
-	for _, p := range tx.writes {
-		if p.rec != nil && p.rec.in(table, rng) {
-			recs = append(recs, p.rec)
+	recs = slices.DeleteFunc(recs, func(r *record) bool { _, ok := written[r.key]; return ok })
+	for _, rec := range written {
+		if rec != nil {
+			recs = append(recs, rec)
 		}
 	}
 	slices.SortFunc(recs, func(a, b *record) int { return strings.Compare(a.key, b.key) })
 	return recs
 }
 
-func (p *pending) in(table, rng string) bool {
-	return p.old != nil && p.old.in(table, rng) || p.rec != nil && p.rec.in(table, rng)
+// written gives the rows of a range that the transaction has put (or put back), and nil for those that it
+// has taken out of it. It is nil when the transaction has not touched the range.
+func (tx *Tx) written(table, rng string) map[string]*record {
+	var out map[string]*record
+	for _, p := range tx.writes {
+		now := p.rec != nil && p.rec.in(table, rng)
+		if !now && (p.old == nil || !p.old.in(table, rng)) {
+			continue
+		}
+		if out == nil {
+			out = map[string]*record{}
+		}
+		if now {
+			out[p.rec.key] = p.rec
+		} else {
+			out[p.old.key] = nil
+		}
+	}
+	return out
 }
 
 func (r *record) in(table, rng string) bool {
@@ -183,6 +204,9 @@ func (tx *Tx) Commit() (*Commit, error) {
 			continue
 		}
 		size += len(w.Table) + len(w.Key) + len(w.Value) + 16
+		for _, r := range slices.Concat(w.Old, w.New) {
+			size += len(r) + 3
+		}
 		c.Writes = append(c.Writes, w)
 	}
 	if len(c.Writes) == 0 {

@@ -65,14 +65,19 @@ func (v *View) unique(table, rng string) *record {
 	return v.row(table, key)
 }
 
-func (v *View) members(table, rng string, content bool) []*record {
+func (v *View) members(table, rng string) []*record {
 	if v.ws != nil {
 		v.ws.add(v, markMembers, table, rng)
-		if content {
-			v.ws.add(v, markContent, table, rng)
-		}
+		v.ws.add(v, markContent, table, rng)
 	}
 	return v.pub.members(table, rng)
+}
+
+func (v *View) keys(table, rng string) []string {
+	if v.ws != nil {
+		v.ws.add(v, markMembers, table, rng)
+	}
+	return v.pub.keys(table, rng)
 }
 
 // published is what readers see: made by the machine, never changed, swapped as one.
@@ -106,16 +111,26 @@ func (p *published) first(table, rng string) (string, bool) {
 	return obj.(*member).key(), true
 }
 
-// members gives the records of a range by key order.
-func (p *published) members(table, rng string) []*record {
-	txn := p.db.Txn(false)
-	it, err := txn.Get(tableMembers, "id_prefix", memberID(table, rng, ""))
+// keys gives who is in a range, in order.
+func (p *published) keys(table, rng string) []string {
+	it, err := p.db.Txn(false).Get(tableMembers, "id_prefix", memberID(table, rng, ""))
 	if err != nil {
 		return nil
 	}
-	var out []*record
+	var out []string
 	for obj := it.Next(); obj != nil; obj = it.Next() {
-		row, err := txn.First(tableRows, "id", rowID(table, obj.(*member).key()))
+		out = append(out, obj.(*member).key())
+	}
+	return out
+}
+
+// members gives the records of a range by key order.
+func (p *published) members(table, rng string) []*record {
+	keys := p.keys(table, rng)
+	txn := p.db.Txn(false)
+	out := make([]*record, 0, len(keys))
+	for _, key := range keys {
+		row, err := txn.First(tableRows, "id", rowID(table, key))
 		if err != nil || row == nil {
 			continue
 		}
