@@ -204,25 +204,27 @@ func (c *Collection) update(ctx context.Context) error {
 	return nil
 }
 
-// lastWords are the lines that tell why: those marked as errors, else the last ones.
+// lastWords are the lines that tell why: the end of standard error, without warnings, after what apt
+// says of dependencies, which it prints on standard output.
 func lastWords(r sys.Result) string {
-	var marked, all []string
-	for line := range strings.Lines(r.Stdout + "\n" + r.Stderr) {
-		line = strings.TrimSpace(line)
-		if line == "" {
-			continue
-		}
-		all = append(all, line)
-		if strings.HasPrefix(line, "E: ") || strings.HasPrefix(line, "dpkg: error") || strings.HasPrefix(line, "dpkg-query: ") {
-			marked = append(marked, line)
+	const keep = 6
+	var why, words []string
+	for line := range strings.Lines(r.Stdout) {
+		if line = strings.TrimSpace(line); strings.Contains(line, "Depends: ") || strings.Contains(line, "Conflicts: ") || strings.Contains(line, "Breaks: ") {
+			why = append(why, line)
 		}
 	}
-	if len(marked) == 0 {
-		marked = all
+	for line := range strings.Lines(r.Stderr) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "W: ") {
+			words = append(words, line)
+		}
 	}
-	if len(marked) == 0 {
-		return fmt.Sprintf("status %d without a word", r.ExitCode)
+	if len(words) == 0 {
+		words = strings.Split(strings.TrimSpace(r.Stdout), "\n")
 	}
-	const keep = 5
-	return strings.Join(marked[max(0, len(marked)-keep):], "; ")
+	words = append(why[:min(len(why), keep)], words[max(0, len(words)-keep):]...)
+	if text := strings.Join(words, "; "); text != "" {
+		return text
+	}
+	return fmt.Sprintf("status %d without a word", r.ExitCode)
 }

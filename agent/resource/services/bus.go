@@ -165,6 +165,11 @@ func (b *bus) job(ctx context.Context, method, name string) error {
 		return err
 	}
 	what := strings.ToLower(strings.TrimSuffix(method, "Unit"))
+	if method != "StopUnit" {
+		// Else a unit that failed too often in a row refuses to start, also after its cause was removed. A
+		// unit that did not fail answers with an error that tells nothing.
+		_ = b.call(ctx, "ResetFailedUnit", name).Err
+	}
 	var job dbus.ObjectPath
 	if err := b.call(ctx, method, name, "replace").Store(&job); err != nil {
 		return fmt.Errorf("%s %s: %w", what, name, err)

@@ -112,7 +112,7 @@ func suite(t *testing.T, c *services.Collection) {
 	resourcetest.Run(t, c, resourcetest.Case{
 		ID: "demo", Exists: true, Want: `{"running":true,"enabled":true}`, Other: `{"running":false,"enabled":false}`,
 		Invalid: map[string]string{`{"running":"yes"}`: `"running" cannot be a string`, `{"ensure":"present"}`: "unknown attribute"},
-		BadIDs:  map[string]string{"-demo": "name of a service", "no-such-service": ""},
+		BadIDs:  map[string]string{"-demo": "name of a service", "a/b": "name of a service"},
 		Snapshot: func(t *testing.T) string {
 			links, _ := filepath.Glob("/etc/systemd/system/*.wants/demo.service")
 			return systemctl(t, "show", "-p", "ActiveState,UnitFileState,MainPID", "demo") + strings.Join(links, " ")
