@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // SearchPath is where programs named without a slash are looked for.
@@ -78,6 +82,9 @@ func (m *Machine) Run(ctx context.Context, c Command) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if c.Dir != "" && !m.isDir(c.Dir) {
+		return Result{}, fmt.Errorf("the working directory %s does not exist on this machine: %w", c.Dir, fs.ErrNotExist)
+	}
 	if !c.Outlives {
 		// The signal comes when the thread that forked ends, so it must not end before the program.
 		runtime.LockOSThread()
@@ -115,6 +122,12 @@ func (m *Machine) run(ctx context.Context, c Command, program string) (Result, e
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if c.Outlives {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		// A pipe would break with this process, and the program with the pipe.
+		closeFiles, err := intoMemory(cmd)
+		if err != nil {
+			return Result{}, err
+		}
+		defer closeFiles()
 	} else {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
@@ -127,6 +140,10 @@ func (m *Machine) run(ctx context.Context, c Command, program string) (Result, e
 		return Result{}, fmt.Errorf("start %s: %w", c.Argv[0], err)
 	}
 	err := cmd.Wait()
+	if f, ok := cmd.Stdout.(*os.File); ok {
+		readBack(f, stdout)
+		readBack(cmd.Stderr.(*os.File), stderr)
+	}
 	r := Result{Stdout: stdout.String(), Stderr: stderr.String(), Truncated: stdout.cut() || stderr.cut()}
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		r.ExitCode = 128 + int(status.Signal())
@@ -143,6 +160,34 @@ func (m *Machine) run(ctx context.Context, c Command, program string) (Result, e
 		return r, nil
 	}
 	return r, fmt.Errorf("run %s: %w", c.Argv[0], err)
+}
+
+// intoMemory lets the program write to files without a name.
+func intoMemory(cmd *exec.Cmd) (closeFiles func(), err error) {
+	out, err := memoryFile()
+	if err != nil {
+		return nil, err
+	}
+	errs, err := memoryFile()
+	if err != nil {
+		out.Close()
+		return nil, err
+	}
+	cmd.Stdout, cmd.Stderr = out, errs
+	return func() { out.Close(); errs.Close() }, nil
+}
+
+func memoryFile() (*os.File, error) {
+	fd, err := unix.MemfdCreate("output", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a file for the output: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "output"), nil
+}
+
+// readBack takes what was written, from the beginning: the position is shared with the program.
+func readBack(f *os.File, to *headTail) {
+	_, _ = io.Copy(to, io.NewSectionReader(f, 0, math.MaxInt64)) // memory cannot fail, headTail does not
 }
 
 func killGroup(pid int, grace time.Duration) error {

@@ -58,6 +58,10 @@ func TestRunKeepsHeadAndTail(t *testing.T) {
 		!strings.Contains(r.Stdout, "bytes left out]") || len(r.Stdout) > 200 {
 		t.Errorf("Run = %+v, %v", r, err)
 	}
+	script(t, dir, "echo out; echo err >&2; exit 4")
+	if r, err := m.Run(t.Context(), sys.Command{Argv: []string{"/s"}, Outlives: true}); err != nil || r != (sys.Result{ExitCode: 4, Stdout: "out\n", Stderr: "err\n"}) {
+		t.Errorf("output of one that may outlive: %+v, %v", r, err)
+	}
 	script(t, dir, "printf 0123456789")
 	if r, err := m.Run(t.Context(), sys.Command{Argv: []string{"/s"}, Limit: 10}); err != nil || r.Truncated || r.Stdout != "0123456789" {
 		t.Errorf("just the limit: %+v, %v", r, err)
@@ -151,7 +155,7 @@ func TestAProgramDiesWithTheAgent(t *testing.T) {
 	for _, outlives := range []bool{false, true} {
 		t.Run(fmt.Sprint("outlives=", outlives), func(t *testing.T) {
 			_, dir := machine(t, nil)
-			script(t, dir, "echo $$ > pid.tmp; mv pid.tmp pid; exec sleep 1000")
+			script(t, dir, "echo $$ > pid.tmp; mv pid.tmp pid; while [ ! -e go ]; do sleep 0.05; done; echo out && echo err >&2 && touch done")
 			agent := exec.Command(os.Args[0], "-test.run", "^TestAProgramDiesWithTheAgent$")
 			agent.Env = append(os.Environ(), variable+"="+dir)
 			if outlives {
@@ -165,11 +169,8 @@ func TestAProgramDiesWithTheAgent(t *testing.T) {
 			_ = agent.Process.Kill()
 			_ = agent.Wait()
 			if outlives {
-				if !alive(pid) {
-					t.Error("the program that may outlive the agent is dead")
-				}
-				n, _ := strconv.Atoi(pid)
-				_ = syscall.Kill(n, syscall.SIGKILL)
+				put(t, dir+"/go", "", 0o644)
+				eventually(t, "the program ends in peace", func() bool { _, err := os.Stat(dir + "/done"); return err == nil })
 				return
 			}
 			eventually(t, "the program is dead", func() bool { return !alive(pid) })

@@ -135,6 +135,7 @@ func TestNothingLeadsOutOfTheRoot(t *testing.T) {
 		_, calls["lstat"] = m.Lstat(file)
 		_, calls["open"] = m.Open(file)
 		_, calls["run"] = m.Run(t.Context(), sys.Command{Argv: []string{file}})
+		_, calls["run in"] = m.Run(t.Context(), sys.Command{Argv: []string{"true"}, Dir: dirname})
 		for call, err := range calls {
 			if err == nil {
 				t.Errorf("%s through %s succeeded", call, dirname)

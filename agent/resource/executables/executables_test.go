@@ -90,7 +90,7 @@ func TestRefused(t *testing.T) {
 		`{"argv":["/none"]}`:                 "/none does not exist on this machine",
 		`{"argv":["/srv/run.sh","a\u0000"]}`: "NUL",
 		`{"cwd":"srv"}`:                      "cwd",
-		`{"cwd":"/none"}`:                    "",
+		`{"cwd":"/none"}`:                    "working directory /none does not exist",
 		`{"timeout":-1}`:                     "between 0 and 86400",
 		`{"timeout":1e300}`:                  "between 0 and 86400",
 		`{"env":{"A=B":"x"}}`:                "name of a variable",

@@ -162,7 +162,8 @@ func (c *Collection) aptRun(ctx context.Context, argv ...string) (sys.Result, er
 }
 
 func (c *Collection) options() []string {
-	return []string{"-y", "-q", "-o", fmt.Sprintf("DPkg::Lock::Timeout=%d", int(c.lockWait.Seconds())),
+	// Without a terminal of its own dpkg's errors come where apt's do.
+	return []string{"-y", "-q", "-o", "Dpkg::Use-Pty=0", "-o", fmt.Sprintf("DPkg::Lock::Timeout=%d", int(c.lockWait.Seconds())),
 		"-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"}
 }
 

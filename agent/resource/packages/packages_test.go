@@ -99,7 +99,7 @@ func TestThePartsOfTheCommandLine(t *testing.T) {
 		t.Errorf("Apply = %v", err)
 	}
 	last := s.ran[len(s.ran)-1]
-	want := "apt-get -y -q -o DPkg::Lock::Timeout=90 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold --allow-downgrades install -- x=1.0"
+	want := "apt-get -y -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=90 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold --allow-downgrades install -- x=1.0"
 	if last != want {
 		t.Errorf("ran %q\nwant %q", last, want)
 	}
