@@ -88,13 +88,23 @@ type Policy struct {
 	window time.Duration
 	now    func() time.Time
 
-	mu       sync.Mutex
-	counters map[string]uint64 // by agent id
+	mu   sync.Mutex
+	last map[string]seen // by agent id
 }
+
+// seen is an agent's last login.
+type seen struct {
+	counter uint64
+	made    time.Time // by the agent's clock
+	came    time.Time // by ours
+}
+
+// repeatWindow is for how long a broker may ask again about the login it is busy with.
+const repeatWindow = 15 * time.Second
 
 // NewPolicy makes a policy over the keys.
 func NewPolicy(keys Keys, opts PolicyOptions) *Policy {
-	p := &Policy{keys: keys, window: opts.Window, now: opts.Now, counters: make(map[string]uint64)}
+	p := &Policy{keys: keys, window: opts.Window, now: opts.Now, last: make(map[string]seen)}
 	if p.window == 0 {
 		p.window = defaultWindow
 	}
@@ -124,6 +134,16 @@ func ParseUser(user string) (id Identity, ok bool) {
 // Counters are compared for agents only. Many machines may hold one enrolment token at once, and what a
 // repeated newcomer's login would win is a queue with an answer that only its agent can use.
 func (p *Policy) Authenticate(ctx context.Context, user, password string) (Identity, error) {
+	return p.authenticate(ctx, user, password, false)
+}
+
+// AuthenticateRepeated is Authenticate for a broker that asks more than once about one login, as
+// RabbitMQ does through its cache: the very statement that passed last passes again for some seconds.
+func (p *Policy) AuthenticateRepeated(ctx context.Context, user, password string) (Identity, error) {
+	return p.authenticate(ctx, user, password, true)
+}
+
+func (p *Policy) authenticate(ctx context.Context, user, password string, repeated bool) (Identity, error) {
 	id, ok := ParseUser(user)
 	if !ok || id.Role == RoleOrchestrator {
 		return Identity{}, fmt.Errorf("%w: no user %.80q logs in with a statement", ErrLogin, user)
@@ -143,20 +163,22 @@ func (p *Policy) Authenticate(ctx context.Context, user, password string) (Ident
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: %s: %w", ErrLogin, user, err)
 	}
-	if id.Role == RoleAgent && !p.advance(id.ID, login.Counter) {
+	if id.Role == RoleAgent && !p.advance(id.ID, login, repeated) {
 		return Identity{}, fmt.Errorf("%w: %s: the statement was used before (counter %d)", ErrLogin, user, login.Counter)
 	}
 	return id, nil
 }
 
-// advance raises an agent's counter; false if it does not grow.
-func (p *Policy) advance(id string, counter uint64) bool {
+// advance notes an agent's login; false if its counter does not grow.
+func (p *Policy) advance(id string, login wire.Login, repeated bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if last, seen := p.counters[id]; seen && counter <= last {
-		return false
+	now := p.now()
+	if last, ok := p.last[id]; ok && login.Counter <= last.counter {
+		same := login.Counter == last.counter && login.At.Equal(last.made)
+		return repeated && same && now.Sub(last.came) <= repeatWindow
 	}
-	p.counters[id] = counter
+	p.last[id] = seen{counter: login.Counter, made: login.At, came: now}
 	return true
 }
 

@@ -40,7 +40,7 @@ func Handler(policy *bus.Policy, log *slog.Logger) http.Handler {
 		})
 	}
 	answer("/user", func(r *http.Request) bool {
-		_, err := policy.Authenticate(r.Context(), r.PostForm.Get("username"), r.PostForm.Get("password"))
+		_, err := policy.AuthenticateRepeated(r.Context(), r.PostForm.Get("username"), r.PostForm.Get("password"))
 		switch {
 		case errors.Is(err, bus.ErrLogin):
 			log.WarnContext(r.Context(), "bus login refused", "error", err)
