@@ -33,7 +33,7 @@ func CreateOrganization(tx *state.Tx, doc model.Organization, creatorID string, 
 	if err != nil {
 		return nil, model.Errorf(model.Internal, "no signing key could be made: %v", err)
 	}
-	if err := state.Put(tx, &model.OrgKey{OrgID: o.ID, PublicKey: key.Public().(ed25519.PublicKey), Seed: key.Seed()}); err != nil {
+	if err := PutSigningKey(tx, o.ID, key); err != nil {
 		return nil, err
 	}
 	owner := OwnerOfOrganization(o)

@@ -42,7 +42,7 @@ func Settings(r state.Reader, o model.Owner, show Show) []model.Setting {
 	}
 	schemas := parameterSchemas(r, o)
 	for _, row := range rows {
-		if show.Key != "" && show.Key != row.Name {
+		if row.Owner.OrgID != o.OrgID || show.Key != "" && show.Key != row.Name {
 			continue
 		}
 		if s, ok := showSetting(row, schemas, show); ok {
