@@ -1,0 +1,255 @@
+package orchestrate_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+const web = `{"name":"web","files":[{"name":"conf","path":"/etc/conf"}],"services":[{"name":"httpd","enabled":true}],
+"parameters":[{"name":"Port","key":"port","value":80},{"name":"Pass","key":"pass","schema":{"secret":true}}],
+"handlers":[{"name":"conf changed","on":["port"],"do":[{"action":"update","resource":"file://conf"},{"action":"restart","resource":"service://httpd"}]}]}`
+
+func TestNearestSettingHolds(t *testing.T) {
+	w := newWorld(t)
+	appID := w.app(web)
+	w.content(appID, "conf", "${port} ${_host.name} ${_host.environment} ${_host.organization}")
+	h := w.host("h1", "web")
+	check := func(wantText, wantFrom string) {
+		t.Helper()
+		o, err := orchestrate.Origin(w.db.Local(), w.org, h, "web", "port")
+		if err != nil || string(o.Value) != wantText || o.From != wantFrom {
+			t.Errorf("got %s from %s, %v; want %s from %s", o.Value, o.From, err, wantText, wantFrom)
+		}
+		if got := w.rendered(h, "web", "conf"); got != wantText+" h1 Default Demo" {
+			t.Errorf("rendered %q", got)
+		}
+	}
+	check("80", "organizations/Demo/applications/web/parameters/Port")
+	w.set(w.owner(model.LevelOrganization, w.org), model.Setting{Key: "port", Value: value("81")})
+	check("81", "organizations/Demo")
+	w.set(w.owner(model.LevelEnvironment, w.env), model.Setting{Key: "port", Value: value("82")})
+	check("82", "organizations/Demo/environments/Default")
+	w.set(w.owner(model.LevelHost, h), model.Setting{Key: "port", Value: value("83")})
+	check("83", "organizations/Demo/environments/Default/hosts/h1")
+	w.set(w.context(h, "web"), model.Setting{Key: "port", Value: value("84")})
+	check("84", "organizations/Demo/environments/Default/hosts/h1/applications/web")
+	w.set(w.owner(model.LevelOrganization, w.org), model.Setting{Key: "port", Value: value("85"), Schema: value(`{"final":true}`)})
+	check("85", "organizations/Demo")
+	w.refused(model.Conflict, "final at organizations/Demo", func(tx *state.Tx) error {
+		return orchestrate.BulkSettings(tx, w.owner(model.LevelHost, h), []model.Setting{{Key: "port", Value: value("1")}}, true, orchestrate.Trigger{})
+	})
+}
+
+func TestLinkSettings(t *testing.T) {
+	w := newWorld(t)
+	w.app(web)
+	h1, h2 := w.host("h1", "web"), w.host("h2")
+	link := func(to string) {
+		w.set(w.context(h1, "web"), model.Setting{Key: "port", Value: value(`"default"`), Link: to})
+	}
+	check := func(want string) {
+		t.Helper()
+		o, err := orchestrate.Origin(w.db.Local(), w.org, h1, "web", "port")
+		if err != nil || string(o.Value) != want {
+			t.Errorf("got %s %v, want %s", o.Value, err, want)
+		}
+	}
+	link("organizations/Demo/environments/Default/hosts/h2/settings/p")
+	check(`"default"`)
+	w.set(w.owner(model.LevelOrganization, w.org), model.Setting{Key: "p", Value: value("1")})
+	check("1") // inherited at the target
+	w.set(w.owner(model.LevelHost, h2), model.Setting{Key: "p", Value: value("2")})
+	check("2")
+	w.do(func(tx *state.Tx) error {
+		_, err := orchestrate.UpdateHost(tx, w.org, h2, []byte(`{"name":"renamed"}`))
+		return err
+	})
+	check("2") // links follow a rename
+	w.do(func(tx *state.Tx) error {
+		_, err := orchestrate.UpdateOrganization(tx, w.org, []byte(`{"name":"Demo2"}`))
+		return err
+	})
+	check("2")
+	link("organizations/Demo2/environments/Default/hosts/h1/applications/web/settings/port")
+	check(`"default"`) // a circle
+	w.do(func(tx *state.Tx) error {
+		_, err := orchestrate.CreateOrganization(tx, model.Organization{Name: "Other", Settings: []model.Setting{{Key: "p", Value: value(`"stolen"`)}}}, "", false)
+		return err
+	})
+	link("organizations/Other/settings/p")
+	check(`"default"`) // the wall between tenants
+	w.refused(model.Invalid, "not the path of a setting", func(tx *state.Tx) error {
+		_, err := orchestrate.CreateSetting(tx, w.owner(model.LevelHost, h1), model.Setting{Key: "x", Link: "nowhere"}, orchestrate.Trigger{})
+		return err
+	})
+}
+
+func TestLinkTargetRunsHandlers(t *testing.T) {
+	w := newWorld(t)
+	w.app(web)
+	h := w.host("h1", "web")
+	w.set(w.context(h, "web"), model.Setting{Key: "port", Link: "organizations/Demo/settings/p"})
+	w.finish(h)
+	w.set(w.owner(model.LevelOrganization, w.org), model.Setting{Key: "p", Value: value("90")})
+	if got := w.steps(h); !strings.HasPrefix(got, "apply files /etc/conf") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestPropertySettings(t *testing.T) {
+	w := newWorld(t)
+	w.app(web)
+	h := w.host("h1", "web")
+	w.set(w.owner(model.LevelEnvironment, w.env), model.Setting{Key: "port", Property: "ip.eth0"})
+	w.finish(h)
+	if _, err := orchestrate.Origin(w.db.Local(), w.org, h, "web", "port"); model.CodeOf(err) != model.NotFound {
+		t.Errorf("a property that is missing gives no value: %v", err)
+	}
+	props := []model.Property{{Key: "ip.eth0", Value: "10.0.0.1"}}
+	w.do(func(tx *state.Tx) error { return orchestrate.SetProperties(tx, h, props) })
+	if o, err := orchestrate.Origin(w.db.Local(), w.org, h, "web", "port"); err != nil || string(o.Value) != `"10.0.0.1"` {
+		t.Errorf("got %s %v", o.Value, err)
+	}
+	if n := len(w.open(h)); n != 1 {
+		t.Errorf("%d changes after a property changed", n)
+	}
+	before := w.db.Local().Index()
+	w.do(func(tx *state.Tx) error { return orchestrate.SetProperties(tx, h, props) })
+	if w.db.Local().Index() != before {
+		t.Error("the same properties were written again")
+	}
+}
+
+func TestWhoseHandlersRun(t *testing.T) {
+	const one = "apply files /etc/conf, act services httpd restart"
+	w := newWorld(t)
+	w.app(web)
+	w.app(`{"name":"deaf"}`)
+	h1, h2, h3 := w.host("h1", "web"), w.host("h2", "web"), w.host("h3", "deaf")
+	env := w.owner(model.LevelEnvironment, w.env)
+	w.do(func(tx *state.Tx) error { // described only: gets nothing
+		_, err := orchestrate.CreateHost(tx, w.org, w.env, model.Host{Name: "h4", Applications: []string{"web"}})
+		return err
+	})
+	expect := func(what, want1, want2 string) {
+		t.Helper()
+		if g1, g2, g3 := w.steps(h1), w.steps(h2), w.steps(h3); g1 != want1 || g2 != want2 || g3 != "" {
+			t.Errorf("%s: got %q, %q, %q", what, g1, g2, g3)
+		}
+		for _, h := range []string{h1, h2} {
+			w.finish(h)
+		}
+	}
+	change := func(v string, tr orchestrate.Trigger) {
+		w.do(func(tx *state.Tx) error {
+			return orchestrate.BulkSettings(tx, env, []model.Setting{{Key: "port", Value: value(v)}, {Key: "other", Value: value(v)}}, true, tr)
+		})
+	}
+	change("1", orchestrate.Trigger{Handlers: true})
+	expect("environment", one, one)
+	change("1", orchestrate.Trigger{Handlers: true})
+	expect("same value", "", "")
+	change("1", orchestrate.Trigger{Handlers: true, Force: true})
+	expect("same value by force", one, one)
+	change("2", orchestrate.Trigger{})
+	expect("without handlers", "", "")
+	w.set(w.owner(model.LevelHost, h2), model.Setting{Key: "port", Value: value("9")})
+	expect("host", "", one)
+	change("3", orchestrate.Trigger{Handlers: true})
+	expect("overridden at h2", one, "")
+	w.do(func(tx *state.Tx) error {
+		return orchestrate.DeleteSetting(tx, w.owner(model.LevelHost, h2), "port", orchestrate.Trigger{Handlers: true})
+	})
+	expect("override deleted", "", one)
+	w.do(func(tx *state.Tx) error {
+		return orchestrate.BulkSettings(tx, env, nil, false, orchestrate.Trigger{Handlers: true})
+	})
+	expect("all deleted: the default holds", one, one)
+}
+
+func TestParameterDefaultRunsHandlers(t *testing.T) {
+	w := newWorld(t)
+	appID := w.app(web)
+	h1, h2 := w.host("h1", "web"), w.host("h2", "web")
+	w.set(w.owner(model.LevelHost, h2), model.Setting{Key: "port", Value: value("9")})
+	w.finish(h2)
+	w.do(func(tx *state.Tx) error {
+		p, err := orchestrate.UpdateParameter(tx, w.org, appID, "Port", []byte(`{"value":8080}`))
+		if p.Version != 2 {
+			t.Errorf("version %d", p.Version)
+		}
+		return err
+	})
+	if len(w.open(h1)) != 1 || len(w.open(h2)) != 0 {
+		t.Errorf("changes: %d and %d, want 1 and 0", len(w.open(h1)), len(w.open(h2)))
+	}
+}
+
+func TestSecretsAreShownAsAsked(t *testing.T) {
+	w := newWorld(t)
+	w.app(web)
+	o := w.owner(model.LevelOrganization, w.org)
+	w.set(o, model.Setting{Key: "pass", Value: value(`"s3cret"`)}) // secret by the parameter's schema
+	w.set(o, model.Setting{Key: "own", Value: value(`"s3cret"`), Schema: value(`{"secret":true}`)})
+	w.set(o, model.Setting{Key: "plain", Value: value("1")})
+	count := func(show orchestrate.Show) int { return len(orchestrate.Settings(w.db.Local(), o, show)) }
+	if a, b, c, d := count(orchestrate.Show{}), count(orchestrate.Show{SecretOnly: true}), count(orchestrate.Show{NoSecret: true}), count(orchestrate.Show{Key: "own"}); a != 3 || b != 2 || c != 1 || d != 1 {
+		t.Errorf("counts %d %d %d %d", a, b, c, d)
+	}
+	for _, s := range orchestrate.Settings(w.db.Local(), o, orchestrate.Show{Obfuscate: true}) {
+		if strings.Contains(string(s.Value), "s3cret") {
+			t.Errorf("%s is shown", s.Key)
+		}
+	}
+	if _, err := orchestrate.GetSetting(w.db.Local(), o, "pass", orchestrate.Show{NoSecret: true}); model.CodeOf(err) != model.NotFound {
+		t.Errorf("a secret setting was shown: %v", err)
+	}
+}
+
+func TestBadSettings(t *testing.T) {
+	w := newWorld(t)
+	o := w.owner(model.LevelOrganization, w.org)
+	w.set(o, model.Setting{Key: "k", Value: value("1")})
+	w.refused(model.Conflict, "already", func(tx *state.Tx) error {
+		_, err := orchestrate.CreateSetting(tx, o, model.Setting{Key: "k"}, orchestrate.Trigger{})
+		return err
+	})
+	w.refused(model.Invalid, "reserved", func(tx *state.Tx) error {
+		_, err := orchestrate.CreateSetting(tx, o, model.Setting{Key: "_host"}, orchestrate.Trigger{})
+		return err
+	})
+	w.refused(model.NotFound, `"x" not found`, func(tx *state.Tx) error {
+		_, err := orchestrate.UpdateSetting(tx, o, "x", []byte(`{}`), orchestrate.Trigger{})
+		return err
+	})
+	w.refused(model.Invalid, "cannot change", func(tx *state.Tx) error {
+		_, err := orchestrate.UpdateSetting(tx, o, "k", []byte(`{"key":"l"}`), orchestrate.Trigger{})
+		return err
+	})
+	w.refused(model.Invalid, "twice", func(tx *state.Tx) error {
+		return orchestrate.BulkSettings(tx, o, []model.Setting{{Key: "a"}, {Key: "a"}}, true, orchestrate.Trigger{})
+	})
+	w.refused(model.NotFound, "not found", func(tx *state.Tx) error {
+		return orchestrate.DeleteSetting(tx, w.owner(model.LevelHost, w.env), "k", orchestrate.Trigger{})
+	})
+}
+
+func TestImpactAndTree(t *testing.T) {
+	w := newWorld(t)
+	w.app(web)
+	w.host("h1", "web")
+	o := w.owner(model.LevelOrganization, w.org)
+	w.set(o, model.Setting{Key: "port", Value: value("1")})
+	got, err := orchestrate.Impact(w.db.Local(), o, "port")
+	if err != nil || len(got.SettingHandlerContexts) != 1 || got.SettingHandlerContexts[0].Hosts[0].Name != "h1" || len(got.SettingHandlerContexts[0].Handlers) != 1 {
+		t.Errorf("impact %+v %v", got, err)
+	}
+	tree, err := orchestrate.Tree(w.db.Local(), w.org, orchestrate.Show{})
+	if err != nil || len(tree.Settings) != 1 || tree.Environments[0].Hosts[0].Applications[0].Application != "web" {
+		t.Errorf("tree %+v %v", tree, err)
+	}
+}
