@@ -58,6 +58,9 @@ type Agent struct {
 	outbox      *outbox
 	watches     map[string]*watch
 	wake        map[wire.Lane]chan struct{}
+
+	loginMu   sync.Mutex
+	lastLogin uint64
 }
 
 // Open reads the state directory. It starts nothing.
@@ -87,7 +90,7 @@ func Open(o Options) (*Agent, error) {
 	if a.journal, err = journal.Open(o.State, journal.Options{Log: a.log, Disk: o.Disk}); err != nil {
 		return nil, err
 	}
-	a.clock = newClock(a.journal.Seen())
+	a.clock = newClock(a.journal.Seen(), bootTime)
 	a.outbox = newOutbox(a)
 	for _, c := range o.Collections {
 		a.collections[c.Name()] = c
@@ -102,14 +105,16 @@ func Open(o Options) (*Agent, error) {
 func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var wg sync.WaitGroup
+	var wg, held sync.WaitGroup
 	for lane := range a.wake {
+		held.Add(1)
 		wg.Go(func() {
-			if err := a.runLane(ctx, lane); err != nil {
+			if err := a.runLane(ctx, lane, sync.OnceFunc(held.Done)); err != nil {
 				cancel(err)
 			}
 		})
 	}
+	held.Wait() // what an order was doing when the agent died is not drift
 	for _, w := range a.watches {
 		wg.Go(func() { w.run(ctx) })
 	}
@@ -129,8 +134,21 @@ func (a *Agent) Outstanding() journal.Counts { return a.journal.Counts() }
 
 // NextLogin counts the logins of this agent; each number is above all before it. It starts at the
 // machine's time, so that an agent whose journal was lost is not behind itself.
+// A disk that is full does not keep the agent off the bus: the machine's time stands in for the count.
 func (a *Agent) NextLogin() (uint64, error) {
-	return a.journal.NextLogin(uint64(max(0, time.Now().UnixNano())))
+	a.loginMu.Lock()
+	defer a.loginMu.Unlock()
+	floor := max(a.lastLogin+1, uint64(max(0, time.Now().UnixNano())))
+	n, err := a.journal.NextLogin(floor)
+	if errors.Is(err, journal.ErrBroken) || errors.Is(err, journal.ErrClosed) {
+		return 0, err
+	}
+	if err != nil {
+		a.log.Warn("the login counter could not be kept; going by the clock", "error", err)
+		n = floor
+	}
+	a.lastLogin = n
+	return n, nil
 }
 
 // Deliver takes one message from the agent's queue. nil: the message may be acknowledged, it was taken,
@@ -192,7 +210,7 @@ func (a *Agent) takeOrder(o wire.Order) error {
 		log.Warn("dropped an order that has expired", "expired", o.Expires, "now", now)
 		return nil
 	}
-	if err := a.journal.Accept(o); err != nil {
+	if err := a.journal.Accept(o, a.clock.mark()); err != nil {
 		log.Error("could not journal an order; it is not acted on and will be taken again", "error", err)
 		return fmt.Errorf("accept order %s: %w", o.ID, err)
 	}

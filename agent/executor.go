@@ -22,12 +22,18 @@ const (
 // errStopping ends a lane between two steps, or while it waits for a disk.
 var errStopping = errors.New("the agent is stopping")
 
-// runLane does the orders of one lane, one after the other, until ctx ends.
-func (a *Agent) runLane(ctx context.Context, lane wire.Lane) error {
+// runLane does the orders of one lane, one after the other, until ctx ends. It calls held once the
+// watching of what the first order touches is put off, or there is none.
+func (a *Agent) runLane(ctx context.Context, lane wire.Lane, held func()) error {
+	defer held()
 	for {
 		p, ok := a.journal.Next(lane)
 		if ok && ctx.Err() == nil {
-			if err := a.execute(ctx, p); err != nil {
+			release := a.holdAll(p)
+			held()
+			err := a.execute(ctx, p, release)
+			release(-1)
+			if err != nil {
 				if errors.Is(err, errStopping) {
 					return nil
 				}
@@ -35,6 +41,7 @@ func (a *Agent) runLane(ctx context.Context, lane wire.Lane) error {
 			}
 			continue
 		}
+		held()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -53,13 +60,11 @@ type execution struct {
 	expired bool
 }
 
-// execute does what is left of an order.
-func (a *Agent) execute(ctx context.Context, p journal.Progress) error {
+// execute does what is left of an order, and releases each step when it is over.
+func (a *Agent) execute(ctx context.Context, p journal.Progress, release func(step int)) error {
 	ex := &execution{a: a, order: p.Order, begun: p.Begun, changed: map[int]bool{}}
 	ex.expired = len(p.Replies) == 0 && p.Begun == nil && !a.clock.now().Before(p.Order.Expires)
 	log := a.log.With("order", p.Order.ID, "change", p.Order.Change)
-	release := a.holdAll(p)
-	defer release(-1)
 	for i, s := range p.Order.Steps {
 		if r, done := p.Replies[s.Num]; done {
 			ex.note(r)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/muster-hq/muster/dispatch/wire"
 )
@@ -92,7 +91,7 @@ type contents struct {
 	fences      map[wire.Lane]Fence
 	sequence    uint64
 	logins      uint64
-	seen        time.Time
+	seen        Seen
 	told        map[string]string
 	owed        map[string]bool
 }
@@ -183,7 +182,9 @@ func (c *contents) applyAccepted(r record) error {
 	c.arrivals++
 	c.orders[o.ID] = &order{id: o.ID, lane: o.Lane, arrival: c.arrivals, body: o, replies: map[int]wire.Reply{}, over: len(o.Steps) == 0}
 	c.raise(o.Lane, Fence{o.Epoch, o.Term, o.Sequence})
-	c.see(o.Issued)
+	if r.Seen != nil {
+		c.see(*r.Seen)
+	}
 	return nil
 }
 
@@ -275,9 +276,9 @@ func (c *contents) raise(lane wire.Lane, f Fence) {
 	}
 }
 
-func (c *contents) see(t time.Time) {
-	if t.After(c.seen) {
-		c.seen = t
+func (c *contents) see(s Seen) {
+	if !s.Time.Before(c.seen.Time) {
+		c.seen = s
 	}
 }
 

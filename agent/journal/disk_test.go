@@ -85,7 +85,7 @@ func (f *fakeFile) Truncate(size int64) error {
 func work(j *Journal) (accepted []string, err error) {
 	for n := 1; n <= 12; n++ {
 		o := makeOrder(n, 1)
-		if e := j.Accept(o); e != nil {
+		if e := j.Accept(o, seenAt(o)); e != nil {
 			err = e
 			continue
 		}
@@ -147,13 +147,13 @@ func TestFullDiskThenFree(t *testing.T) {
 	disk := &FakeDisk{}
 	j := open(t, dir, Options{Disk: disk})
 	disk.failAt = disk.calls + 1
-	if err := j.Accept(makeOrder(1, 1)); !errors.Is(err, syscall.ENOSPC) {
+	if err := j.Accept(makeOrder(1, 1), seenAt(makeOrder(1, 1))); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("a full disk is to be told, not %v", err)
 	}
 	if j.Known("order-1") || j.Fence(wire.LaneChanges) != (Fence{}) {
 		t.Error("an order that could not be kept counts as accepted")
 	}
-	check(t, j.Accept(makeOrder(1, 1)))
+	check(t, j.Accept(makeOrder(1, 1), seenAt(makeOrder(1, 1))))
 	check(t, j.Close())
 	if j = open(t, dir, Options{}); !j.Known("order-1") {
 		t.Error("the order is gone")

@@ -214,14 +214,14 @@ func (j *Journal) Close() error {
 
 // Accept makes the order, whose signature the caller has checked, ours. It raises the fence of the
 // order's lane. The order is on disk when Accept returns nil. An order that is known
-// already is left as it is.
-func (j *Journal) Accept(o wire.Order) error {
+// already is left as it is. seen is the caller's clock, which Seen gives back.
+func (j *Journal) Accept(o wire.Order, seen Seen) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if _, known := j.st.orders[o.ID]; known {
 		return nil
 	}
-	return j.append(record{Kind: kindAccepted, Order: o.ID, Accepted: &o}, true)
+	return j.append(record{Kind: kindAccepted, Order: o.ID, Accepted: &o, Seen: &seen}, true)
 }
 
 // Fence is the mark of the highest order that was accepted in a lane.
@@ -391,8 +391,16 @@ func (j *Journal) NextLogin(floor uint64) (uint64, error) {
 	return n, j.append(record{Kind: kindLogin, Logins: n}, true)
 }
 
-// Seen returns the highest time of the organization that an accepted order carried.
-func (j *Journal) Seen() time.Time {
+// Seen is the highest time of the organization that was known when an order was accepted, and when that
+// was by the machine's time since boot.
+type Seen struct {
+	Time  time.Time     `json:"time"`
+	Boot  string        `json:"boot,omitempty"`  // which boot
+	Since time.Duration `json:"since,omitempty"` // how long after it
+}
+
+// Seen returns what the last accepted order brought.
+func (j *Journal) Seen() Seen {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.st.seen

@@ -29,6 +29,9 @@ func makeOrder(n int, steps int) wire.Order {
 	return o
 }
 
+// seenAt is a clock that knows the order's time.
+func seenAt(o wire.Order) Seen { return Seen{Time: o.Issued, Boot: "boot", Since: time.Minute} }
+
 func open(t *testing.T, dir string, o Options) *Journal {
 	t.Helper()
 	j, err := Open(dir, o)
@@ -60,12 +63,12 @@ func check(t *testing.T, err error) {
 // a step, alerts, a debt, logins.
 func fill(t *testing.T, j *Journal) {
 	t.Helper()
-	check(t, j.Accept(makeOrder(1, 2)))
+	check(t, j.Accept(makeOrder(1, 2), seenAt(makeOrder(1, 2))))
 	check(t, j.Begin("order-1", 0, issued, json.RawMessage(`{"changes":true}`)))
 	r0 := must[wire.Reply](t)(j.Finish(wire.Reply{Order: "order-1", Step: 0, Status: wire.StatusOK, Changed: true}, nil))
 	r1 := must[wire.Reply](t)(j.Finish(wire.Reply{Order: "order-1", Step: 1, Status: wire.StatusOK, Final: true}, &Owe{Key: "services/nginx", Yes: true}))
 	check(t, j.Receipt([]uint64{r0.Sequence, r1.Sequence, 99}))
-	check(t, j.Accept(makeOrder(2, 3)))
+	check(t, j.Accept(makeOrder(2, 3), seenAt(makeOrder(2, 3))))
 	check(t, j.Begin("order-2", 0, issued, nil))
 	must[wire.Reply](t)(j.Finish(wire.Reply{Order: "order-2", Step: 0, Status: wire.StatusOK}, nil))
 	check(t, j.Begin("order-2", 1, issued.Add(time.Second), json.RawMessage(`{"running":true}`)))
@@ -112,8 +115,8 @@ func filled(t *testing.T, j *Journal) {
 	if !reflect.DeepEqual(seqs, []uint64{3, 5, 7}) {
 		t.Errorf("outstanding: %v", seqs)
 	}
-	if !j.Seen().Equal(issued.Add(2 * time.Minute)) {
-		t.Errorf("seen: %v", j.Seen())
+	if s := j.Seen(); !s.Time.Equal(issued.Add(2*time.Minute)) || s.Boot != "boot" || s.Since != time.Minute {
+		t.Errorf("seen: %+v", s)
 	}
 	want := Counts{Orders: 1, Replies: 1, Alerts: 2, Drifted: 1, Logins: 100}
 	if got := j.Counts(); got != want {
@@ -154,7 +157,7 @@ func TestCompactionKeepsTheMeaning(t *testing.T) {
 	if j.size >= before {
 		t.Errorf("compaction made %d bytes of %d", j.size, before)
 	}
-	check(t, j.Accept(makeOrder(3, 1)))
+	check(t, j.Accept(makeOrder(3, 1), seenAt(makeOrder(3, 1))))
 	check(t, j.Close())
 	j = open(t, dir, Options{})
 	if j.Fence(wire.LaneChanges).Sequence != 3 {
@@ -166,7 +169,7 @@ func TestTheFileStaysSmall(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir, Options{CompactAt: 8 << 10})
 	for n := 1; n <= 300; n++ {
-		check(t, j.Accept(makeOrder(n, 1)))
+		check(t, j.Accept(makeOrder(n, 1), seenAt(makeOrder(n, 1))))
 		r := must[wire.Reply](t)(j.Finish(wire.Reply{Order: fmt.Sprintf("order-%d", n), Final: true}, nil))
 		check(t, j.Receipt([]uint64{r.Sequence}))
 	}
@@ -202,7 +205,7 @@ func TestTornAnywhereItIsTheBeginning(t *testing.T) {
 		if told := strings.Contains(log.String(), "cut off"); told != torn {
 			t.Fatalf("cut at byte %d: told %v, want %v", cut, told, torn)
 		}
-		check(t, j.Accept(makeOrder(9, 1))) // it can be written
+		check(t, j.Accept(makeOrder(9, 1), seenAt(makeOrder(9, 1)))) // it can be written
 		check(t, j.Close())
 		j, err = Open(sub, Options{})
 		if err != nil || !j.Known("order-9") {
@@ -251,7 +254,7 @@ func TestZerosAtTheEndAreATornEnd(t *testing.T) {
 
 func TestItRefusesWhatMakesNoSense(t *testing.T) {
 	j := open(t, t.TempDir(), Options{})
-	check(t, j.Accept(makeOrder(1, 1)))
+	check(t, j.Accept(makeOrder(1, 1), seenAt(makeOrder(1, 1))))
 	if err := j.Begin("nobody", 0, issued, nil); err == nil {
 		t.Error("a step of an unknown order began")
 	}
@@ -260,7 +263,7 @@ func TestItRefusesWhatMakesNoSense(t *testing.T) {
 		t.Error("a step ended twice")
 	}
 	check(t, j.Close())
-	if err := j.Accept(makeOrder(2, 1)); !errors.Is(err, ErrClosed) {
+	if err := j.Accept(makeOrder(2, 1), seenAt(makeOrder(2, 1))); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -295,7 +298,7 @@ func FuzzReplay(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, err := range []error{j.Accept(makeOrder(1, 1)), j.Begin("order-1", 0, issued, nil)} {
+	for _, err := range []error{j.Accept(makeOrder(1, 1), seenAt(makeOrder(1, 1))), j.Begin("order-1", 0, issued, nil)} {
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
-	"time"
 
 	"github.com/muster-hq/muster/dispatch/wire"
 )
@@ -33,6 +32,7 @@ type record struct {
 	Version   int         `json:"version,omitempty"`
 	Order     string      `json:"order,omitempty"`
 	Accepted  *wire.Order `json:"accepted,omitempty"`
+	Seen      *Seen       `json:"seen,omitempty"`
 	Begun     *Begun      `json:"begun,omitempty"`
 	Reply     *wire.Reply `json:"reply,omitempty"`
 	Owe       *Owe        `json:"owe,omitempty"`
@@ -50,7 +50,7 @@ type state struct {
 	Fences   map[wire.Lane]Fence `json:"fences,omitempty"`
 	Sequence uint64              `json:"sequence,omitempty"`
 	Logins   uint64              `json:"logins,omitempty"`
-	Seen     time.Time           `json:"seen"`
+	Seen     Seen                `json:"seen"`
 	Told     map[string]string   `json:"told,omitempty"`
 	Owed     map[string]bool     `json:"owed,omitempty"`
 }

@@ -74,6 +74,9 @@ func TestKilledAtRandomMoments(t *testing.T) {
 			interrupted++
 		}
 	}
+	if a := o.Alerts(); len(a) > 0 {
+		t.Errorf("what an order does is not drift, but: %+v", a[0])
+	}
 	t.Logf("%d of 20 kills hit a running script", interrupted)
 }
 
