@@ -30,6 +30,7 @@ type Orchestrator struct {
 	t       testing.TB
 	key     ed25519.PrivateKey
 	trusted string // address of the hub's own door
+	hub     *hub.Hub
 
 	mu       sync.Mutex
 	refuse   string // why enrolments are refused; "" welcomes
@@ -61,6 +62,7 @@ func Start(t testing.TB) *Orchestrator {
 			Key: key.Public().(ed25519.PublicKey), Organization: "Acme", Environment: "Test"},
 	}
 	h := hub.New(hub.Config{Auth: bus.NewPolicy(o, bus.PolicyOptions{})})
+	o.hub = h
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	outer, inner := listen(t), listen(t)
@@ -128,6 +130,9 @@ func (o *Orchestrator) Mute(mute bool) {
 	defer o.mu.Unlock()
 	o.mute = mute
 }
+
+// Disconnect cuts the connections of an agent, as a load balancer may.
+func (o *Orchestrator) Disconnect(agent string) int { return o.hub.Disconnect(bus.AgentUser(agent)) }
 
 // TokenFile writes the token into a file of the test and returns its path.
 func (o *Orchestrator) TokenFile() string {
