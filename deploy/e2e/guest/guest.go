@@ -4,12 +4,14 @@ package guest
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -66,10 +68,11 @@ func Boot(t testing.TB, o Options) *Guest {
 	return g
 }
 
+// uniqueName names a container, its control group and its network namespace on this host.
 func uniqueName(prefix string) string {
-	// Names of interfaces hold 15 characters; the process id makes it unique among test processes, the
-	// clock within one.
-	return fmt.Sprintf("%s%x%03x", prefix, os.Getpid(), time.Now().UnixNano()/1000&0xfff)
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return fmt.Sprintf("%s%d-%x", prefix, os.Getpid(), b)
 }
 
 func (g *Guest) boot(dir, base string, o Options) error {
@@ -130,15 +133,19 @@ func (g *Guest) start(dir string, argv []string) error {
 	g.undo = append(g.undo, func() { g.log.Close() })
 	g.nspawn = exec.Command("sh", append([]string{"-c", script + `exec "$@"`, "sh"}, argv...)...)
 	g.nspawn.Stdout, g.nspawn.Stderr = g.log, g.log
-	g.nspawn.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := g.nspawn.Start(); err != nil {
-		return err
-	}
+	g.nspawn.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
 	go func() {
-		_ = g.nspawn.Wait() // how it ended is on the console
+		runtime.LockOSThread() // the signal comes when the thread ends that started it
+		defer runtime.UnlockOSThread()
+		err := g.nspawn.Start()
+		started <- err
+		if err == nil {
+			_ = g.nspawn.Wait() // how it ended is on the console
+		}
 		close(g.exited)
 	}()
-	return nil
+	return <-started
 }
 
 func removeGroups(group string) {
@@ -202,13 +209,12 @@ func (g *Guest) Bus() string {
 	return fmt.Sprintf("unix:path=/proc/%d/root/run/dbus/system_bus_socket", g.pid)
 }
 
-// Command prepares a program to run inside the guest as root; Start, Wait and Kill are the caller's.
-// Killing it kills nsenter, and the program with it.
+// Command prepares a program to run inside the guest as root; Start and Wait are the caller's. To kill
+// the program kill it inside the guest: the process here is nsenter, its parent.
 func (g *Guest) Command(argv ...string) *exec.Cmd {
 	cmd := exec.Command("nsenter", append([]string{"-t", strconv.Itoa(g.pid), "-a", "--"}, argv...)...)
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "TERM=dumb"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
 }
 

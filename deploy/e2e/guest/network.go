@@ -127,30 +127,30 @@ func (g *Guest) Dial(address string) (net.Conn, error) {
 	return inNamespace(fmt.Sprintf("/proc/%d/ns/net", g.pid), func() (net.Conn, error) { return net.Dial("tcp4", address) })
 }
 
-// inNamespace does something on a thread that is in another network namespace. A socket stays where it
-// was made; the thread is thrown away.
-func inNamespace[T any](path string, do func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
+// inNamespace does something on a thread that is in another network namespace for that time. A socket
+// stays where it was made.
+func inNamespace[T any](path string, do func() (T, error)) (value T, err error) {
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return value, err
 	}
-	ch := make(chan result, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		var r result
-		defer func() { ch <- r }()
-		f, err := os.Open(path)
-		if err != nil {
-			r.err = err
-			return
-		}
-		defer f.Close()
-		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-			r.err = fmt.Errorf("enter %s: %w", path, err)
-			return
-		}
-		r.value, r.err = do()
-	}()
-	r := <-ch
-	return r.value, r.err
+	defer home.Close()
+	away, err := os.Open(path)
+	if err == nil {
+		defer away.Close()
+		err = unix.Setns(int(away.Fd()), unix.CLONE_NEWNET)
+	}
+	if err != nil {
+		runtime.UnlockOSThread()
+		return value, fmt.Errorf("enter %s: %w", path, err)
+	}
+	value, err = do()
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+		// The thread stays locked, so no other goroutine gets into the wrong namespace.
+		return value, errors.Join(err, fmt.Errorf("leave %s: %w", path, back))
+	}
+	runtime.UnlockOSThread()
+	return value, err
 }
