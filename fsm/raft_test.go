@@ -209,11 +209,17 @@ func TestThreeNodesAgree(t *testing.T) {
 	}
 	eventually(t, "the lost node caught up", same)
 	checkSame(t, members, leader)
+	restartAll(t, members, leader, connect)
+}
+
+// restartAll stops all and starts them from what is on their disks: first the one that has a snapshot, which must
+// be there at once, while the log is replayed only once there is a leader.
+func restartAll(t *testing.T, members []*member, leader *member, connect func(*member)) {
+	t.Helper()
 	want, at := leader.st.Fingerprint(), leader.st.AppliedIndex()
 	for _, m := range members {
 		m.stop(t)
 	}
-	// Alone and from its own disk: the snapshot at once, the log only once there is a leader.
 	leader.run(t)
 	if got := leader.st.AppliedIndex(); got == 0 || got >= at {
 		t.Errorf("the snapshot brought index %d, the log goes to %d", got, at)

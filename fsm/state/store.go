@@ -36,10 +36,9 @@ type Store struct {
 	dec   *zstd.Decoder
 
 	// The machine's own. memMu guards mem against waiters that look whether they are late.
-	db     *memdb.MemDB
-	memMu  sync.RWMutex
-	mem    *memory
-	window int
+	db    *memdb.MemDB
+	memMu sync.RWMutex
+	mem   *memory
 }
 
 // NewStore makes an empty store.

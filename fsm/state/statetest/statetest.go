@@ -51,7 +51,7 @@ func (db *DB) SetClock(now func() time.Time) {
 }
 
 // BeforeCommit sets what is called with each commit before it is verified, so that a test can put another
-// change in between. It must not call Update for the same commit without end.
+// change in between, by Inject. Update would wait there for the transaction that has the turn.
 func (db *DB) BeforeCommit(f func(*state.Commit)) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -77,6 +77,20 @@ func (db *DB) View(ctx context.Context) (*state.View, error) {
 // Local is the present state.
 func (db *DB) Local() *state.View { return db.st.View().At(db.Now()) }
 
+// Inject runs fn as a transaction once, past BeforeCommit and past those who wait for a turn. It fails when
+// the transaction is refused.
+func (db *DB) Inject(fn func(tx *state.Tx) error) error {
+	c, err := db.st.Attempt(state.TxOptions{Now: db.Now()}, fn)
+	if err != nil || c == nil {
+		return err
+	}
+	res, err := db.apply(c)
+	if err == nil && res.Outcome != state.Applied {
+		err = fmt.Errorf("the injected change was refused: %s", res.Outcome)
+	}
+	return err
+}
+
 // Propose encodes, decodes, verifies and applies one commit as an entry of its own.
 func (db *DB) Propose(ctx context.Context, c *state.Commit) (state.Result, error) {
 	if err := ctx.Err(); err != nil {
@@ -88,6 +102,10 @@ func (db *DB) Propose(ctx context.Context, c *state.Commit) (state.Result, error
 	if before != nil {
 		before(c)
 	}
+	return db.apply(c)
+}
+
+func (db *DB) apply(c *state.Commit) (state.Result, error) {
 	c, err := state.DecodeCommit(c.Encode(nil))
 	if err != nil {
 		return state.Result{}, err
