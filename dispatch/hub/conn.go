@@ -145,7 +145,7 @@ func (c *conn) shut(e *amqpError) {
 	}
 	c.closing = true
 	c.sendOn(0, connectionClose.begin().short(e.code).shortstr(e.Error()).short(0).short(0))
-	_ = c.nc.SetReadDeadline(time.Now().Add(closeWait)) // a connection that is gone needs none
+	_ = c.nc.SetReadDeadline(time.Now().Add(min(closeWait, c.hub.cfg.HandshakeTimeout))) // a connection that is gone needs none
 }
 
 // sendOn queues a method.

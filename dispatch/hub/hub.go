@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -292,25 +294,15 @@ func (h *Hub) Kill() { h.end(func(c *conn) { c.abort() }) }
 func (h *Hub) end(with func(*conn)) {
 	h.mu.Lock()
 	h.closed = true
-	conns := h.connsLocked(func(*conn) bool { return true })
-	for ln := range h.listeners {
-		_ = ln.Close() // nobody is told
-	}
+	conns, listeners := slices.Collect(maps.Keys(h.conns)), slices.Collect(maps.Keys(h.listeners))
 	h.mu.Unlock()
-	for _, c := range conns {
+	for _, c := range conns { // before the listeners: their end makes Serve take leave of its connections
 		with(c)
 	}
-	h.wg.Wait()
-}
-
-func (h *Hub) connsLocked(which func(*conn) bool) []*conn {
-	var list []*conn
-	for c := range h.conns {
-		if which(c) {
-			list = append(list, c)
-		}
+	for _, ln := range listeners {
+		_ = ln.Close() // Serve tells
 	}
-	return list
+	h.wg.Wait()
 }
 
 // Connected reports whether the user has a connection that is logged in.
