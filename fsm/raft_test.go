@@ -49,7 +49,7 @@ func (m *member) run(t *testing.T) {
 	_, m.trans = raft.NewInmemTransport(raft.ServerAddress(m.id))
 	c := raft.DefaultConfig()
 	c.LocalID = m.id
-	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 500*time.Millisecond, 500*time.Millisecond, 500*time.Millisecond
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = time.Second, time.Second, time.Second
 	c.CommitTimeout = 2 * time.Millisecond
 	c.BatchApplyCh, c.TrailingLogs, c.SnapshotThreshold = true, 1, 1<<30
 	c.Logger = hclog.NewNullLogger()
