@@ -1,0 +1,39 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// StreamLayer is raft's way over the port. Give it to raft.NewNetworkTransport itself: a wrapper around that
+// transport would hide its pre-vote, which raft then turns off.
+type StreamLayer struct {
+	net.Listener
+	mux *Mux
+	adv net.Addr
+}
+
+var _ raft.StreamLayer = (*StreamLayer)(nil)
+
+// NewStreamLayer makes the layer. Advertise is the address that other nodes dial, host:port.
+func NewStreamLayer(m *Mux, advertise string) *StreamLayer {
+	return &StreamLayer{Listener: m.Listener(Raft), mux: m, adv: address(advertise)}
+}
+
+// Addr is the advertised address: raft tells it to others.
+func (s *StreamLayer) Addr() net.Addr { return s.adv }
+
+// Dial opens a raft connection.
+func (s *StreamLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return s.mux.Dial(ctx, string(addr), Raft)
+}
+
+type address string
+
+func (a address) Network() string { return "tcp" }
+func (a address) String() string  { return string(a) }
