@@ -17,6 +17,9 @@ import (
 // ErrNone says that a folder holds no identity yet.
 var ErrNone = errors.New("no node certificate here yet")
 
+// ErrForeign says that a server's authority is not the one that was pinned.
+var ErrForeign = errors.New("the server belongs to another cluster than the token: its authority is not the pinned one")
+
 // Identity is who a node is: its key and certificate, and the authority it trusts. It is immutable.
 type Identity struct {
 	Node      string // the certificate's common name
@@ -136,7 +139,7 @@ func PinnedTLS(fingerprint, serverName string) *tls.Config {
 				_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: serverName, Roots: pool})
 				return err
 			}
-			return errors.New("the server belongs to another cluster than the token: its authority is not the pinned one")
+			return ErrForeign
 		},
 	}
 }
@@ -247,3 +250,6 @@ func writeFile(dir, name string, data []byte) error {
 	}
 	return nil
 }
+
+// CAPEM is the authority's certificate as PEM.
+func (id *Identity) CAPEM() []byte { return certPEM(id.CA.Raw) }

@@ -1,0 +1,66 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+
+	"github.com/hashicorp/raft"
+)
+
+// ErrDamaged says that a log entry on this node's disk is not what was written.
+var ErrDamaged = errors.New("the raft log on disk is damaged: stop this node, remove its data folder and let it join again")
+
+// sumStore adds a CRC-32C to each entry's data and checks it on reading, which boltdb does not.
+type sumStore struct {
+	raft.LogStore
+	table  *crc32.Table
+	report func(error)
+}
+
+func newSumStore(s raft.LogStore, report func(error)) *sumStore {
+	return &sumStore{LogStore: s, table: crc32.MakeTable(crc32.Castagnoli), report: report}
+}
+
+// sum covers what decides: place, kind, data.
+func (s *sumStore) sum(l *raft.Log, data []byte) uint32 {
+	var head [17]byte
+	binary.BigEndian.PutUint64(head[:], l.Index)
+	binary.BigEndian.PutUint64(head[8:], l.Term)
+	head[16] = byte(l.Type)
+	c := crc32.Update(0, s.table, head[:])
+	c = crc32.Update(c, s.table, l.Extensions)
+	return crc32.Update(c, s.table, data)
+}
+
+// GetLog reads an entry; ErrDamaged when its checksum does not hold. Raft stops the process when that happens
+// while applying, and tries again (and tells) when it happens while replicating.
+func (s *sumStore) GetLog(index uint64, l *raft.Log) error {
+	if err := s.LogStore.GetLog(index, l); err != nil {
+		return err
+	}
+	cut := len(l.Data) - 4
+	if cut < 0 || l.Index != index || binary.BigEndian.Uint32(l.Data[cut:]) != s.sum(l, l.Data[:cut]) {
+		err := fmt.Errorf("log entry %d: %w", index, ErrDamaged)
+		s.report(err)
+		return err
+	}
+	l.Data = l.Data[:cut:cut]
+	return nil
+}
+
+// StoreLog writes one entry.
+func (s *sumStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
+
+// StoreLogs writes entries. Those of the caller stay as they are: raft shares them with its replication.
+func (s *sumStore) StoreLogs(logs []*raft.Log) error {
+	out := make([]*raft.Log, len(logs))
+	for i, l := range logs {
+		c := *l
+		c.Data = binary.BigEndian.AppendUint32(slices.Concat(l.Data, nil), s.sum(l, l.Data))
+		out[i] = &c
+	}
+	return s.LogStore.StoreLogs(out)
+}

@@ -1,0 +1,131 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"regexp"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/muster-hq/muster/cluster/transport"
+)
+
+// Config says who a node is and how it runs. Zero values of everything below Version mean the defaults.
+type Config struct {
+	Name             string // lower-case letters, digits, - and . up to 63; raft's id of the node, for good
+	DataDir          string // made with mode 0700 when absent
+	ClusterAddr      string // host:port to bind
+	ClusterAdvertise string // host:port that other nodes dial; "" is what was bound
+	GossipAddr       string // host:port to bind; "" is no gossip: the leader then only looks by its timer
+	GossipAdvertise  string
+	APIAddr          string // told to the other nodes and their users as it is
+	Version          string
+	Bootstrap        Bootstrap    // looked at only while DataDir holds no member of a cluster
+	Duties           []NamedDuty  // run while leading, started in this order
+	Log              *slog.Logger // nil discards
+	Timing           Timing       // raft's and ours
+	Listener         net.Listener // serves the cluster port instead of binding ClusterAddr
+	Transport        transport.Options
+}
+
+// Bootstrap says how a node with an empty folder gets into a cluster. The zero value makes a cluster of one.
+type Bootstrap struct {
+	// Expect is the number of nodes that begin together; each is given the same Secret (16 bytes or more, the
+	// authority's key is derived from it) and, in Peers, cluster addresses of others. The one whose name comes
+	// first begins once it knows them all.
+	Expect int
+	Secret []byte
+	Peers  []string
+
+	// Token is a join token of the cluster to join. Join are cluster addresses of its members; empty means
+	// those in the token.
+	Token string
+	Join  []string
+}
+
+// Timing are time-outs and thresholds.
+type Timing struct {
+	Heartbeat       time.Duration // and election; 200 ms
+	LeaderLease     time.Duration // 100 ms
+	CommitTimeout   time.Duration // 2 ms: how soon an idle leader tells followers of a commit
+	Deadline        time.Duration // of an Update or View whose context has none; 30 s
+	Attempt         time.Duration // of one question to another node; 1 s
+	Reconcile       time.Duration // between the leader's looks at the members; 5 s
+	SnapshotEntries uint64        // log entries between snapshots; 8192
+	SnapshotCheck   time.Duration // 30 s
+	TrailingLogs    uint64        // entries kept after a snapshot; 10240
+}
+
+var errName = errors.New("a node's name is 1 to 63 lower-case letters, digits, dots and dashes, and begins and ends with a letter or digit")
+
+func validName(name string) error {
+	if len(name) > 63 || !regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`).MatchString(name) {
+		return fmt.Errorf("node name %q: %w", name, errName)
+	}
+	return nil
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if err := validName(c.Name); err != nil {
+		return c, err
+	}
+	if c.DataDir == "" {
+		return c, errors.New("no data folder is given")
+	}
+	if c.Bootstrap.Expect > 1 && c.Bootstrap.Token != "" {
+		return c, errors.New("a node either begins a cluster with others or joins one: give an expected number or a join token, not both")
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	t := &c.Timing
+	def(&t.Heartbeat, 200*time.Millisecond)
+	def(&t.LeaderLease, 100*time.Millisecond)
+	def(&t.CommitTimeout, 2*time.Millisecond)
+	def(&t.Deadline, 30*time.Second)
+	def(&t.Attempt, time.Second)
+	def(&t.Reconcile, 5*time.Second)
+	def(&t.SnapshotEntries, 8192)
+	def(&t.SnapshotCheck, 30*time.Second)
+	def(&t.TrailingLogs, 10240)
+	if c.Transport.Log == nil {
+		c.Transport.Log = c.Log
+	}
+	return c, nil
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// RaftConfig is raft's configuration for the node of that name.
+func (t Timing) RaftConfig(name string) *raft.Config {
+	rc := raft.DefaultConfig()
+	rc.LocalID = raft.ServerID(name)
+	rc.HeartbeatTimeout = t.Heartbeat
+	rc.ElectionTimeout = t.Heartbeat
+	rc.LeaderLeaseTimeout = t.LeaderLease
+	rc.CommitTimeout = t.CommitTimeout
+	rc.MaxAppendEntries = 256
+	rc.BatchApplyCh = true // else one packer feeds one entry a disk write
+	rc.SnapshotThreshold = t.SnapshotEntries
+	rc.SnapshotInterval = t.SnapshotCheck
+	rc.TrailingLogs = t.TrailingLogs
+	rc.NoLegacyTelemetry = true
+	return rc
+}
+
+// deadline gives ctx the default deadline if it has none.
+func (n *Node) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, n.cfg.Timing.Deadline)
+}

@@ -1,0 +1,140 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// What one node may ask another on a forward connection, and the two kinds of answers.
+const (
+	opCommit  = 'c' // a commit -> its result; leader only
+	opCurrent = 'q' // the asker's term -> index and time; leader only
+	opTerm    = 't' // nothing -> the node's term
+	opInfo    = 'i' // nothing -> JSON info
+	opHello   = 'h' // JSON hello -> JSON hello; before the cluster begins
+	opRemove  = 'x' // a name -> nothing; leader only
+	opMove    = 'm' // a name or nothing -> nothing: hand leadership over; leader only
+	opOK      = '+'
+	opErr     = '-'
+)
+
+// maxFrame bounds a frame's body: a commit may have 256 KiB, and some more for its reads.
+const maxFrame = 1 << 20
+
+const frameHead = 4 + 8 + 1
+
+var errFrame = errors.New("malformed frame")
+
+// frame is one question or answer. Answers carry the id of their question.
+type frame struct {
+	id   uint64
+	op   byte
+	body []byte
+}
+
+func (f frame) encode(buf []byte) []byte {
+	buf = binary.BigEndian.AppendUint32(buf, uint32(len(f.body)))
+	buf = binary.BigEndian.AppendUint64(buf, f.id)
+	buf = append(buf, f.op)
+	return append(buf, f.body...)
+}
+
+// readFrame reads the next frame; io.EOF only between frames.
+func readFrame(r io.Reader) (frame, error) {
+	var head [frameHead]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return frame{}, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n > maxFrame {
+		return frame{}, fmt.Errorf("%w: a body of %d bytes", errFrame, n)
+	}
+	f := frame{id: binary.BigEndian.Uint64(head[4:]), op: head[12], body: make([]byte, n)}
+	if _, err := io.ReadFull(r, f.body); err != nil {
+		return frame{}, fmt.Errorf("%w: %w", errFrame, io.ErrUnexpectedEOF)
+	}
+	return f, nil
+}
+
+// Errors travel as what is known of the outcome, the code, and the text.
+const (
+	fateNone    = 'n' // nothing was done
+	fateUnknown = 'u'
+)
+
+func encodeError(err error) []byte {
+	fate := byte(fateNone)
+	if errors.Is(err, errUnknown) {
+		fate = fateUnknown
+	}
+	code, text := string(model.CodeOf(err)), err.Error()
+	var me *model.Error
+	if errors.As(err, &me) && len(me.Messages) > 0 {
+		text = me.Messages[0]
+	}
+	return append(append([]byte{fate, byte(len(code))}, code...), text...)
+}
+
+func decodeError(b []byte) error {
+	if len(b) < 2 || len(b) < 2+int(b[1]) {
+		return fmt.Errorf("%w: an error of %d bytes", errUnknown, len(b))
+	}
+	code, text := model.Code(b[2:2+b[1]]), string(b[2+b[1]:])
+	if b[0] != fateNone {
+		return fmt.Errorf("%w: %s", errUnknown, text)
+	}
+	if code == model.Internal || code == "" {
+		return fmt.Errorf("%w: %s", errNotDone, text)
+	}
+	return fmt.Errorf("%w: %w", errNotDone, model.Errorf(code, "%s", text))
+}
+
+func encodeResult(r state.Result) []byte {
+	b := []byte{byte(r.Outcome)}
+	b = binary.BigEndian.AppendUint64(b, r.Index)
+	b = binary.BigEndian.AppendUint32(b, r.Pos)
+	return append(b, r.ConflictKey...)
+}
+
+func decodeResult(b []byte) (state.Result, error) {
+	if len(b) < 13 {
+		return state.Result{}, fmt.Errorf("%w: a result of %d bytes", errFrame, len(b))
+	}
+	return state.Result{
+		Outcome:     state.Outcome(b[0]),
+		Index:       binary.BigEndian.Uint64(b[1:]),
+		Pos:         binary.BigEndian.Uint32(b[9:]),
+		ConflictKey: string(b[13:]),
+	}, nil
+}
+
+// current is the leader's answer to the term question.
+type current struct {
+	index uint64
+	nanos int64
+}
+
+func (c current) encode() []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, c.index), uint64(c.nanos))
+}
+
+func decodeCurrent(b []byte) (current, error) {
+	if len(b) != 16 {
+		return current{}, fmt.Errorf("%w: an answer of %d bytes", errFrame, len(b))
+	}
+	return current{index: binary.BigEndian.Uint64(b), nanos: int64(binary.BigEndian.Uint64(b[8:]))}, nil
+}
+
+func encodeTerm(t uint64) []byte { return binary.BigEndian.AppendUint64(nil, t) }
+
+func decodeTerm(b []byte) (uint64, error) {
+	if len(b) != 8 {
+		return 0, fmt.Errorf("%w: a term of %d bytes", errFrame, len(b))
+	}
+	return binary.BigEndian.Uint64(b), nil
+}

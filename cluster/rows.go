@@ -1,0 +1,59 @@
+package cluster
+
+import "time"
+
+// Member is a node that belongs to the cluster. Its row is written before it may vote.
+type Member struct {
+	Name        string    `json:"name"`
+	ClusterAddr string    `json:"clusterAddr"`
+	APIAddr     string    `json:"apiAddr,omitempty"`
+	GossipAddr  string    `json:"gossipAddr,omitempty"`
+	Version     string    `json:"version,omitempty"`
+	Schema      int       `json:"schema"` // the highest that it understands
+	Joined      time.Time `json:"joined"`
+}
+
+const everyMember = "all"
+
+// Table is the table's name.
+func (*Member) Table() string { return "member" }
+
+// Key is the node's name.
+func (m *Member) Key() string { return m.Name }
+
+// Ranges has one: all members.
+func (*Member) Ranges() []string { return []string{everyMember} }
+
+// Parent is none.
+func (*Member) Parent() (string, string) { return "", "" }
+
+// secret is what any leader needs to take in members: the authority's key and the gossip key.
+type secret struct {
+	Name  string `json:"name"`
+	Value []byte `json:"value"`
+}
+
+const (
+	secretCA     = "ca" // PEM
+	secretCAKey  = "ca-key"
+	secretGossip = "gossip"
+)
+
+func (*secret) Table() string            { return "clustersecret" }
+func (s *secret) Key() string            { return s.Name }
+func (*secret) Ranges() []string         { return nil }
+func (*secret) Parent() (string, string) { return "", "" }
+
+// joinToken is a join token that was given out; of its secret only the digest is kept.
+type joinToken struct {
+	ID      string    `json:"id"`
+	Digest  []byte    `json:"digest"` // sha256 of the secret, which is random and long
+	Expires time.Time `json:"expires"`
+}
+
+const everyToken = "all"
+
+func (*joinToken) Table() string            { return "jointoken" }
+func (t *joinToken) Key() string            { return t.ID }
+func (*joinToken) Ranges() []string         { return []string{everyToken} }
+func (*joinToken) Parent() (string, string) { return "", "" }
