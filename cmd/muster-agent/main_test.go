@@ -58,6 +58,11 @@ func start(t testing.TB, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startBinary(t, exe, args...)
+}
+
+func startBinary(t testing.TB, exe string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, cmd: exec.Command(exe, args...), out: &buffer{}, done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), asAgent+"=1")
 	p.cmd.Stderr, p.cmd.Stdout = p.out, p.out
