@@ -1,0 +1,82 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"mime/multipart"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/muster-hq/muster/fsm/model"
+)
+
+// What checkJSON accepts is JSON of the kind, and reads the same for whoever decodes it.
+func FuzzCheckJSON(f *testing.F) {
+	for _, s := range []string{`{}`, `[]`, `{"a":{"b":[1,2]}}`, `{"a":1,"a":2}`, `{"a":1}x`, `{"a`, "\xff", `null`, ``, ` {"a":"\ud800"} `,
+		strings.Repeat(`{"a":`, 70) + `1` + strings.Repeat(`}`, 70)} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		err := checkJSON(body, anObject)
+		if err != nil {
+			if model.CodeOf(err) != model.Invalid || len(err.Error()) < 10 {
+				t.Fatalf("error %v", err)
+			}
+			return
+		}
+		var doc map[string]any
+		if err := json.Unmarshal(body, &doc); err != nil || !utf8.Valid(body) {
+			t.Fatalf("accepted %q: %v", body, err)
+		}
+	})
+}
+
+// Valid objects without a key twice are accepted, whatever they hold.
+func FuzzCheckJSONAccepts(f *testing.F) {
+	f.Add("key", "value", 3)
+	f.Fuzz(func(t *testing.T, key, value string, n int) {
+		body, err := json.Marshal(map[string]any{key: value, key + "2": []any{n, nil, true, map[string]any{"x": value}}})
+		if err != nil {
+			t.Skip()
+		}
+		if err := checkJSON(body, anObject); err != nil {
+			t.Fatalf("%s is refused: %v", body, err)
+		}
+	})
+}
+
+// Whatever the form, reading it ends with the content of its part or with an error for the sender.
+func FuzzReadUpload(f *testing.F) {
+	f.Add([]byte("--B\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nx\r\n--B--\r\n"), []byte("content"))
+	f.Add([]byte("--B--"), []byte("--B"))
+	f.Fuzz(func(t *testing.T, form, content []byte) {
+		r := httptest.NewRequest("POST", "/", bytes.NewReader(form))
+		r.Header.Set("Content-Type", "multipart/form-data; boundary=B")
+		if _, err := readUpload(r, 1000); err != nil && model.CodeOf(err) != model.Invalid && model.CodeOf(err) != model.TooLarge {
+			t.Fatalf("error %v", err)
+		}
+		var b bytes.Buffer
+		w := multipart.NewWriter(&b)
+		part, err := w.CreateFormFile("file", "name")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := part.Write(content); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		r = httptest.NewRequest("POST", "/", &b)
+		r.Header.Set("Content-Type", w.FormDataContentType())
+		got, err := readUpload(r, 1000)
+		if len(content) <= 1000 && (err != nil || !bytes.Equal(got, content)) {
+			t.Fatalf("%q came as %q, %v", content, got, err)
+		}
+		if len(content) > 1000 && model.CodeOf(err) != model.TooLarge {
+			t.Fatalf("%d bytes are accepted: %v", len(content), err)
+		}
+	})
+}
