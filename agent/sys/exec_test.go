@@ -95,16 +95,14 @@ func TestTheEndOfTheContextKillsTheGroup(t *testing.T) {
 	m, dir := machine(t, nil)
 	script(t, dir, "sleep 1000 & echo $! > child.tmp; mv child.tmp child; wait")
 	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
 	go func() {
-		for {
-			if _, err := os.Stat(dir + "/child"); err == nil {
-				cancel()
-				return
-			}
-		}
+		_, err := m.Run(ctx, sys.Command{Argv: []string{"/s"}})
+		ended <- err
 	}()
-	_, err := m.Run(ctx, sys.Command{Argv: []string{"/s"}})
-	if !errors.Is(err, context.Canceled) {
+	eventually(t, "the script has a child", func() bool { _, err := os.Stat(dir + "/child"); return err == nil })
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("Run = %v", err)
 	}
 	pid := strings.TrimSpace(read(t, dir+"/child"))

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"github.com/fsnotify/fsnotify"
@@ -22,7 +21,10 @@ func (m *Machine) Watch(ctx context.Context, names []string, changed func(name s
 		return fmt.Errorf("watch files: %w", err)
 	}
 	defer inotify.Close()
-	w := &watch{m: m, inotify: inotify, names: names, at: map[string]string{}, changed: changed}
+	w := &watch{m: m, inotify: inotify, changed: changed}
+	for _, name := range names {
+		w.targets = append(w.targets, &target{name: name, host: m.HostPath(name)})
+	}
 	if err := w.place(); err != nil {
 		return err
 	}
@@ -57,58 +59,49 @@ func (m *Machine) Watch(ctx context.Context, names []string, changed func(name s
 type watch struct {
 	m       *Machine
 	inotify *fsnotify.Watcher
-	names   []string
-	at      map[string]string // name to the directory that is watched for it, both below the root
+	targets []*target
 	changed func(name string)
 }
+
+// target is a name and where it is watched; host and at are paths as the host sees them.
+type target struct{ name, host, at string }
 
 // place puts a watch on the nearest existing directory of each name. The directory is looked for again
 // after the watch is set, since a part of the path may appear in between.
 func (w *watch) place() error {
-	for _, name := range w.names {
+	set := map[string]bool{}
+	for _, have := range w.inotify.WatchList() {
+		set[have] = true
+	}
+	for _, t := range w.targets {
 		for range 16 { // a directory that is made and removed in turns gets the next event instead
-			dir := w.nearest(path.Dir(name))
-			if w.at[name] == dir && w.watched(dir) {
+			dir := w.m.HostPath(w.nearest(path.Dir(t.name)))
+			if t.at == dir && set[dir] {
 				break
 			}
-			moved := w.at[name] != ""
-			err := w.inotify.Add(w.m.HostPath(dir))
+			err := w.inotify.Add(dir)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("watch %s: %w", dir, err)
 			}
+			if t.at != "" {
+				w.changed(t.name)
+			}
 			if err == nil {
-				w.at[name] = dir
-			}
-			if moved {
-				w.changed(name)
+				t.at, set[dir] = dir, true
 			}
 		}
 	}
-	return w.tidy()
-}
-
-func (w *watch) watched(dir string) bool {
-	host := w.m.HostPath(dir)
-	for _, have := range w.inotify.WatchList() {
-		if have == host {
-			return true
-		}
-	}
-	return false
+	return w.tidy(set)
 }
 
 // tidy ends the watches that no name needs any more.
-func (w *watch) tidy() error {
-	needed := map[string]bool{}
-	for _, dir := range w.at {
-		needed[w.m.HostPath(dir)] = true
+func (w *watch) tidy(set map[string]bool) error {
+	for _, t := range w.targets {
+		delete(set, t.at)
 	}
-	for _, have := range w.inotify.WatchList() {
-		if needed[have] {
-			continue
-		}
-		if err := w.inotify.Remove(have); err != nil && !errors.Is(err, fsnotify.ErrNonExistentWatch) {
-			return fmt.Errorf("end the watch on %s: %w", have, err)
+	for dir := range set {
+		if err := w.inotify.Remove(dir); err != nil && !errors.Is(err, fsnotify.ErrNonExistentWatch) {
+			return fmt.Errorf("end the watch on %s: %w", dir, err)
 		}
 	}
 	return nil
@@ -122,18 +115,14 @@ func (w *watch) nearest(dir string) string {
 }
 
 func (w *watch) event(e fsnotify.Event) error {
-	host := filepath.Clean(e.Name)
-	again := false
-	for _, name := range w.names {
-		target := w.m.HostPath(name)
-		if host == target {
-			w.changed(name)
+	moved := false
+	for _, t := range w.targets {
+		if e.Name == t.host {
+			w.changed(t.name)
 		}
-		if host == target || strings.HasPrefix(target, host+"/") || host == w.m.HostPath(w.at[name]) {
-			again = true
-		}
+		moved = moved || e.Name == t.host || e.Name == t.at || strings.HasPrefix(t.host, e.Name+"/")
 	}
-	if !again || e.Op == fsnotify.Write || e.Op == fsnotify.Chmod {
+	if !moved || e.Op&^(fsnotify.Write|fsnotify.Chmod) == 0 {
 		return nil
 	}
 	return w.place()

@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/muster-hq/muster/agent/sys"
 )
@@ -41,6 +42,24 @@ func watch(t *testing.T, m *sys.Machine, names ...string) *seen {
 	return s
 }
 
+// settle waits until a while has passed without news, so that what comes next is not of the past.
+func (s *seen) settle(t *testing.T) {
+	t.Helper()
+	last, since := -1, time.Now()
+	eventually(t, "silence", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		total := 0
+		for _, n := range s.n {
+			total += n
+		}
+		if total != last {
+			last, since = total, time.Now()
+		}
+		return time.Since(since) > 50*time.Millisecond
+	})
+}
+
 // until repeats something harmless until the watch has seen it, which tells that it is set up.
 func (s *seen) until(t *testing.T, name string, do func()) {
 	t.Helper()
@@ -61,22 +80,22 @@ func TestWatchSeesEveryKindOfChange(t *testing.T) {
 	put(t, dir+"/etc/other", "1", 0o644)
 	s := watch(t, m, "/etc/f", "/etc/quiet")
 	s.until(t, "/etc/f", func() { put(t, dir+"/etc/f", "2", 0o644) })
-	for what, do := range map[string]func() error{
-		"chmod": func() error { return os.Chmod(dir+"/etc/f", 0o600) },
-		"rename over": func() error {
-			put(t, dir+"/etc/new", "3", 0o644)
-			return os.Rename(dir+"/etc/new", dir+"/etc/f")
-		},
-		"remove": func() error {
-			put(t, dir+"/etc/f", "x", 0o644)
-			return os.Remove(dir + "/etc/f")
-		},
+	put(t, dir+"/etc/new", "3", 0o644)
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"chmod", func() error { return os.Chmod(dir+"/etc/f", 0o600) }},
+		{"rename over", func() error { return os.Rename(dir+"/etc/new", dir+"/etc/f") }},
+		{"remove", func() error { return os.Remove(dir + "/etc/f") }},
+		{"link", func() error { return os.Symlink("other", dir+"/etc/f") }},
 	} {
+		s.settle(t)
 		before := s.count("/etc/f")
-		if err := do(); err != nil {
+		if err := step.do(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, what+" is seen", func() bool { return s.count("/etc/f") > before })
+		eventually(t, step.what+" is seen", func() bool { return s.count("/etc/f") > before })
 	}
 	put(t, dir+"/etc/other", "2", 0o644)
 	if s.count("/etc/other") != 0 || s.count("/etc/quiet") != 0 {
@@ -93,6 +112,7 @@ func TestWatchFollowsDirectoriesThatComeAndGo(t *testing.T) {
 		put(t, dir+"/a/b/f", "1", 0o644)
 		eventually(t, "the file in new directories is seen", func() bool { return s.count("/a/b/f") > before })
 		s.until(t, "/a/b/f", func() { put(t, dir+"/a/b/f", "2", 0o644) })
+		s.settle(t)
 		before = s.count("/a/b/f")
 		if round == 1 { // moved away instead of removed
 			if err := os.Rename(dir+"/a", dir+"/moved"); err != nil {

@@ -90,7 +90,9 @@ func systemctl(t *testing.T, args ...string) string {
 
 func TestSystemd(t *testing.T) {
 	if !guest.Inside() {
-		guest.Boot(t, guest.Options{}).Again(t)
+		g := guest.Boot(t, guest.Options{})
+		overAnotherBus(t, g)
+		g.Again(t)
 		return
 	}
 	m, err := sys.New(sys.Options{})
@@ -106,6 +108,34 @@ func TestSystemd(t *testing.T) {
 	t.Run("alias and stale unit file", func(t *testing.T) { aliasAndStale(t, c) })
 	t.Run("watch", func(t *testing.T) { watches(t, c) })
 	t.Run("context", func(t *testing.T) { endsWithContext(t, c) })
+}
+
+// overAnotherBus asks the guest's systemd from the host.
+func overAnotherBus(t *testing.T, g *guest.Guest) {
+	m, err := sys.New(sys.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := services.New(m, services.Options{Bus: g.Bus()})
+	if s, err := c.Read(t.Context(), "dbus.socket"); err != nil || s["running"] != true {
+		t.Errorf("Read = %v, %v", s, err)
+	}
+	ended := make(chan error, 1)
+	told := make(chan string, 1000)
+	go func() {
+		ended <- c.Watch(t.Context(), []string{"systemd-journald"}, func(id string) { told <- id })
+	}()
+	eventually(t, "a restart is told", func() bool { g.Must(t, "systemctl", "restart", "systemd-journald"); return len(told) > 0 })
+	g.Must(t, "systemctl", "stop", "dbus.socket", "dbus.service")
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "connection to systemd was lost") {
+			t.Errorf("Watch after the bus ended = %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Watch did not notice that the bus ended")
+	}
+	g.Must(t, "systemctl", "start", "dbus.socket", "dbus.service")
 }
 
 func suite(t *testing.T, c *services.Collection) {
