@@ -146,7 +146,7 @@ func missingBuiltin(name string) (builtin, bool) {
 	case "if_exists":
 		return builtin{maybe: true, fn: func(c *call) *Value {
 			if c.v == nil {
-				return &Value{kind: kindEmpty}
+				return &Value{kind: kindEmpty, more: struct{}{}}
 			}
 			return c.v
 		}}, true
@@ -224,7 +224,7 @@ func kindBuiltin(name string) (builtin, bool) {
 		return is(func(v *Value) bool { return v.kind == kindNumber })
 	case "is_boolean":
 		return is(func(v *Value) bool { return v.kind == kindBool || v.kind == kindMatch })
-	case "is_sequence", "is_enumerable", "is_indexable", "is_collection":
+	case "is_sequence", "is_enumerable", "is_indexable":
 		return is((*Value).isList)
 	case "is_hash", "is_hash_ex":
 		return is((*Value).isObject)
@@ -236,7 +236,7 @@ func kindBuiltin(name string) (builtin, bool) {
 		return is(func(v *Value) bool {
 			return v.kind == kindMacro && (v.more.(*macroNode).function == (name == "is_method"))
 		})
-	case "is_infinite", "is_nan", "is_node":
+	case "is_infinite", "is_nan", "is_node", "is_collection":
 		return is(func(*Value) bool { return false })
 	case "then":
 		return builtin{min: 2, max: 2, fn: func(c *call) *Value {

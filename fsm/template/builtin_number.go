@@ -71,7 +71,10 @@ func (c *call) computer() *Value {
 	switch c.v.kind {
 	case kindNumber:
 		return Text(c.v.num.String())
-	case kindBool, kindMatch:
+	case kindBool, kindMatch, kindEmpty:
+		if c.v.kind == kindEmpty && nothing(c.v) == nil {
+			break
+		}
 		if c.v.flag {
 			return Text("true")
 		}

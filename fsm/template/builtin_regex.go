@@ -39,6 +39,9 @@ func (c *call) pattern(text, flags, how string) *regexp.Regexp {
 			c.fail(BadValue, "?%s knows the flags r, i, m, s and f only", c.x.name)
 		}
 	}
+	if !regex && how == "keep" && strings.ContainsAny(flags, "ms") {
+		c.fail(BadValue, "the flags m and s of ?%s need r", c.x.name)
+	}
 	if !regex {
 		text = regexp.QuoteMeta(text)
 	}
@@ -127,7 +130,7 @@ func (c *call) split() *Value {
 		}
 	default:
 		parts = c.pattern(sep, flags, "").Split(s, -1)
-		for strings.Contains(flags, "r") && len(parts) > 1 && parts[len(parts)-1] == "" {
+		for strings.Contains(flags, "r") && len(parts) > 0 && s != "" && parts[len(parts)-1] == "" {
 			parts = parts[:len(parts)-1]
 		}
 	}

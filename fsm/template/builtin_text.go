@@ -91,7 +91,7 @@ func capitalize(s string) string {
 // pad fills up to a length; the filling of ?right_pad goes by the position in the whole text.
 func (c *call) pad() *Value {
 	s, n, fill := utf16Of(c.text()), c.intArg(0), utf16Of(c.textArgOr(1, " "))
-	if len(fill) == 0 {
+	if len(fill) == 0 && n > len(s) {
 		c.fail(BadValue, "the filling of ?%s may not be empty", c.x.name)
 	}
 	if n > MaxTextBytes {
@@ -129,7 +129,7 @@ func (c *call) indexOf() *Value {
 	if snake(c.x.name) == "index_of" {
 		from := 0
 		if c.has(1) {
-			from = max(c.intArg(1), 0)
+			from = min(max(c.intArg(1), 0), len(s))
 		}
 		c.r.charge(c.x.start, max(last-from, 0))
 		for i := from; i <= last; i++ {
@@ -185,6 +185,9 @@ func (c *call) truncate() *Value {
 			return Text(fromUTF16(mark))
 		}
 		if cut == 0 || name == "truncate" && cut < n*3/4 {
+			if space(s[room]) {
+				room-- // a mark right behind a whole word would seem part of it
+			}
 			return Text(fromUTF16(s[:room]) + fromUTF16(mark))
 		}
 		for cut > 0 && space(s[cut-1]) {

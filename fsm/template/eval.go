@@ -44,7 +44,7 @@ func (r *renderer) maybe(x expr) (v *Value) {
 // truth evaluates a condition.
 func (r *renderer) truth(x expr) bool {
 	v := r.need(x)
-	if v.kind != kindBool && v.kind != kindMatch {
+	if v.kind != kindBool && v.kind != kindMatch && nothing(v) == nil {
 		r.fail(x, Type, "a condition must be true or false, and %s is %s; compare it, or test it with ?? or ?has_content", r.code(x), v.kindName())
 	}
 	return v.flag
@@ -223,8 +223,8 @@ func (x *indexExpr) eval(r *renderer) *Value {
 				return nil
 			}
 			return of.at(i)
-		case of.isText():
-			units := utf16Of(of.text)
+		case of.isText() || of.kind == kindNumber: // a number is indexed like its text
+			units := utf16Of(r.text(x.of, of))
 			if !ok || i < 0 || i >= int64(len(units)) {
 				r.fail(x.index, BadValue, "the text %s is shorter than the index %s asks for", r.code(x.of), r.code(x.index))
 			}

@@ -16,7 +16,11 @@ func (x *binaryExpr) eval(r *renderer) *Value {
 	case "||":
 		return Bool(r.truth(x.a) || r.truth(x.b))
 	}
-	a, b := r.need(x.a), r.need(x.b)
+	a := r.need(x.a)
+	if strings.Contains("-*/%", x.op) {
+		r.operand(x, x.a, a)
+	}
+	b := r.need(x.b)
 	if strings.Contains("+-*/%", x.op) {
 		return r.arithmetic(x, a, b)
 	}
@@ -28,14 +32,8 @@ func (r *renderer) arithmetic(x *binaryExpr, a, b *Value) *Value {
 		return r.calculate(x, a.num, b.num)
 	}
 	if x.op != "+" {
-		for _, side := range []struct {
-			x expr
-			v *Value
-		}{{x.a, a}, {x.b, b}} {
-			if side.v.kind != kindNumber {
-				r.fail(side.x, Type, "%s needs numbers, and %s is %s; a text becomes a number by ?number", x.op, r.code(side.x), side.v.kindName())
-			}
-		}
+		r.operand(x, x.a, a)
+		r.operand(x, x.b, b)
 	}
 	switch {
 	case a.isList() && b.isList():
@@ -46,6 +44,13 @@ func (r *renderer) arithmetic(x *binaryExpr, a, b *Value) *Value {
 	s, t := r.text(x.a, a), r.text(x.b, b)
 	r.charge(x.start, len(s)+len(t))
 	return Text(s + t)
+}
+
+// operand requires a number beside - * / and %.
+func (r *renderer) operand(x *binaryExpr, side expr, v *Value) {
+	if v.kind != kindNumber {
+		r.fail(side, Type, "%s needs numbers, and %s is %s; a text becomes a number by ?number", x.op, r.code(side), v.kindName())
+	}
 }
 
 func (r *renderer) calculate(x *binaryExpr, a, b decimal) *Value {

@@ -152,10 +152,40 @@ func (e *exprParser) level(n int) expr {
 		}
 		e.p.count(e.peek().start)
 		b := e.level(n + 1)
+		e.operand(op, a)
+		e.operand(op, b)
 		a = &binaryExpr{place: e.from(a), op: op, a: a, b: b}
 		if n == levelEqual || n == levelCompare {
 			return a
 		}
+	}
+}
+
+// operand refuses literals that an operator can never take.
+func (e *exprParser) operand(op string, x expr) {
+	found := ""
+	want := "a number"
+	switch {
+	case op == "+":
+		return
+	case op == "==" || op == "=" || op == "!=":
+		want = "a text, number or boolean"
+	case op == "&&" || op == "||":
+		want = "a boolean"
+	}
+	switch l := x.(type) {
+	case *listLiteral:
+		found = "a list"
+	case *objectLiteral:
+		found = "an object"
+	case *mixedText:
+		found = "a text"
+	case *literal:
+		found = l.value.kindName()
+	}
+	if found != "" && !strings.Contains(want, strings.TrimPrefix(strings.TrimPrefix(found, "a "), "an ")) {
+		start, _ := x.span()
+		e.failAt(start, "%s needs %s, and here is %s", op, want, found)
 	}
 }
 
@@ -176,7 +206,9 @@ func (e *exprParser) rangeRest(a expr, op string) expr {
 	x := &rangeExpr{from: a, op: op}
 	if op != ".." || e.startsExpression() {
 		x.to = e.level(levelRange + 1)
+		e.operand(op, x.to)
 	}
+	e.operand(op, a)
 	x.place = e.from(a)
 	return x
 }

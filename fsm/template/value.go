@@ -116,6 +116,14 @@ func (v *Value) at(i int64) *Value {
 	return v.items[i]
 }
 
+// nothing gives v if it is what ?if_exists makes of a missing value: it counts as false, too.
+func nothing(v *Value) *Value {
+	if v.kind == kindEmpty && v.more != nil {
+		return v
+	}
+	return nil
+}
+
 // kindName is the word for v's kind in error texts.
 func (v *Value) kindName() string {
 	if v == nil {
