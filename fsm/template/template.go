@@ -108,6 +108,9 @@ func (p *parser) header() (stripOn bool) {
 	for !e.atEnd() {
 		at := e.peek().start
 		name := e.name("strip_whitespace or strip_text")
+		if name != "strip_whitespace" && name != "strip_text" && name != "encoding" {
+			panic(p.src.errorAt(at, ParsePhase, Unsupported, "the #ftl parameter %s is not supported here", name))
+		}
 		e.expect("=")
 		var flag bool
 		if v, ok := e.primary().(*literal); ok && v.value.kind == kindBool {
@@ -120,9 +123,6 @@ func (p *parser) header() (stripOn bool) {
 			stripOn = flag
 		case "strip_text":
 			p.stripText = flag
-		case "encoding":
-		default:
-			panic(p.src.errorAt(at, ParsePhase, Unsupported, "the #ftl parameter %s is not supported here", name))
 		}
 	}
 	p.pieces = p.pieces[first+1:]
