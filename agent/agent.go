@@ -59,6 +59,8 @@ type Agent struct {
 	watches     map[string]*watch
 	wake        map[wire.Lane]chan struct{}
 
+	fatal chan error // a broken journal, found by anyone
+
 	loginMu   sync.Mutex
 	lastLogin uint64
 }
@@ -72,7 +74,8 @@ func Open(o Options) (*Agent, error) {
 		log: o.Log, identity: o.Identity, key: o.Key, version: o.Version, started: time.Now(),
 		interval: o.CheckInterval, stepTimeout: o.StepTimeout,
 		collections: map[string]resource.Collection{}, watches: map[string]*watch{}, locks: newLocks(),
-		wake: map[wire.Lane]chan struct{}{wire.LaneChanges: make(chan struct{}, 1), wire.LaneAsks: make(chan struct{}, 1)},
+		fatal: make(chan error, 1),
+		wake:  map[wire.Lane]chan struct{}{wire.LaneChanges: make(chan struct{}, 1), wire.LaneAsks: make(chan struct{}, 1)},
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
@@ -114,6 +117,13 @@ func (a *Agent) Run(ctx context.Context) error {
 			}
 		})
 	}
+	wg.Go(func() {
+		select {
+		case <-ctx.Done():
+		case err := <-a.fatal:
+			cancel(err)
+		}
+	})
 	held.Wait() // what an order was doing when the agent died is not drift
 	for _, w := range a.watches {
 		wg.Go(func() { w.run(ctx) })
@@ -141,7 +151,7 @@ func (a *Agent) NextLogin() (uint64, error) {
 	floor := max(a.lastLogin+1, uint64(max(0, time.Now().UnixNano())))
 	n, err := a.journal.NextLogin(floor)
 	if errors.Is(err, journal.ErrBroken) || errors.Is(err, journal.ErrClosed) {
-		return 0, err
+		return 0, a.noteBroken(err)
 	}
 	if err != nil {
 		a.log.Warn("the login counter could not be kept; going by the clock", "error", err)
@@ -155,6 +165,21 @@ func (a *Agent) NextLogin() (uint64, error) {
 // or dropped for a reason that is in the log. An error: it could not be kept (the disk is full); give it
 // back and deliver it again later.
 func (a *Agent) Deliver(envelope []byte) error {
+	return a.noteBroken(a.deliver(envelope))
+}
+
+// noteBroken makes Run end when err is a broken journal, and returns err.
+func (a *Agent) noteBroken(err error) error {
+	if errors.Is(err, journal.ErrBroken) {
+		select {
+		case a.fatal <- err:
+		default:
+		}
+	}
+	return err
+}
+
+func (a *Agent) deliver(envelope []byte) error {
 	kind, err := wire.PeekKind(envelope)
 	if err != nil {
 		a.log.Warn("dropped a message that cannot be read", "error", err)

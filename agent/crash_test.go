@@ -314,3 +314,32 @@ func TestStoppingFinishesTheStep(t *testing.T) {
 		t.Errorf("%+v %v", out, s.files.acts)
 	}
 }
+
+// A journal that broke while the lanes were idle ends the process too: nothing else would.
+func TestABrokenJournalEndsRun(t *testing.T) {
+	for name, provoke := range map[string]func(s *site) error{
+		"an order": func(s *site) error {
+			return s.agent.Deliver(s.sign(wire.KindOrder, s.org, s.order(1, act("files", "/x", "run"))))
+		},
+		"a login": func(s *site) error {
+			_, err := s.agent.NextLogin()
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			disk := &FakeDisk{left: 1 << 30}
+			s.disk = disk
+			s.start()
+			disk.mu.Lock()
+			disk.left = 0
+			disk.mu.Unlock()
+			if err := provoke(s); !errors.Is(err, journal.ErrBroken) {
+				t.Errorf("%v", err)
+			}
+			if err := <-s.ended; !errors.Is(err, journal.ErrBroken) {
+				t.Errorf("Run ended with %v", err)
+			}
+		})
+	}
+}

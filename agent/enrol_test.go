@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/muster-hq/muster/agent/agenttest"
-	"github.com/muster-hq/muster/agent/resource"
 	"github.com/muster-hq/muster/dispatch/wire"
 )
 
@@ -170,60 +169,6 @@ func TestTheStateDirectory(t *testing.T) {
 	}
 	if _, err := OpenState("/proc/nothing"); err == nil || !strings.Contains(err.Error(), "state directory") {
 		t.Errorf("a directory that cannot be made: %v", err)
-	}
-}
-
-// The link is cut, again and again; the receipts come late. Every reply arrives, nothing is done twice.
-func TestConnectionsThatBreak(t *testing.T) {
-	o := agenttest.Start(t)
-	dir := t.TempDir()
-	s := openState(t, dir)
-	log := slog.New(slog.DiscardHandler)
-	if err := Enrol(t.Context(), s, EnrolOptions{Log: log, URLs: []string{o.URL}, Token: o.Token, Name: "web1"}); err != nil {
-		t.Fatal(err)
-	}
-	files := newFake("files")
-	a, err := Open(Options{Log: log, State: dir, Identity: *s.Identity, Key: s.Key, Collections: []resource.Collection{files}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := a.Run(ctx); err != nil {
-			t.Errorf("run: %v", err)
-		}
-	})
-	wg.Go(func() {
-		if err := a.Connect(ctx, dir, []string{o.URL}); err != nil {
-			t.Errorf("connect: %v", err)
-		}
-	})
-	defer func() { cancel(); wg.Wait(); _ = a.Close() }()
-	o.Mute(true)
-	var orders []wire.Order
-	for n := 1; n <= 3; n++ {
-		order := o.Order(s.AgentID(), n, apply("files", "/a", "1"), act("files", "/x", "run"), act("files", "/y", "run"))
-		orders = append(orders, order)
-		beats := len(o.Presence())
-		waitFor(t, "a heartbeat", func() bool { return len(o.Presence()) > beats })
-		o.Send(order)
-		waitFor(t, "a reply", func() bool { o.Send(order); return len(o.Replies(order.ID)) > 0 })
-		if n := o.Disconnect(s.AgentID()); n == 0 {
-			t.Error("there was no connection to cut")
-		}
-	}
-	o.Mute(false)
-	waitFor(t, "all replies and their receipts", func() bool {
-		for _, order := range orders {
-			if !o.Over(order) {
-				return false
-			}
-		}
-		return a.Outstanding().Replies == 0
-	})
-	if n := files.actCount("run /x"); n != len(orders) {
-		t.Errorf("%d actions for %d orders", n, len(orders))
 	}
 }
 

@@ -80,8 +80,12 @@ func (a *Agent) execute(ctx context.Context, p journal.Progress, release func(st
 		ex.note(r)
 		release(i)
 		signal(a.outbox.wake)
-		log.Info("did a step", "step", s.Num, "collection", s.Collection, "resource", s.Resource, "verb", s.Verb,
-			"status", r.Status, "changed", r.Changed, "error", r.Error)
+		log := log.With("step", s.Num, "collection", s.Collection, "resource", s.Resource, "verb", s.Verb)
+		if r.Error != "" {
+			log.Warn("a step was not done", "status", r.Status, "error", r.Error)
+		} else {
+			log.Info("did a step", "changed", r.Changed)
+		}
 	}
 	return nil
 }

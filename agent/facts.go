@@ -22,9 +22,9 @@ func Facts(root string) map[string]string {
 		if err != nil {
 			continue
 		}
-		os := osRelease(string(data))
-		if os["ID"] != "" {
-			f["os"], f["osVersion"] = os["ID"], os["VERSION_ID"]
+		release := osRelease(string(data))
+		if release["ID"] != "" {
+			f["os"], f["osVersion"] = release["ID"], release["VERSION_ID"]
 		}
 		break
 	}

@@ -272,6 +272,7 @@ type site struct {
 	link     *FakeLink
 	interval time.Duration
 	stop     func()
+	ended    chan error // what Run returned
 }
 
 func newSite(t *testing.T) *site {
@@ -311,7 +312,9 @@ func (s *site) tryStart() error {
 	s.link = &FakeLink{t: s.t, pub: s.key.Public().(ed25519.PublicKey)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = a.Run(ctx) })
+	ended := make(chan error, 1)
+	s.ended = ended
+	wg.Go(func() { ended <- a.Run(ctx) })
 	wg.Go(func() { _ = a.Talk(ctx, s.link) })
 	var once sync.Once
 	s.stop = func() {
@@ -364,7 +367,7 @@ func (s *site) receipt(sequences ...uint64) {
 // waitFor polls a condition until it holds.
 func waitFor(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(60 * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

@@ -151,7 +151,7 @@ func (w *watch) check(ctx context.Context, id string) {
 		d, err = caller{log: w.a.log, c: w.c, limit: checkLimit}.check(ctx, id, x.Want)
 	}
 	if err == nil {
-		err = w.judge(x, d)
+		err = w.a.noteBroken(w.judge(x, d))
 	}
 	w.failed(id, err)
 	if err != nil {

@@ -43,8 +43,9 @@ type Orchestrator struct {
 	session  *bus.Session
 }
 
-// Start makes an orchestrator that works until the test ends.
-func Start(t testing.TB) *Orchestrator {
+// Start makes an orchestrator that works until the test ends. Each of adjust may change its hub, for
+// example make it lose messages.
+func Start(t testing.TB, adjust ...func(*hub.Config)) *Orchestrator {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -61,7 +62,11 @@ func Start(t testing.TB) *Orchestrator {
 		Token: wire.EnrolToken{ID: hex.EncodeToString(seed[:8]), Seed: seed, CA: hex.EncodeToString(sum[:]),
 			Key: key.Public().(ed25519.PublicKey), Organization: "Acme", Environment: "Test"},
 	}
-	h := hub.New(hub.Config{Auth: bus.NewPolicy(o, bus.PolicyOptions{})})
+	cfg := hub.Config{Auth: bus.NewPolicy(o, bus.PolicyOptions{})}
+	for _, f := range adjust {
+		f(&cfg)
+	}
+	h := hub.New(cfg)
 	o.hub = h
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

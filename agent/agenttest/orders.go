@@ -88,10 +88,10 @@ func (o *Orchestrator) Presence() []wire.Presence {
 	return slices.Clone(o.presence)
 }
 
-// Wait polls a condition until it holds, and fails the test after half a minute.
+// Wait polls a condition until it holds, and fails the test after a minute.
 func Wait(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(60 * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
