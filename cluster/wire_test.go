@@ -1,0 +1,279 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+
+	"github.com/muster-hq/muster/cluster/pki"
+	"github.com/muster-hq/muster/cluster/transport"
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+func TestFlippedBitInTheLogIsTold(t *testing.T) {
+	path := t.TempDir() + "/log.db"
+	open := func() *raftboltdb.BoltStore {
+		b, err := raftboltdb.NewBoltStore(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	bolt := open()
+	var told error
+	s := newSumStore(bolt, func(err error) { told = err })
+	data := []byte("what was written")
+	if err := s.StoreLogs([]*raft.Log{{Index: 1, Term: 1, Data: data}, {Index: 2, Term: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if string(data) != "what was written" || cap(data) != len(data) {
+		t.Error("the caller's entry was changed")
+	}
+	var l raft.Log
+	for i := uint64(1); i <= 2; i++ {
+		if err := s.GetLog(i, &l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(l.Data) != 0 || told != nil {
+		t.Errorf("an empty entry reads as %q, %v", l.Data, told)
+	}
+	if err := bolt.Close(); err != nil {
+		t.Fatal(err)
+	}
+	flip(t, path, data)
+	bolt = open()
+	defer func() { _ = bolt.Close() }()
+	s.LogStore = bolt
+	if err := s.GetLog(1, &l); !errors.Is(err, ErrDamaged) || !errors.Is(told, ErrDamaged) {
+		t.Errorf("read %q, %v; told %v", l.Data, err, told)
+	}
+	if err := s.GetLog(2, &l); err != nil {
+		t.Errorf("the entry beside it: %v", err)
+	}
+	if err := s.GetLog(9, &l); !errors.Is(err, raft.ErrLogNotFound) {
+		t.Errorf("an absent entry: %v", err)
+	}
+}
+
+// flip changes one bit of a stored value, past boltdb's own page checks.
+func flip(t *testing.T, path string, value []byte) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	flipped := false
+	err = db.Update(func(tx *bbolt.Tx) error {
+		return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
+			c := b.Cursor()
+			for k, v := c.First(); k != nil; k, v = c.Next() {
+				if i := bytes.Index(v, value); i >= 0 {
+					bad := bytes.Clone(v)
+					bad[i] ^= 1
+					flipped = true
+					return b.Put(k, bad)
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil || !flipped {
+		t.Fatalf("the value was not found: %v", err)
+	}
+}
+
+func TestErrorsTravel(t *testing.T) {
+	for _, tc := range []struct {
+		err  error
+		fate error
+		code model.Code
+	}{
+		{errNotLeading, errNotDone, model.Internal},
+		{fate(raft.ErrLeadershipLost), errUnknown, model.Internal},
+		{fate(raft.ErrNotLeader), errNotDone, model.Internal},
+		{model.Errorf(model.NotFound, "gone"), errNotDone, model.NotFound},
+	} {
+		got := decodeError(encodeError(tc.err))
+		if !errors.Is(got, tc.fate) || model.CodeOf(got) != tc.code {
+			t.Errorf("%v arrives as %v", tc.err, got)
+		}
+	}
+	if err := decodeError(nil); !errors.Is(err, errUnknown) {
+		t.Errorf("an error that cannot be read: %v", err)
+	}
+}
+
+func TestAskAndAnswer(t *testing.T) {
+	ca, err := pki.NewAuthority("c", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stuck := make(chan struct{})
+	end := func(name string) *rpc {
+		id, err := ca.Issue(name, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		mux := transport.New(ln, id, transport.Options{})
+		r := newRPC(mux, func(ctx context.Context, peer string, op byte, body []byte) ([]byte, error) {
+			switch op {
+			case 's':
+				close(stuck)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			case 'f':
+				return nil, errNotLeading
+			}
+			return append([]byte(peer+":"), body...), nil
+		}, slog.New(slog.DiscardHandler))
+		t.Cleanup(func() { _ = mux.Close(); r.close() })
+		return r
+	}
+	a, b := end("alfa"), end("bravo")
+	addr := b.mux.Addr().String()
+	if out, err := a.ask(t.Context(), addr, 'e', []byte("hi")); err != nil || string(out) != "alfa:hi" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if _, err := a.ask(t.Context(), addr, 'f', nil); !errors.Is(err, errNotDone) {
+		t.Errorf("refused: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-stuck; cancel() }()
+	if _, err := a.ask(ctx, addr, 's', nil); !errors.Is(err, errUnknown) {
+		t.Errorf("no answer: %v", err)
+	}
+	if out, err := a.ask(t.Context(), addr, 'e', nil); err != nil || string(out) != "alfa:" {
+		t.Errorf("after that: %q, %v", out, err)
+	}
+	if _, err := a.ask(t.Context(), "127.0.0.1:1", 'e', nil); !errors.Is(err, errNotDone) {
+		t.Errorf("nobody there: %v", err)
+	}
+}
+
+func TestSharedQuestionsAreAskedAfterwards(t *testing.T) {
+	asked := make(chan struct{})
+	reply := make(chan uint64)
+	s := &sharer{ask: func(context.Context) (current, error) {
+		asked <- struct{}{}
+		return current{index: <-reply}, nil
+	}}
+	got := make(chan uint64, 3)
+	share := func() {
+		c, err := s.share(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		got <- c.index
+	}
+	go share()
+	<-asked
+	// The first question is out: these two must not be content with its answer.
+	go share()
+	go share()
+	for joined := false; !joined; {
+		s.mu.Lock()
+		joined = s.next != nil
+		s.mu.Unlock()
+	}
+	reply <- 1
+	if i := <-got; i != 1 {
+		t.Errorf("the first got %d", i)
+	}
+	<-asked
+	reply <- 2
+	if i := <-got; i != 2 {
+		t.Errorf("the second got %d", i)
+	}
+	select { // the third shares the second's question, or came too late for it
+	case <-asked:
+		reply <- 3
+		<-got
+	case i := <-got:
+		if i != 2 {
+			t.Errorf("the third got %d", i)
+		}
+	}
+}
+
+func FuzzFrame(f *testing.F) {
+	f.Add(frame{id: 7, op: opCommit, body: []byte("x")}.encode(nil))
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		fr, err := readFrame(bytes.NewReader(b))
+		if err != nil {
+			return
+		}
+		if out := fr.encode(nil); !bytes.Equal(out, b[:len(out)]) {
+			t.Errorf("%x reads and writes as %x", b, out)
+		}
+	})
+}
+
+func FuzzAnswers(f *testing.F) {
+	f.Add(encodeResult(state.Result{Index: 3, Pos: 1, ConflictKey: "k"}))
+	f.Add(current{index: 1, nanos: 2}.encode())
+	f.Add(encodeTerm(9))
+	f.Add(encodeError(errNotLeading))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if r, err := decodeResult(b); err == nil && !bytes.Equal(encodeResult(r), b) {
+			t.Errorf("result %x", b)
+		}
+		if c, err := decodeCurrent(b); err == nil && !bytes.Equal(c.encode(), b) {
+			t.Errorf("current %x", b)
+		}
+		if n, err := decodeTerm(b); err == nil && !bytes.Equal(encodeTerm(n), b) {
+			t.Errorf("term %x", b)
+		}
+		if err := decodeError(b); !errors.Is(err, errUnknown) && !errors.Is(err, errNotDone) {
+			t.Errorf("error %x says nothing of the outcome", b)
+		}
+	})
+}
+
+func FuzzJoin(f *testing.F) {
+	tok, err := token{ID: "a", Secret: []byte("s"), CA: pki.Fingerprint(nil)}.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	var msg bytes.Buffer
+	if err := writeJoin(&msg, joinRequest{Token: "a"}); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(tok, msg.Bytes(), []byte(`[{"name":"a","cluster":"h:1"}]`))
+	f.Add(tokenPrefix, []byte{0, 0, 0, 2, '{', '}'}, []byte("null"))
+	f.Fuzz(func(t *testing.T, text string, msg, hello []byte) {
+		if tk, err := decodeToken(text); err == nil {
+			again, err := tk.encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := decodeToken(again); err != nil {
+				t.Errorf("%q: %v", again, err)
+			}
+		}
+		var req joinRequest
+		_ = readJoin(bytes.NewReader(msg), &req)
+		if peers, err := decodeHello(hello); err == nil {
+			for _, p := range peers {
+				if validName(p.Name) != nil {
+					t.Errorf("took the name %q", p.Name)
+				}
+			}
+		}
+	})
+}
