@@ -21,8 +21,10 @@ type Config struct {
 	TLS *tls.Config
 	// Login gives user and password, anew for each connection. Nil means those in the URL.
 	Login func(ctx context.Context) (user, password string, err error)
-	// NetDial opens the TCP connection; nil means a net.Dialer, through a proxy if the environment
-	// names one.
+	// Proxy is http://, https:// or socks5://[user:password@]host:port, ProxyNone, or "" for that of the
+	// environment (HTTPS_PROXY, ALL_PROXY, NO_PROXY).
+	Proxy string
+	// NetDial opens the TCP connection; nil means a net.Dialer, through Proxy.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Heartbeat is the interval that is asked for; zero means 15 s. A peer that is silent for three of
 	// them is gone.
@@ -76,7 +78,11 @@ func New(cfg Config) (*Conn, error) {
 	setDefault(&c.cfg.MinBackoff, time.Second)
 	setDefault(&c.cfg.MaxBackoff, 30*time.Second)
 	if c.cfg.NetDial == nil {
-		c.cfg.NetDial = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
+		dial, err := proxyDialer(cfg.Proxy, environment())
+		if err != nil {
+			return nil, err
+		}
+		c.cfg.NetDial = dial
 	}
 	return c, nil
 }
