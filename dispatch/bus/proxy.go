@@ -65,8 +65,11 @@ func proxyChoice(setting string, env httpproxy.Config) (func(addr string) (*url.
 		return func(string) (*url.URL, error) { return nil, nil }, nil
 	case "":
 		// What cannot be read would be passed over in silence, and the bus dialled straight.
-		_, err := url.Parse(env.HTTPSProxy)
-		if _, err2 := url.Parse("http://" + env.HTTPSProxy); err != nil && err2 != nil {
+		text := env.HTTPSProxy
+		if text != "" && !strings.Contains(text, "://") {
+			text = "http://" + text
+		}
+		if _, err := url.Parse(text); err != nil {
 			return nil, errors.New("bus: the proxy in the environment cannot be read; it looks like http://host:3128")
 		}
 		find := env.ProxyFunc()
