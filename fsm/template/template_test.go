@@ -155,6 +155,39 @@ func TestRenderConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
+// TestDemoMySQL gives the database's application the settings its schema describes.
+func TestDemoMySQL(t *testing.T) {
+	demos := demoFolder(t)
+	if demos == "" {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("../shared/demo-apps, beside the repository, is absent")
+		}
+		t.Skip("../shared/demo-apps, beside the repository, is absent")
+	}
+	const data = `{"root_pass": "r", "dbs": ["a", "b"], "users": [{"name": "u", "password": "p"}, {"name": "v", "password": "q", "host": "h"}],
+		"grants": [{"priv_type": "ALL", "db": "a", "tab": "*", "user": "u", "host": "h"}], "mysql_port": 3306}`
+	for name, want := range map[string][]string{
+		"add_dbs.sh":    {"\nCREATE DATABASE a ;", "\nCREATE DATABASE b ;", "--password=r <"},
+		"add_users.sh":  {"CREATE USER 'u'@localhost IDENTIFIED BY 'p' ;", "CREATE USER 'v'@'h' IDENTIFIED BY 'q' ;"},
+		"add_grants.sh": {"GRANT ALL ON a.* TO 'u'@'h' ;"},
+		"my.cnf":        {"port=3306\n"},
+	} {
+		src, err := os.ReadFile(filepath.Join(demos, "db", "files", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := renderText(t, string(src), data, Options{Start: "${", End: "}"})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, w := range want {
+			if !strings.Contains(text, w) {
+				t.Errorf("%s: %q does not hold %q", name, text, w)
+			}
+		}
+	}
+}
+
 // demoFolder is where the demo applications lie, "" when they are absent.
 func demoFolder(t *testing.T) string {
 	t.Helper()
@@ -176,7 +209,7 @@ func demoFolder(t *testing.T) string {
 }
 
 // TestDemoApplications renders each file of the demo applications with the defaults of its parameters, and a text
-// for a parameter that has none.
+// for one that is required and has none.
 func TestDemoApplications(t *testing.T) {
 	demos := demoFolder(t)
 	if demos == "" {
@@ -213,8 +246,9 @@ func demoApplication(t *testing.T, path string) (rendered int) {
 			}
 		}
 		Parameters []struct {
-			Key   string
-			Value json.RawMessage
+			Key    string
+			Value  json.RawMessage
+			Schema struct{ Required bool }
 		}
 	}
 	if err := json.Unmarshal(raw, &app); err != nil {
@@ -226,7 +260,9 @@ func demoApplication(t *testing.T, path string) (rendered int) {
 	data.Set("_host", host.Value())
 	for _, p := range app.Parameters {
 		if p.Value == nil {
-			data.Set(p.Key, Text("given"))
+			if p.Schema.Required {
+				data.Set(p.Key, Text("given"))
+			}
 			continue
 		}
 		v, err := DecodeJSON(p.Value)
