@@ -154,8 +154,10 @@ func (c *Client) send(ctx context.Context, op Op, body io.Reader, contentType st
 	if i := strings.IndexByte(path, '{'); i >= 0 {
 		return nil, model.Errorf(model.Invalid, "%s needs a value for %s", op.Name, path[i:])
 	}
-	if strings.Contains(strings.TrimPrefix(strings.TrimSuffix(path, "/"), "/"), "//") && !strings.Contains(route.Pattern, "//") {
-		return nil, model.Errorf(model.Invalid, "%s: a name in %s is empty", op.Name, route.Shown())
+	for name, value := range op.Params {
+		if value == "" {
+			return nil, model.Errorf(model.Invalid, "%s: the name for {%s} is empty", op.Name, name)
+		}
 	}
 	if q := op.Query.Encode(); q != "" {
 		path += "?" + q

@@ -51,7 +51,8 @@ func (c *cli) printList(w io.Writer, items []json.RawMessage, cols []column) err
 		}
 		return nil
 	}
-	tw := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
+	var table bytes.Buffer
+	tw := tabwriter.NewWriter(&table, 2, 8, 2, ' ', 0)
 	var titles []string
 	for _, col := range cols {
 		titles = append(titles, col.title)
@@ -63,9 +64,17 @@ func (c *cli) printList(w io.Writer, items []json.RawMessage, cols []column) err
 		for _, col := range cols {
 			cells = append(cells, oneLine(field(doc, col.field)))
 		}
-		_, _ = fmt.Fprintln(tw, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+		_, _ = fmt.Fprintln(tw, strings.Join(cells, "\t"))
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return fmt.Errorf("printing a table: %w", err)
+	}
+	for line := range strings.Lines(table.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // printOne prints one object: as a table, every column on a line of its own.
