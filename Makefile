@@ -1,0 +1,45 @@
+# Muster: every command that a developer types. `make help` lists them.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+GOBUILD  := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+FUZZTIME ?= 10s
+RACE     ?= $(shell go list ./... | grep -v /deploy/)
+
+.PHONY: help build setup test race check fuzz bench demo clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+
+build: ## static bin/muster and bin/muster-agent
+	@mkdir -p bin
+	$(GOBUILD) -o bin/muster ./cmd/muster
+	$(GOBUILD) -o bin/muster-agent ./cmd/muster-agent
+
+setup: ## install what tests of real components need (root on Debian or Ubuntu; elsewhere says what is missing)
+	@deploy/scripts/setup-tests
+
+test: setup ## all tests; as root on Debian it installs what they need first
+	@deploy/scripts/gotest -timeout 25m ./...
+
+race: ## the tests that run in one process, under the race detector
+	@deploy/scripts/gotest -race -short -timeout 25m $(RACE)
+
+check: ## format, vet, static analysis, import table, tidy module, generated files, other platforms
+	@deploy/scripts/check
+
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	@deploy/scripts/fuzz $(FUZZTIME)
+
+bench: build ## the benchmarks, each against a baseline taken in the same run; tables, and JSON lines in bench/
+	@mkdir -p bench
+	@deploy/scripts/bench
+
+demo: build ## the main job on this machine, without root: three nodes, two agents (KEEP=1 leaves them running)
+	@go run ./deploy/demo -bin bin $(if $(KEEP),-keep)
+
+clean: ## remove what the other targets made
+	rm -rf bin bench .cache

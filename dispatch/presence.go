@@ -1,0 +1,162 @@
+package dispatch
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// presence remembers when and where each agent was last heard. It is memory only: the state keeps the
+// transitions.
+type presence struct {
+	heartbeat time.Duration
+	began     time.Time // nobody is called down before the agents had time to find the new leader
+
+	mu    sync.Mutex
+	seen  map[string]sighting
+	news  map[string]orchestrate.Transition // to be committed
+	fresh chan struct{}
+}
+
+type sighting struct {
+	at      time.Time
+	hub     string
+	started time.Time
+}
+
+// misses is how many heartbeats an agent may miss before it is called down.
+const misses = 3
+
+func newPresence(heartbeat time.Duration, now time.Time) *presence {
+	return &presence{
+		heartbeat: heartbeat, began: now,
+		seen: map[string]sighting{}, news: map[string]orchestrate.Transition{}, fresh: make(chan struct{}, 1),
+	}
+}
+
+// where names the hub at which the agent was last heard, or "".
+func (p *presence) where(agentID string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen[agentID].hub
+}
+
+// heard notes a sign of life, and answers true when the agent was not known to be there: it is new to this
+// leader, came back, was started anew, or moved to another hub.
+func (p *presence) heard(agentID, hub, version string, started, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last, known := p.seen[agentID]
+	if started.IsZero() {
+		started = last.started
+	}
+	p.seen[agentID] = sighting{at: now, hub: hub, started: started}
+	came := !known || last.hub != hub || !last.started.Equal(started) || now.Sub(last.at) > misses*p.heartbeat
+	if came || version != "" {
+		p.tell(orchestrate.Transition{AgentID: agentID, Up: true, Version: version})
+	}
+	return came
+}
+
+// gone notes that an agent said good-bye.
+func (p *presence) gone(agentID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.seen, agentID)
+	p.tell(orchestrate.Transition{AgentID: agentID})
+}
+
+// tell queues a transition; the caller holds the lock.
+func (p *presence) tell(t orchestrate.Transition) {
+	p.news[t.AgentID] = t
+	select {
+	case p.fresh <- struct{}{}:
+	default:
+	}
+}
+
+// sweep calls down who has been silent: of all that the state says are up, those not heard in time.
+func (p *presence) sweep(up []string, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	limit := misses * p.heartbeat
+	if now.Sub(p.began) < limit {
+		return
+	}
+	for _, id := range up {
+		if s, ok := p.seen[id]; !ok || now.Sub(s.at) > limit {
+			delete(p.seen, id)
+			p.tell(orchestrate.Transition{AgentID: id})
+		}
+	}
+}
+
+func (p *presence) take() []orchestrate.Transition {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ts := make([]orchestrate.Transition, 0, len(p.news))
+	for _, t := range p.news {
+		ts = append(ts, t)
+	}
+	clear(p.news)
+	return ts
+}
+
+func (p *presence) putBack(ts []orchestrate.Transition) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range ts {
+		if _, newer := p.news[t.AgentID]; !newer {
+			p.news[t.AgentID] = t
+		}
+	}
+}
+
+// runPresence commits transitions in batches, and sweeps.
+func (d *Dispatcher) runPresence(ctx context.Context) error {
+	ticker := time.NewTicker(d.cfg.Heartbeat / 2)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.presence.fresh:
+		case now := <-ticker.C:
+			d.presence.sweep(upAgents(d.cfg.Store.Local()), now)
+		}
+		ts := changed(d.cfg.Store.Local(), d.presence.take())
+		if len(ts) == 0 {
+			continue
+		}
+		if err := d.cfg.Store.Update(ctx, func(tx *state.Tx) error { return orchestrate.RecordPresence(tx, ts) }); err != nil {
+			d.log.Debug("presence not recorded yet", "agents", len(ts), "error", err)
+			d.presence.putBack(ts)
+		}
+	}
+}
+
+// changed drops the transitions that the state knows, so that heartbeats cost no commit.
+func changed(r state.Reader, ts []orchestrate.Transition) []orchestrate.Transition {
+	var out []orchestrate.Transition
+	for _, t := range ts {
+		p, ok := state.Get[model.Presence](r, t.AgentID)
+		if ok && (p.Up != t.Up || t.Version != "" && p.Version != t.Version) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func upAgents(r state.Reader) []string {
+	var up []string
+	for _, id := range state.Keys[model.Agent](r, model.AllAgents) {
+		if p, ok := state.Get[model.Presence](r, id); ok && p.Up {
+			up = append(up, id)
+		}
+	}
+	return up
+}
