@@ -100,7 +100,7 @@ func reason(err error) string {
 func outcome(r wire.Reply) orchestrate.StepOutcome {
 	return orchestrate.StepOutcome{
 		OrderID: r.Order, Step: r.Step, OK: r.Status == wire.StatusOK, Interrupted: r.Status == wire.StatusInterrupted,
-		Skipped: r.Status == wire.StatusSkipped, Error: r.Error, Changed: r.Changed, Output: outputText(r.Output)
+		Skipped: r.Status == wire.StatusSkipped, Error: r.Error, Changed: r.Changed, Output: outputText(r.Output),
 	}
 }
 
