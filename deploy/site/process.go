@@ -1,0 +1,187 @@
+package site
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Process is one running program of a site. Its output goes to a file of its own.
+type Process struct {
+	Name string
+	Log  string // path of the file with its output
+	argv []string
+	env  []string
+
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error
+}
+
+func newProcess(name, logPath string, env []string, argv ...string) *Process {
+	return &Process{Name: name, Log: logPath, argv: argv, env: env}
+}
+
+// Start starts it, or starts it again after it ended. The output file is appended to.
+func (p *Process) Start() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil {
+		select {
+		case <-p.done:
+		default:
+			return fmt.Errorf("%s is running", p.Name)
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(p.Log), 0o755); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cmd := exec.Command(p.argv[0], p.argv[1:]...)
+	cmd.Env = append(os.Environ(), p.env...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C of the terminal is ours to pass on
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", p.Name, err)
+	}
+	done := make(chan struct{})
+	p.cmd, p.done = cmd, done
+	go func() {
+		err := cmd.Wait()
+		p.mu.Lock()
+		p.err = err
+		p.mu.Unlock()
+		close(done)
+	}()
+	return nil
+}
+
+// Done is closed when the process that was started last has ended.
+func (p *Process) Done() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.done
+}
+
+// Pid is the process id, 0 before the start.
+func (p *Process) Pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
+
+// Kill ends it with SIGKILL and waits.
+func (p *Process) Kill() {
+	p.signal(syscall.SIGKILL)
+}
+
+// Stop asks it to end, waits for ten seconds, then kills it. It tells how it ended.
+func (p *Process) Stop() error {
+	p.mu.Lock()
+	cmd, done := p.cmd, p.done
+	p.mu.Unlock()
+	if cmd == nil {
+		return nil
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		p.Kill()
+		return fmt.Errorf("%s did not stop within 10 s of SIGTERM", p.Name)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+func (p *Process) signal(sig syscall.Signal) {
+	p.mu.Lock()
+	cmd, done := p.cmd, p.done
+	p.mu.Unlock()
+	if cmd == nil {
+		return
+	}
+	_ = cmd.Process.Signal(sig)
+	<-done
+}
+
+// Tail is the end of its output, for an error text.
+func (p *Process) Tail() string {
+	b, _ := os.ReadFile(p.Log)
+	if len(b) > 3000 {
+		b = b[len(b)-3000:]
+	}
+	return string(b)
+}
+
+// FreePorts asks the kernel for n ports of host that are free for TCP and UDP.
+func FreePorts(host string, n int) ([]int, error) {
+	var ports []int
+	var open []interface{ Close() error }
+	defer func() {
+		for _, o := range open {
+			o.Close()
+		}
+	}()
+	for tries := 0; len(ports) < n; tries++ {
+		if tries > 20*n {
+			return nil, errors.New("no free ports")
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			return nil, err
+		}
+		open = append(open, l)
+		port := l.Addr().(*net.TCPAddr).Port
+		u, err := net.ListenPacket("udp", l.Addr().String())
+		if err != nil {
+			continue
+		}
+		open = append(open, u)
+		ports = append(ports, port)
+	}
+	return ports, nil
+}
+
+// WaitFor asks cond every 20 ms until it answers true; its error names what was waited for, and the last
+// error of cond.
+func WaitFor(ctx context.Context, what string, limit time.Duration, cond func(ctx context.Context) (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	var last error
+	for {
+		ok, err := cond(ctx)
+		if ok && err == nil {
+			return nil
+		}
+		if err != nil && ctx.Err() == nil {
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			if last != nil {
+				return fmt.Errorf("waited %s for %s: %w", limit, what, last)
+			}
+			return fmt.Errorf("waited %s for %s", limit, what)
+		case <-ticker.C:
+		}
+	}
+}
