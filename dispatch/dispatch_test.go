@@ -1,0 +1,562 @@
+package dispatch_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/muster-hq/muster/dispatch"
+	"github.com/muster-hq/muster/dispatch/bus"
+	"github.com/muster-hq/muster/dispatch/hub"
+	"github.com/muster-hq/muster/dispatch/wire"
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/state"
+	"github.com/muster-hq/muster/fsm/state/statetest"
+)
+
+// within is how long anything in these tests may take.
+const within = 10 * time.Second
+
+// rig is a store with one organization, a hub that can be replaced, and a dispatcher over both.
+type rig struct {
+	t    *testing.T
+	ctx  context.Context
+	db   *statetest.DB
+	org  string
+	env  string
+	key  ed25519.PublicKey
+	addr string // of the hub, the same for each of them
+	hub  *hub.Hub
+	term uint64
+	stop context.CancelFunc
+	done chan error
+}
+
+type keys struct{ db *statetest.DB }
+
+func (k keys) AgentKey(_ context.Context, id string) (ed25519.PublicKey, error) {
+	return refused(orchestrate.AgentKey(k.db.Local(), id))
+}
+
+func (k keys) TokenKey(_ context.Context, id string) (ed25519.PublicKey, error) {
+	return refused(orchestrate.TokenKey(k.db.Local(), id))
+}
+
+func refused(key ed25519.PublicKey, err error) (ed25519.PublicKey, error) {
+	if err != nil {
+		return nil, errors.Join(bus.ErrNoKey, err)
+	}
+	return key, nil
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &rig{t: t, ctx: ctx, db: statetest.New(t), term: 1}
+	t.Cleanup(func() { r.stopDispatch(); cancel(); r.hub.Close() })
+	r.update(func(tx *state.Tx) error {
+		org, err := orchestrate.CreateOrganization(tx, model.Organization{Name: "acme"}, "", false)
+		if err != nil {
+			return err
+		}
+		env, err := orchestrate.CreateEnvironment(tx, org.ID, model.Environment{Name: "prod"})
+		if err != nil {
+			return err
+		}
+		r.org, r.env = org.ID, env.ID
+		return nil
+	})
+	k, err := orchestrate.SigningKey(r.db.Local(), r.org)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.key = k.Public().(ed25519.PublicKey)
+	r.startHub()
+	r.startDispatch()
+	return r
+}
+
+func (r *rig) update(fn func(tx *state.Tx) error) {
+	r.t.Helper()
+	if err := r.db.Update(r.ctx, fn); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// startHub starts an empty hub at the rig's address.
+func (r *rig) startHub() {
+	r.t.Helper()
+	if r.addr == "" {
+		r.addr = "127.0.0.1:0"
+	}
+	ln, err := net.Listen("tcp", r.addr)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.addr = ln.Addr().String()
+	r.hub = hub.New(hub.Config{Policy: bus.NewPolicy(keys{r.db}, bus.PolicyOptions{}), Log: slog.New(slog.DiscardHandler)})
+	go r.hub.Serve(r.ctx, ln, nil)
+}
+
+func (r *rig) startDispatch() {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(r.ctx)
+	h := r.hub
+	_ = h
+	trusted := newPipeListener()
+	go func() { <-ctx.Done(); trusted.Close() }()
+	d := dispatch.New(dispatch.Config{
+		Term: r.term, Store: r.db, Log: slog.New(slog.DiscardHandler), HubsEvery: 20 * time.Millisecond,
+		Heartbeat: 200 * time.Millisecond, RetryFirst: 100 * time.Millisecond, RetryMost: 400 * time.Millisecond,
+		Hubs: func() []dispatch.Hub {
+			return []dispatch.Hub{{Name: "h1", Config: bus.Config{
+				URLs: []string{"amqp://hub"}, MinBackoff: 10 * time.Millisecond, MaxBackoff: 50 * time.Millisecond,
+				Login: func(context.Context) (string, string, error) { return bus.UserOrchestrator, "", nil },
+				NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					return r.dialTrusted(ctx)
+				},
+			}}}
+		},
+	})
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	r.stop, r.done = cancel, done
+}
+
+// dialTrusted opens a connection that the hub takes for the orchestrator's.
+func (r *rig) dialTrusted(ctx context.Context) (net.Conn, error) {
+	ln := newPipeListener()
+	go r.hub.ServeTrusted(r.ctx, ln)
+	return ln.dial(ctx)
+}
+
+func (r *rig) stopDispatch() {
+	if r.stop == nil {
+		return
+	}
+	r.stop()
+	select {
+	case err := <-r.done:
+		if err != nil {
+			r.t.Errorf("dispatch ended with %v", err)
+		}
+	case <-time.After(within):
+		r.t.Error("dispatch did not stop")
+	}
+	r.stop = nil
+}
+
+// newTerm ends the dispatcher and starts the next leader's.
+func (r *rig) newTerm() {
+	r.stopDispatch()
+	r.term++
+	r.startDispatch()
+}
+
+// eventually waits until cond holds.
+func (r *rig) eventually(what string, cond func() bool) {
+	r.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(within); ; {
+		if cond() {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			r.t.Fatalf("waited %s for: %s", within, what)
+		}
+	}
+}
+
+// token makes an enrolment token.
+func (r *rig) token(uses int) wire.EnrolToken {
+	r.t.Helper()
+	seed := make([]byte, ed25519.SeedSize)
+	rand.Read(seed)
+	tok := wire.EnrolToken{ID: strings.ToLower(rand.Text()), Seed: seed, Key: r.key, Organization: "acme", Environment: "prod"}
+	r.update(func(tx *state.Tx) error {
+		_, err := orchestrate.CreateEnrolToken(tx, r.env, tok.ID, tok.PrivateKey().Public().(ed25519.PublicKey), uses, time.Time{}, "test")
+		return err
+	})
+	return tok
+}
+
+// FakeAgent speaks an agent's half of the protocol, as slowly and as wrongly as a test wants.
+type FakeAgent struct {
+	r       *rig
+	key     ed25519.PrivateKey
+	id      string
+	counter atomic.Uint64
+}
+
+func (r *rig) agent() *FakeAgent {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return &FakeAgent{r: r, key: key, id: wire.AgentID(key.Public().(ed25519.PublicKey))}
+}
+
+func (a *FakeAgent) dial(user string, key ed25519.PrivateKey) *bus.Session {
+	a.r.t.Helper()
+	c, err := bus.New(bus.Config{URLs: []string{"amqp://" + a.r.addr}, Log: slog.New(slog.DiscardHandler),
+		Login: func(context.Context) (string, string, error) {
+			n := uint64(time.Now().UnixNano()) + a.counter.Add(1)
+			pw, err := wire.SignLogin(user, n, time.Now(), key)
+			return user, pw, err
+		}})
+	if err != nil {
+		a.r.t.Fatal(err)
+	}
+	var s *bus.Session
+	a.r.eventually("a session of "+user, func() bool { s, err = c.Dial(a.r.ctx); return err == nil })
+	a.r.t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// enrol asks for membership and gives the answer, verified.
+func (a *FakeAgent) enrol(tok wire.EnrolToken, name string) (w wire.Welcome, refusal string) {
+	t := a.r.t
+	t.Helper()
+	s := a.dial(bus.NewcomerUser(tok.ID), tok.PrivateKey())
+	queue, err := bus.DeclareNewcomer(a.r.ctx, s, tok.ID, a.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, err := s.Consume(a.r.ctx, queue, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := wire.SignEnrol(tok, a.key, wire.Enrol{Name: name, Exchange: make([]byte, 32), ReplyTo: queue, At: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Publish(a.r.ctx, bus.ExchangeEnrol, bus.KeyEnrol, true, body); err != nil {
+		t.Fatal(err)
+	}
+	m := a.next(answers)
+	if kind, _ := wire.PeekKind(m.Body); kind == wire.KindRefusal {
+		var ref wire.Refusal
+		if err := wire.Open(m.Body, wire.KindRefusal, a.r.key, &ref); err != nil {
+			t.Fatal(err)
+		}
+		return w, ref.Reason
+	}
+	if err := wire.Open(m.Body, wire.KindWelcome, a.r.key, &w); err != nil {
+		t.Fatal(err)
+	}
+	return w, ""
+}
+
+func (a *FakeAgent) next(ds <-chan bus.Delivery) bus.Delivery {
+	a.r.t.Helper()
+	select {
+	case m, ok := <-ds:
+		if !ok {
+			a.r.t.Fatal("the consumer ended")
+		}
+		if err := m.Ack(); err != nil {
+			a.r.t.Fatal(err)
+		}
+		return m
+	case <-time.After(within):
+		a.r.t.Fatal("nothing came")
+	}
+	return bus.Delivery{}
+}
+
+// up logs in as the agent and consumes its queue.
+func (a *FakeAgent) up() (*bus.Session, <-chan bus.Delivery) {
+	a.r.t.Helper()
+	s := a.dial(bus.AgentUser(a.id), a.key)
+	ds, err := s.Consume(a.r.ctx, bus.AgentQueue(a.id), 10)
+	if err != nil {
+		a.r.t.Fatal(err)
+	}
+	return s, ds
+}
+
+// order waits for the next order and gives it with its bytes; receipts are passed over.
+func (a *FakeAgent) order(ds <-chan bus.Delivery) (wire.Order, []byte) {
+	a.r.t.Helper()
+	for {
+		m := a.next(ds)
+		if kind, _ := wire.PeekKind(m.Body); kind != wire.KindOrder {
+			continue
+		}
+		var o wire.Order
+		if err := wire.Open(m.Body, wire.KindOrder, a.r.key, &o); err != nil {
+			a.r.t.Fatal(err)
+		}
+		return o, m.Body
+	}
+}
+
+// receipt waits for the receipt of a sequence; orders are passed over.
+func (a *FakeAgent) receipt(ds <-chan bus.Delivery, seq uint64) {
+	a.r.t.Helper()
+	for {
+		m := a.next(ds)
+		var rc wire.Receipt
+		if wire.Open(m.Body, wire.KindReceipt, a.r.key, &rc) != nil {
+			continue
+		}
+		for _, s := range rc.Sequences {
+			if s == seq {
+				return
+			}
+		}
+	}
+}
+
+func (a *FakeAgent) say(s *bus.Session, kind wire.Kind, talk bus.Talk, body any) {
+	a.r.t.Helper()
+	b, err := wire.Sign(kind, a.key, body)
+	if err != nil {
+		a.r.t.Fatal(err)
+	}
+	if err := s.Publish(a.r.ctx, bus.ExchangeAgents, bus.AgentKey(a.id, talk), true, b); err != nil {
+		a.r.t.Fatal(err)
+	}
+}
+
+// change queues a change of n steps for the agent's host.
+func (r *rig) change(a *FakeAgent, n int) string {
+	r.t.Helper()
+	var id string
+	r.update(func(tx *state.Tx) error {
+		agent, _ := state.Get[model.Agent](tx, a.id)
+		d := orchestrate.Draft{Description: "a change"}
+		for i := range n {
+			d.Tasks = append(d.Tasks, model.Task{OrderNum: i, Description: "step", Status: model.TaskPending, Collection: "files", Resource: "/x", Verb: "apply"})
+		}
+		c, err := orchestrate.QueueChange(tx, agent.HostID, d)
+		if err == nil {
+			id = c.ID
+		}
+		return err
+	})
+	return id
+}
+
+func (r *rig) get(id string) *model.Change {
+	c, _ := state.Get[model.Change](r.db.Local(), id)
+	return c
+}
+
+func TestOrderOutAndRepliesIn(t *testing.T) {
+	r := newRig(t)
+	a := r.agent()
+	if w, no := a.enrol(r.token(0), "web1"); no != "" || w.Host != "web1" || w.Organization != "acme" || w.Environment != "prod" {
+		t.Fatalf("welcome %+v, refusal %q", w, no)
+	}
+	s, ds := a.up()
+	first, second := r.change(a, 2), r.change(a, 1)
+
+	o, _ := a.order(ds)
+	if row, ok := state.Get[model.Order](r.db.Local(), o.ID); !ok || row.ChangeID != first {
+		t.Fatalf("the order that went out is not in the state for the first change: %+v", row)
+	}
+	if o.Agent != a.id || len(o.Steps) != 2 || o.Sequence != 1 || o.Term != 1 {
+		t.Fatalf("order %+v", o)
+	}
+	a.say(s, wire.KindReply, bus.TalkReply, wire.Reply{Agent: a.id, Order: o.ID, Sequence: 1, Step: 0, Status: wire.StatusOK, Changed: true})
+	a.receipt(ds, 1)
+	if c := r.get(first); c.Done || c.Tasks[0].Status != model.TaskOK || c.Tasks[1].Status != model.TaskPending {
+		t.Fatalf("after the first reply: %+v", c)
+	}
+	if c := r.get(second); c.Order != "" {
+		t.Fatal("the second change went out while the first one runs")
+	}
+	fail := wire.Reply{Agent: a.id, Order: o.ID, Sequence: 2, Step: 1, Status: wire.StatusError, Error: "no such owner", Final: true}
+	a.say(s, wire.KindReply, bus.TalkReply, fail)
+	a.receipt(ds, 2)
+	if c := r.get(first); !c.Done || c.Tasks[1].Status != model.TaskError || c.Tasks[1].Error != "no such owner" {
+		t.Fatalf("after the last reply: %+v", c)
+	}
+	o2, _ := a.order(ds)
+	for o2.ID == o.ID { // a repeat that was on its way
+		o2, _ = a.order(ds)
+	}
+	if row, _ := state.Get[model.Order](r.db.Local(), o2.ID); row.ChangeID != second || o2.Sequence != 2 {
+		t.Fatalf("second order %+v of change %s", o2, row.ChangeID)
+	}
+	// Told again, as after a lost receipt: confirmed again, and nothing moves.
+	fail.Error = "another text"
+	a.say(s, wire.KindReply, bus.TalkReply, fail)
+	a.receipt(ds, 2)
+	if c := r.get(first); c.Tasks[1].Error != "no such owner" {
+		t.Fatalf("a repeated reply changed the task: %+v", c.Tasks[1])
+	}
+}
+
+func TestNewLeaderSendsTheSameBytes(t *testing.T) {
+	r := newRig(t)
+	a := r.agent()
+	a.enrol(r.token(0), "web1")
+	_, ds := a.up()
+	r.change(a, 1)
+	_, before := a.order(ds)
+	r.newTerm()
+	for {
+		o, after := a.order(ds)
+		if bytes.Equal(before, after) {
+			return
+		}
+		t.Fatalf("the next leader sends another order: %+v", o)
+	}
+}
+
+func TestBrokerLostWithAllItsQueues(t *testing.T) {
+	r := newRig(t)
+	a := r.agent()
+	a.enrol(r.token(0), "web1")
+	r.hub.Kill()
+	id := r.change(a, 1)
+	r.eventually("the order is in the state", func() bool { return r.get(id).Order != "" })
+	r.startHub()
+	var o wire.Order
+	r.eventually("the agent's queue on the new hub", func() bool {
+		s := a.dial(bus.AgentUser(a.id), a.key)
+		ds, err := s.Consume(r.ctx, bus.AgentQueue(a.id), 10)
+		if err != nil {
+			return false
+		}
+		o, _ = a.order(ds)
+		return true
+	})
+	if o.ID != r.get(id).Order {
+		t.Fatalf("order %s, the state has %s", o.ID, r.get(id).Order)
+	}
+}
+
+func TestForgedReplyIsRefused(t *testing.T) {
+	r := newRig(t)
+	a, b := r.agent(), r.agent()
+	tok := r.token(0)
+	a.enrol(tok, "web1")
+	b.enrol(tok, "web2")
+	_, ads := a.up()
+	bs, bds := b.up()
+	id := r.change(a, 1)
+	o, _ := a.order(ads)
+	// b tells the outcome of a's order, in its own name and in a's.
+	b.say(bs, wire.KindReply, bus.TalkReply, wire.Reply{Agent: b.id, Order: o.ID, Sequence: 1, Status: wire.StatusOK, Final: true})
+	b.receipt(bds, 1)
+	body, _ := wire.Sign(wire.KindReply, b.key, wire.Reply{Agent: a.id, Order: o.ID, Sequence: 2, Status: wire.StatusOK, Final: true})
+	if err := bs.Publish(r.ctx, bus.ExchangeAgents, bus.AgentKey(b.id, bus.TalkReply), true, body); err != nil {
+		t.Fatal(err)
+	}
+	b.receipt(bds, 2)
+	if c := r.get(id); c.Done || c.Tasks[0].Status != model.TaskPending {
+		t.Fatalf("another agent's reply was believed: %+v", c)
+	}
+}
+
+func TestEnrolmentRefused(t *testing.T) {
+	r := newRig(t)
+	once := r.token(1)
+	a := r.agent()
+	if _, no := a.enrol(once, "web1"); no != "" {
+		t.Fatal(no)
+	}
+	if w, no := a.enrol(once, "web1"); no != "" || w.Host != "web1" {
+		t.Fatalf("the same agent asking again: %+v %q", w, no)
+	}
+	if _, no := r.agent().enrol(once, "web2"); !strings.Contains(no, "used up") {
+		t.Errorf("a used-up token: %q", no)
+	}
+	if _, no := r.agent().enrol(r.token(0), "web1"); !strings.Contains(no, "has an agent already") {
+		t.Errorf("a taken name: %q", no)
+	}
+	if _, no := r.agent().enrol(r.token(0), "no such/name"); !strings.Contains(no, "not usable") {
+		t.Errorf("a bad name: %q", no)
+	}
+	if n := len(state.Keys[model.Agent](r.db.Local(), model.AllAgents)); n != 1 {
+		t.Errorf("%d agents after refusals, want 1", n)
+	}
+}
+
+func TestPresence(t *testing.T) {
+	r := newRig(t)
+	a := r.agent()
+	a.enrol(r.token(0), "web1")
+	s, _ := a.up()
+	started := time.Now()
+	is := func(up bool, version string) func() bool {
+		return func() bool {
+			p, ok := state.Get[model.Presence](r.db.Local(), a.id)
+			return ok && p.Up == up && (version == "" || p.Version == version)
+		}
+	}
+	beat := func() {
+		a.say(s, wire.KindPresence, bus.TalkPresence, wire.Presence{Agent: a.id, Version: "v1", Started: started})
+	}
+	beat()
+	r.eventually("the version is known", is(true, "v1"))
+	index := r.db.Local().Index()
+	for range 5 {
+		beat()
+	}
+	r.eventually("silence is seen", is(false, ""))
+	if got := r.db.Local().Index(); got != index+1 {
+		t.Errorf("%d commits for five heartbeats and one transition, want 1", got-index)
+	}
+	beat()
+	r.eventually("the agent is back", is(true, ""))
+	a.say(s, wire.KindPresence, bus.TalkPresence, wire.Presence{Agent: a.id, Started: started, Bye: true})
+	r.eventually("good-bye is believed", is(false, ""))
+}
+
+// pipeListener is a listener whose connections are pipes in memory.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
+	a, b := net.Pipe()
+	select {
+	case l.conns <- a:
+		return b, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(within):
+		return nil, errors.New("the hub does not accept")
+	}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	select {
+	case <-l.closed:
+	default:
+		close(l.closed)
+	}
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
