@@ -185,3 +185,18 @@ func WaitFor(ctx context.Context, what string, limit time.Duration, cond func(ct
 		}
 	}
 }
+
+// running says whether it was started and has not ended.
+func (p *Process) running() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return false
+	}
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
