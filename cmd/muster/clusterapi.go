@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/muster-hq/muster/api/spec"
+	"github.com/muster-hq/muster/cluster"
+	"github.com/muster-hq/muster/dispatch/wire"
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// clusterAPI is what the REST API tells and asks the cluster.
+type clusterAPI struct {
+	m *member
+	n *cluster.Node
+}
+
+// Status puts the node's status into the API's words.
+func (c clusterAPI) Status(ctx context.Context) (spec.ClusterStatus, error) {
+	st, err := c.n.Status(ctx)
+	if err != nil {
+		return spec.ClusterStatus{}, err
+	}
+	bus := "embedded hubs"
+	if c.m.cfg.Bus != "" {
+		bus = "broker"
+	}
+	out := spec.ClusterStatus{Node: st.Name, Leader: st.Leader, Term: st.Term, Epoch: st.Epoch, Tolerance: st.FailureTolerance, Bus: bus}
+	for _, m := range st.Members {
+		s := "follower"
+		switch {
+		case m.Leader:
+			s = "leader"
+		case !m.Alive:
+			s = "unreachable"
+		}
+		out.Members = append(out.Members, spec.ClusterMember{
+			Name: m.Name, Address: m.ClusterAddr, API: m.APIAddr, State: s, Voter: m.Voter, Version: m.Version, Applied: m.Applied, LastContact: m.LastContactMs,
+		})
+	}
+	return out, nil
+}
+
+// Token makes a join token.
+func (c clusterAPI) Token(ctx context.Context, expires time.Duration) (spec.JoinToken, error) {
+	text, err := c.n.CreateJoinToken(ctx, expires)
+	if err != nil {
+		return spec.JoinToken{}, err
+	}
+	return spec.JoinToken{Token: text, Expires: time.Now().Add(expires).UTC().Format(time.RFC3339)}, nil
+}
+
+// Leave makes this node leave, and ends it.
+func (c clusterAPI) Leave(ctx context.Context) error {
+	if err := c.n.Leave(ctx); err != nil {
+		return err
+	}
+	c.m.end(errLeft)
+	return nil
+}
+
+// errLeft ends a server that left its cluster: done, not failed.
+var errLeft = errors.New("left the cluster")
+
+// Join makes this server, which must hold nothing but its first start, a member of another cluster. When
+// that fails the server goes on as it was.
+func (c clusterAPI) Join(ctx context.Context, address, token string) error {
+	view, err := c.n.View(ctx)
+	if err != nil {
+		return err
+	}
+	if err := pristine(view, c.n.Members()); err != nil {
+		return err
+	}
+	return c.m.rejoin(ctx, cluster.Bootstrap{Join: []string{address}, Token: token})
+}
+
+// pristine refuses what would be lost by joining another cluster.
+func pristine(r state.Reader, members []cluster.Member) error {
+	const how = "; only a server that holds nothing but its first start can join another cluster: empty its data folder, and start it with --join"
+	switch {
+	case len(members) > 1:
+		return model.Errorf(model.Conflict, "this server is a member of a cluster of %d nodes%s", len(members), how)
+	case len(orchestrate.Organizations(r)) > 0:
+		return model.Errorf(model.Conflict, "this server holds %d organization(s)%s", len(orchestrate.Organizations(r)), how)
+	case len(orchestrate.Users(r)) > 1:
+		return model.Errorf(model.Conflict, "this server holds %d users%s", len(orchestrate.Users(r)), how)
+	}
+	return nil
+}
+
+// rejoin exchanges the core for one in another cluster. The old one's folder is kept aside until the new
+// one stands, and taken back when it does not.
+func (m *member) rejoin(ctx context.Context, boot cluster.Bootstrap) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.handler.Store(notReady())
+	if err := m.core.shutdown(ctx); err != nil {
+		m.log.Warn("while leaving the cluster of one", "error", err)
+	}
+	dir, aside := m.cfg.clusterDir(), m.cfg.clusterDir()+".before-join"
+	if err := os.Rename(dir, aside); err != nil {
+		m.end(err)
+		return fmt.Errorf("put the old state aside: %w", err)
+	}
+	c, err := m.openCore(ctx, boot)
+	if err != nil {
+		back := errors.Join(os.RemoveAll(dir), os.Rename(aside, dir))
+		if back == nil {
+			m.core, back = m.openCore(context.WithoutCancel(ctx), cluster.Bootstrap{})
+		}
+		if back != nil {
+			m.end(fmt.Errorf("go on as before the failed join: %w", back))
+		}
+		return fmt.Errorf("join: %w", err)
+	}
+	m.core = c
+	if err := errors.Join(os.RemoveAll(aside), os.Remove(m.cfg.passwordFile())); err != nil {
+		m.log.Warn("what was before the join is still there", "error", err)
+	}
+	return nil
+}
+
+// enrolTokens makes the texts of enrolment tokens: the private half is in the text only.
+type enrolTokens struct{ n *cluster.Node }
+
+// CreateEnrolToken makes a token of an environment.
+func (e enrolTokens) CreateEnrolToken(tx *state.Tx, orgID, envID string, uses int, expires time.Time) (id, text string, err error) {
+	org, err := orchestrate.OrganizationByID(tx, orgID)
+	if err != nil {
+		return "", "", err
+	}
+	env, ok := state.Get[model.EnvironmentRow](tx, envID)
+	if !ok {
+		return "", "", model.Errorf(model.NotFound, "environment not found")
+	}
+	key, err := orchestrate.SigningKey(tx, orgID)
+	if err != nil {
+		return "", "", err
+	}
+	var raw [ed25519.SeedSize + 8]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return "", "", err
+	}
+	t := wire.EnrolToken{
+		ID: hex.EncodeToString(raw[ed25519.SeedSize:]), Seed: raw[:ed25519.SeedSize], CA: e.n.Fingerprint(),
+		Key: key.Public().(ed25519.PublicKey), Organization: org.Name, Environment: env.Name,
+	}
+	if _, err := orchestrate.CreateEnrolToken(tx, envID, t.ID, t.PrivateKey().Public().(ed25519.PublicKey), uses, expires, tx.Actor()); err != nil {
+		return "", "", err
+	}
+	return t.ID, t.String(), nil
+}

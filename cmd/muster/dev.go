@@ -1,0 +1,331 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// devInfo is what `muster dev` tells, on the terminal and in DIR/dev.json.
+type devInfo struct {
+	API          string    `json:"api"`
+	Nodes        []devNode `json:"nodes"`
+	Bus          string    `json:"bus"`
+	Organization string    `json:"organization"`
+	Environment  string    `json:"environment"`
+	Admin        devAdmin  `json:"admin"`
+	EnrolToken   string    `json:"enrol_token_file"`
+}
+
+type devNode struct {
+	Name string `json:"name"`
+	API  string `json:"api"`
+}
+
+type devAdmin struct {
+	Username     string `json:"username"`
+	PasswordFile string `json:"password_file"`
+}
+
+func devCommand() *cobra.Command {
+	var nodes int
+	var data, httpAddr, level string
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "run a whole installation in this process, to try things out",
+		Long: `Run one node, or three, in this process, with embedded hubs, an organization "Dev" with an environment
+"Default", and a token with which any number of agents may enrol. It prints how to use it from another
+terminal, and writes the same to DIR/dev.json once it is ready. State survives a restart with the same --data;
+Ctrl-C stops it.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if nodes != 1 && nodes != 3 {
+				return usagef("--nodes %d: give 1 or 3", nodes)
+			}
+			log, err := newLogger(cmd.ErrOrStderr(), level)
+			if err != nil {
+				return &usageError{err}
+			}
+			dir, err := filepath.Abs(data)
+			if err != nil {
+				return err
+			}
+			d := &dev{dir: dir, log: log, out: cmd.OutOrStdout()}
+			return d.run(cmd.Context(), nodes, httpAddr)
+		},
+	}
+	cmd.Flags().IntVar(&nodes, "nodes", 1, "1 or 3")
+	cmd.Flags().StringVar(&data, "data", "muster-dev", "folder of its state")
+	cmd.Flags().StringVar(&httpAddr, "http", "127.0.0.1:8000", "address of the first node's REST API")
+	cmd.Flags().StringVar(&level, "log-level", "warn", "debug, info, warn or error")
+	return cmd
+}
+
+// dev is one run of `muster dev`.
+type dev struct {
+	dir     string
+	log     *slog.Logger
+	out     io.Writer
+	members []*member
+}
+
+func (d *dev) run(ctx context.Context, nodes int, httpAddr string) (err error) {
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return fmt.Errorf("the data folder cannot be made; choose another with --data: %w", err)
+	}
+	infoFile := filepath.Join(d.dir, "dev.json")
+	if err := os.Remove(infoFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	defer func() {
+		os.Remove(infoFile)
+		for _, m := range d.members {
+			err = errors.Join(err, m.shutdown())
+		}
+	}()
+	cfgs, err := d.configs(nodes, httpAddr)
+	if err != nil {
+		return err
+	}
+	if err := d.open(ctx, cfgs); err != nil {
+		return err
+	}
+	info, err := d.content(ctx)
+	if err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(info, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := writeSecret(infoFile, string(text)+"\n"); err != nil {
+		return err
+	}
+	d.tell(info)
+	ended := make(chan error, 1)
+	for _, m := range d.members {
+		go func() {
+			select {
+			case err := <-m.done:
+				ended <- fmt.Errorf("%s: %w", m.cfg.Name, err)
+			case <-ctx.Done():
+			}
+		}()
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-ended:
+		return err
+	}
+}
+
+// configs gives each node its folder and its ports: the same ones at each start.
+func (d *dev) configs(nodes int, httpAddr string) ([]serverConfig, error) {
+	host, _, err := net.SplitHostPort(httpAddr)
+	if err != nil {
+		return nil, usagef("--http %q is not an address like 127.0.0.1:8000", httpAddr)
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	file := filepath.Join(d.dir, "ports.json")
+	var ports []int
+	if b, err := os.ReadFile(file); err == nil {
+		if err := json.Unmarshal(b, &ports); err != nil {
+			return nil, fmt.Errorf("%s is damaged; remove the folder to start anew: %w", file, err)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if len(ports) > 0 && len(ports) != 4*nodes {
+		return nil, fmt.Errorf("%s was made with --nodes %d: give the same again, or another --data", d.dir, len(ports)/4)
+	}
+	if len(ports) == 0 {
+		if ports, err = freePorts(host, 4*nodes); err != nil {
+			return nil, err
+		}
+		b, err := json.Marshal(ports)
+		if err != nil {
+			return nil, err
+		}
+		if err := writeSecret(file, string(b)); err != nil {
+			return nil, err
+		}
+	}
+	var cfgs []serverConfig
+	at := func(p int) string { return net.JoinHostPort(host, strconv.Itoa(p)) }
+	for i := range nodes {
+		p := ports[4*i : 4*i+4]
+		name := "n" + strconv.Itoa(i+1)
+		c := serverConfig{Name: name, Data: filepath.Join(d.dir, name), HTTP: at(p[0]), Cluster: at(p[1]), Gossip: at(p[2]), BusListen: at(p[3]), Advertise: host}
+		if i == 0 {
+			c.HTTP = httpAddr
+		}
+		cfgs = append(cfgs, c)
+	}
+	return cfgs, nil
+}
+
+// freePorts asks the kernel for ports that are free for TCP and UDP.
+func freePorts(host string, n int) ([]int, error) {
+	var ports []int
+	var held []io.Closer
+	defer func() {
+		for _, c := range held {
+			c.Close()
+		}
+	}()
+	for tries := 0; len(ports) < n && tries < 20*n; tries++ {
+		ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			return nil, fmt.Errorf("no port on %s: %w", host, err)
+		}
+		held = append(held, ln)
+		u, err := net.ListenPacket("udp", ln.Addr().String())
+		if err != nil {
+			continue
+		}
+		held = append(held, u)
+		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
+	}
+	if len(ports) < n {
+		return nil, fmt.Errorf("%s has no %d free ports", host, n)
+	}
+	return ports, nil
+}
+
+// devStart bounds how long the nodes may take until they answer.
+const devStart = 60 * time.Second
+
+// open opens the nodes: at the first start the others join the first one, later all come back by themselves.
+func (d *dev) open(ctx context.Context, cfgs []serverConfig) error {
+	_, err := os.Stat(cfgs[len(cfgs)-1].clusterDir())
+	again := err == nil
+	ready, cancel := context.WithTimeoutCause(ctx, devStart, fmt.Errorf("the nodes did not become ready within %s", devStart))
+	defer cancel()
+	for i, cfg := range cfgs {
+		if i > 0 && !again {
+			token, err := d.members[0].core.cluster.CreateJoinToken(ready, time.Hour)
+			if err != nil {
+				return err
+			}
+			cfg.Join, cfg.TokenFile = cfgs[0].Cluster, filepath.Join(d.dir, "join-token")
+			if err := writeSecret(cfg.TokenFile, token+"\n"); err != nil {
+				return err
+			}
+		}
+		m, err := openMember(ctx, cfg, d.log.With("node", cfg.Name))
+		if err != nil {
+			return fmt.Errorf("%s: %w", cfg.Name, err)
+		}
+		d.members = append(d.members, m)
+		if !again {
+			if err := m.core.cluster.WaitReady(ready); err != nil {
+				return errors.Join(context.Cause(ready), err)
+			}
+		}
+	}
+	for _, m := range d.members {
+		if err := m.core.cluster.WaitReady(ready); err != nil {
+			return errors.Join(context.Cause(ready), err)
+		}
+	}
+	return nil
+}
+
+// content makes the organization, the environment and the token, once.
+func (d *dev) content(ctx context.Context) (devInfo, error) {
+	n := d.members[0].core.cluster
+	info := devInfo{
+		API: apiURL(d.members[0]), Bus: "amqps://" + d.members[0].busLn.Addr().String(), Organization: "Dev", Environment: "Default",
+		EnrolToken: filepath.Join(d.dir, "enrol-token"),
+	}
+	for _, m := range d.members {
+		info.Nodes = append(info.Nodes, devNode{Name: m.cfg.Name, API: apiURL(m)})
+	}
+	admin, file, err := d.administrator(ctx)
+	if err != nil {
+		return info, err
+	}
+	info.Admin = devAdmin{Username: adminName, PasswordFile: file}
+	if _, err := os.Stat(info.EnrolToken); err == nil {
+		return info, nil
+	}
+	var text string
+	err = n.Update(ctx, func(tx *state.Tx) error {
+		tx.SetActor(adminName)
+		org, err := orchestrate.OrganizationByName(tx, info.Organization)
+		if model.CodeOf(err) == model.NotFound {
+			org, err = orchestrate.CreateOrganization(tx, model.Organization{Name: info.Organization}, admin, false)
+		}
+		if err != nil {
+			return err
+		}
+		env, err := orchestrate.EnvironmentByName(tx, org.ID, info.Environment)
+		if model.CodeOf(err) == model.NotFound {
+			env, err = orchestrate.CreateEnvironment(tx, org.ID, model.Environment{Name: info.Environment})
+		}
+		if err != nil {
+			return err
+		}
+		_, text, err = enrolTokens{n}.CreateEnrolToken(tx, org.ID, env.ID, 0, time.Time{})
+		return err
+	})
+	if err != nil {
+		return info, fmt.Errorf("make the first content: %w", err)
+	}
+	return info, writeSecret(info.EnrolToken, text+"\n")
+}
+
+// administrator waits for the first administrator and gives its id and the file with its password.
+func (d *dev) administrator(ctx context.Context) (id, file string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, devStart)
+	defer cancel()
+	n := d.members[0].core.cluster
+	for {
+		ws := state.NewWatchSet()
+		u, err := orchestrate.UserByName(n.Local().Watched(ws), adminName)
+		if err == nil {
+			for _, m := range d.members {
+				if _, err := os.Stat(m.cfg.passwordFile()); err == nil {
+					return u.ID, m.cfg.passwordFile(), nil
+				}
+			}
+			return u.ID, d.members[0].cfg.passwordFile(), nil
+		}
+		if err := ws.Wait(ctx); err != nil {
+			return "", "", fmt.Errorf("wait for the first administrator: %w", err)
+		}
+	}
+}
+
+func apiURL(m *member) string { return "http://" + m.httpLn.Addr().String() + "/api" }
+
+// tell prints what to type next.
+func (d *dev) tell(i devInfo) {
+	fmt.Fprintf(d.out, "Muster is ready. API: %s\n", i.API)
+	for _, n := range i.Nodes[1:] {
+		fmt.Fprintf(d.out, "  also on %s: %s\n", n.Name, n.API)
+	}
+	fmt.Fprintf(d.out, "Log in as %s; the password is in %s\n", i.Admin.Username, i.Admin.PasswordFile)
+	fmt.Fprintf(d.out, "\nIn another terminal:\n  export MUSTER_API=%s MUSTER_USER=%s MUSTER_PASSWORD_FILE=%s MUSTER_ORGANIZATION=%s MUSTER_ENVIRONMENT=%s\n",
+		i.API, i.Admin.Username, i.Admin.PasswordFile, i.Organization, i.Environment)
+	fmt.Fprintf(d.out, "\nStart an agent (without root on a scratch folder; leave --root out to manage this machine):\n"+
+		"  muster-agent run --bus %s --token-file %s --state ./agent-state --root ./agent-root --name web1\n\nCtrl-C stops it.\n", i.Bus, i.EnrolToken)
+}

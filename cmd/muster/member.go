@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/muster-hq/muster/api"
+	"github.com/muster-hq/muster/cluster"
+	"github.com/muster-hq/muster/dispatch/bus"
+	"github.com/muster-hq/muster/dispatch/bus/rabbitauth"
+	"github.com/muster-hq/muster/dispatch/hub"
+)
+
+// member is one node in this process: the ports that stay open as long as it runs, and the core behind
+// them, which is exchanged when the node joins another cluster.
+type member struct {
+	cfg serverConfig
+	log *slog.Logger
+
+	httpLn  net.Listener
+	busLn   net.Listener
+	http    *http.Server
+	handler atomic.Pointer[http.Handler]
+
+	mu   sync.Mutex // held while the core is exchanged
+	core *core
+	done chan error // how the member ended by itself
+}
+
+// core is what belongs to one cluster membership.
+type core struct {
+	cluster *cluster.Node
+	hub     *hub.Hub
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
+}
+
+// openMember opens the ports and the node, and serves. It returns when the node is a member, not yet when it is ready.
+func openMember(ctx context.Context, cfg serverConfig, log *slog.Logger) (m *member, err error) {
+	m = &member{cfg: cfg, log: log, done: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			m.closePorts()
+		}
+	}()
+	if m.httpLn, err = listen(cfg.HTTP, "--http", "the REST API"); err != nil {
+		return nil, err
+	}
+	if cfg.Bus == "" {
+		if m.busLn, err = listen(cfg.BusListen, "--bus-listen", "the agents"); err != nil {
+			return nil, err
+		}
+	}
+	boot, err := cfg.bootstrap()
+	if err != nil {
+		return nil, err
+	}
+	if m.core, err = m.openCore(ctx, boot); err != nil {
+		return nil, err
+	}
+	m.http = api.NewHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*m.handler.Load()).ServeHTTP(w, r) }), log)
+	go func() {
+		if err := m.http.Serve(m.httpLn); !errors.Is(err, http.ErrServerClosed) {
+			m.end(fmt.Errorf("the REST API stopped: %w", err))
+		}
+	}()
+	return m, nil
+}
+
+// listen opens a TCP port, or says which flag to change.
+func listen(addr, flag, whom string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("the port for %s cannot be opened; choose another with %s: %w", whom, flag, err)
+	}
+	return ln, nil
+}
+
+func (m *member) closePorts() {
+	for _, ln := range []net.Listener{m.httpLn, m.busLn} {
+		if ln != nil {
+			ln.Close()
+		}
+	}
+}
+
+// end tells that the member ended by itself; only the first cause counts.
+func (m *member) end(err error) {
+	select {
+	case m.done <- err:
+	default:
+	}
+}
+
+// bootstrap reads what the node becomes when its folder is empty.
+func (c serverConfig) bootstrap() (cluster.Bootstrap, error) {
+	var b cluster.Bootstrap
+	var token []byte
+	if c.TokenFile != "" {
+		t, err := os.ReadFile(c.TokenFile)
+		if err != nil {
+			return b, fmt.Errorf("read the token: %w", err)
+		}
+		token = []byte(strings.TrimSpace(string(t)))
+	}
+	var peers []string
+	if c.Join != "" {
+		peers = strings.Split(c.Join, ",")
+	}
+	if c.BootstrapExpect > 1 {
+		return cluster.Bootstrap{Expect: c.BootstrapExpect, Secret: token, Peers: peers}, nil
+	}
+	if len(peers) > 0 || len(token) > 0 {
+		return cluster.Bootstrap{Join: peers, Token: string(token)}, nil
+	}
+	return b, nil
+}
+
+// clusterDir is the part of the data folder that belongs to the cluster membership.
+func (c serverConfig) clusterDir() string { return filepath.Join(c.Data, "cluster") }
+
+func (c serverConfig) passwordFile() string { return filepath.Join(c.Data, "admin-password") }
+
+// openCore joins or opens the cluster and starts what hangs on it.
+func (m *member) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, error) {
+	if err := os.MkdirAll(m.cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("the data folder cannot be made; choose another with --data: %w", err)
+	}
+	m.handler.Store(notReady())
+	opened := make(chan *cluster.Node, 1)
+	duties := newDuties(m.cfg, m.log, opened)
+	n, err := cluster.Open(ctx, cluster.Config{
+		Name: m.cfg.Name, DataDir: m.cfg.clusterDir(), ClusterAddr: m.cfg.Cluster, ClusterAdvertise: m.cfg.advertised(m.cfg.Cluster),
+		GossipAddr: m.cfg.Gossip, GossipAdvertise: m.cfg.advertised(m.cfg.Gossip), APIAddr: m.cfg.advertised(m.httpLn.Addr().String()),
+		Version: version, Bootstrap: boot, Duties: duties.list(), Log: m.log.With("part", "cluster"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	duties.node.Store(n)
+	close(opened)
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	c := &core{cluster: n, stop: stop}
+	policy := bus.NewPolicy(agentKeys{n}, bus.PolicyOptions{})
+	if m.cfg.Bus == "" {
+		c.hub = hub.New(hub.Config{Policy: policy, Log: m.log.With("part", "hub")})
+		c.serve(m, "the hub for agents", func() error { return c.hub.Serve(run, m.busLn, n.BusTLS()) })
+		c.serve(m, "the hub for dispatch", func() error { return c.hub.ServeTrusted(run, n.HubListener()) })
+	}
+	server, err := api.New(api.Config{
+		Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, Enrol: enrolTokens{n},
+		Ready: func(context.Context) error { return n.Ready() },
+	})
+	if err != nil {
+		return nil, errors.Join(err, c.shutdown(ctx))
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", server)
+	mux.Handle("/bus/auth/", http.StripPrefix("/bus/auth", rabbitauth.Handler(policy, m.log.With("part", "bus"))))
+	var h http.Handler = mux
+	m.handler.Store(&h)
+	c.wg.Go(func() {
+		select {
+		case <-n.Done():
+			if err := n.Err(); err != nil {
+				m.end(fmt.Errorf("the node stopped: %w", err))
+			}
+		case <-run.Done():
+		}
+	})
+	return c, nil
+}
+
+// serve runs a server of the core until the core stops; one that ends before ends the member.
+func (c *core) serve(m *member, what string, run func() error) {
+	c.wg.Go(func() {
+		if err := run(); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, context.Canceled) {
+			m.end(fmt.Errorf("%s stopped: %w", what, err))
+		}
+	})
+}
+
+// shutdown hands leadership over and stops what hangs on the cluster.
+func (c *core) shutdown(ctx context.Context) error {
+	err := c.cluster.Shutdown(ctx)
+	c.stop()
+	if c.hub != nil {
+		err = errors.Join(err, c.hub.Close())
+	}
+	c.wg.Wait()
+	return err
+}
+
+// notReady answers while the node has no core.
+func notReady() *http.Handler {
+	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, `{"error":["this node is starting: try again in a moment"]}`)
+	})
+	return &h
+}
+
+// advertised is the address that others use for one that this node listens on: --advertise with its port, when given.
+func (c serverConfig) advertised(listen string) string {
+	if c.Advertise == "" {
+		return ""
+	}
+	_, port, err := net.SplitHostPort(listen)
+	if err != nil || port == "0" {
+		return ""
+	}
+	return net.JoinHostPort(c.Advertise, port)
+}
+
+// stopTimeout bounds a clean stop.
+const stopTimeout = 10 * time.Second
+
+// shutdown stops the member: leadership goes first, so that nobody waits for an election, then the ports.
+func (m *member) shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var errs []error
+	if m.http != nil {
+		sctx, stop := context.WithTimeout(ctx, stopTimeout/2)
+		defer stop()
+		if err := m.http.Shutdown(sctx); err != nil {
+			m.http.Close()
+		}
+	}
+	if m.core != nil {
+		errs = append(errs, m.core.shutdown(ctx))
+	}
+	m.closePorts()
+	return errors.Join(errs...)
+}
