@@ -103,7 +103,7 @@ func (r *rig) startHub() {
 		r.t.Fatal(err)
 	}
 	r.addr = ln.Addr().String()
-	r.hub = hub.New(hub.Config{Policy: bus.NewPolicy(keys{r.db}, bus.PolicyOptions{}), Log: slog.New(slog.DiscardHandler)})
+	r.hub = hub.New(hub.Config{Auth: bus.NewPolicy(keys{r.db}, bus.PolicyOptions{}), Log: slog.New(slog.DiscardHandler)})
 	go r.hub.Serve(r.ctx, ln, nil)
 }
 

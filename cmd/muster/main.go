@@ -1,11 +1,11 @@
-// Command muster is the orchestrator and its client: `muster server`, `muster dev`, and a command for each
-// noun of the API.
+// Command muster is the orchestrator and its client: `muster server` runs a node, `muster dev` a whole
+// installation to try things out, and every other command talks to the REST API.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -13,24 +13,44 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// version is set when the program is built.
+var version = "dev"
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	root := rootCommand()
-	err := root.ExecuteContext(ctx)
-	var printed *printedError
-	if err != nil && !errors.As(err, &printed) {
-		fmt.Fprintln(os.Stderr, "muster: "+oneLine(err.Error()))
-	}
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
-	os.Exit(exitCode(err)) //nolint:gocritic // stop has run
+	os.Exit(code)
+}
+
+// run is the whole program but for the process around it; it gives the exit status.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := rootCommand()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintln(stderr, "muster: "+oneLine(err.Error()))
+	}
+	return exitCode(err)
 }
 
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use: "muster", Short: "Describe machines; an orchestrator and its agents make the description true",
-		SilenceUsage: true, SilenceErrors: true,
-		Args: func(cmd *cobra.Command, args []string) error {
+		Use:   "muster",
+		Short: "keep machines in the state that their owners described",
+		Long: `Muster keeps machines in the state that their owners described.
+
+Try it out:        muster dev                      (one process; prints what to type next)
+Run a node:        muster server --help
+Use one:           export MUSTER_API=http://HOST:8000/api MUSTER_USER=NAME MUSTER_PASSWORD_FILE=FILE
+                   muster host list`,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command %q: see muster --help", args[0])
 			}
@@ -38,8 +58,9 @@ func rootCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("muster {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.AddCommand(serverCommand(), devCommand(), templateCommand())
 	root.AddCommand(nounCommands()...)
-	root.AddCommand(templateCommand())
 	return root
 }

@@ -153,7 +153,7 @@ func (m *member) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	c := &core{cluster: n, stop: stop}
 	policy := bus.NewPolicy(agentKeys{n}, bus.PolicyOptions{})
 	if m.cfg.Bus == "" {
-		c.hub = hub.New(hub.Config{Policy: policy, Log: m.log.With("part", "hub")})
+		c.hub = hub.New(hub.Config{Auth: policy, Log: m.log.With("part", "hub")})
 		c.serve(m, "the hub for agents", func() error { return c.hub.Serve(run, m.busLn, n.BusTLS()) })
 		c.serve(m, "the hub for dispatch", func() error { return c.hub.ServeTrusted(run, n.HubListener()) })
 	}
