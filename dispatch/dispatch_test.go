@@ -28,17 +28,18 @@ const within = 10 * time.Second
 
 // rig is a store with one organization, a hub that can be replaced, and a dispatcher over both.
 type rig struct {
-	t    *testing.T
-	ctx  context.Context
-	db   *statetest.DB
-	org  string
-	env  string
-	key  ed25519.PublicKey
-	addr string // of the hub, the same for each of them
-	hub  atomic.Pointer[hub.Hub]
-	term uint64
-	stop context.CancelFunc
-	done chan error
+	t       *testing.T
+	ctx     context.Context
+	db      *statetest.DB
+	org     string
+	env     string
+	key     ed25519.PublicKey
+	addr    string // of the hub, the same for each of them
+	hub     atomic.Pointer[hub.Hub]
+	trusted atomic.Pointer[string] // where the hub takes the orchestrator
+	term    uint64
+	stop    context.CancelFunc
+	done    chan error
 }
 
 type keys struct{ db *statetest.DB }
@@ -104,6 +105,13 @@ func (r *rig) startHub() {
 	}
 	r.addr = ln.Addr().String()
 	h := hub.New(hub.Config{Auth: bus.NewPolicy(keys{r.db}, bus.PolicyOptions{}), Log: slog.New(slog.DiscardHandler)})
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	at := inner.Addr().String()
+	r.trusted.Store(&at)
+	go h.ServeTrusted(r.ctx, inner)
 	r.hub.Store(h)
 	go h.Serve(r.ctx, ln, nil)
 }
@@ -131,9 +139,8 @@ func (r *rig) startDispatch() {
 
 // dialTrusted opens a connection that the hub takes for the orchestrator's.
 func (r *rig) dialTrusted(ctx context.Context) (net.Conn, error) {
-	ln := newPipeListener()
-	go r.hub.Load().ServeTrusted(r.ctx, ln)
-	return ln.dial(ctx)
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", *r.trusted.Load())
 }
 
 func (r *rig) stopDispatch() {
@@ -527,45 +534,3 @@ func TestPresence(t *testing.T) {
 	a.say(s, wire.KindPresence, bus.TalkPresence, wire.Presence{Agent: a.id, Started: started, Bye: true})
 	r.eventually("good-bye is believed", is(false, ""))
 }
-
-// pipeListener is a listener whose connections are pipes in memory.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-}
-
-func newPipeListener() *pipeListener {
-	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
-	a, b := net.Pipe()
-	select {
-	case l.conns <- a:
-		return b, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-time.After(100 * time.Millisecond):
-		return nil, errors.New("the hub does not accept")
-	}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	select {
-	case <-l.closed:
-	default:
-		close(l.closed)
-	}
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
