@@ -20,7 +20,7 @@ import (
 
 // clusterAPI is what the REST API tells and asks the cluster.
 type clusterAPI struct {
-	m *member
+	m *server
 	n *cluster.Node
 }
 
@@ -100,7 +100,7 @@ func pristine(r state.Reader, members []cluster.Member) error {
 
 // rejoin exchanges the core for one in another cluster. The old one's folder is kept aside until the new
 // one stands, and taken back when it does not.
-func (m *member) rejoin(ctx context.Context, boot cluster.Bootstrap) error {
+func (m *server) rejoin(ctx context.Context, boot cluster.Bootstrap) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.handler.Store(notReady())

@@ -81,7 +81,7 @@ type dev struct {
 	dir     string
 	log     *slog.Logger
 	out     io.Writer
-	members []*member
+	members []*server
 }
 
 func (d *dev) run(ctx context.Context, nodes int, httpAddr string) (err error) {
@@ -230,7 +230,7 @@ func (d *dev) open(ctx context.Context, cfgs []serverConfig) error {
 				return err
 			}
 		}
-		m, err := openMember(ctx, cfg, d.log.With("node", cfg.Name))
+		m, err := openServer(ctx, cfg, d.log.With("node", cfg.Name))
 		if err != nil {
 			return fmt.Errorf("%s: %w", cfg.Name, err)
 		}
@@ -315,7 +315,7 @@ func (d *dev) administrator(ctx context.Context) (id, file string, err error) {
 	}
 }
 
-func apiURL(m *member) string { return "http://" + m.httpLn.Addr().String() + "/api" }
+func apiURL(m *server) string { return "http://" + m.httpLn.Addr().String() + "/api" }
 
 // tell prints what to type next.
 func (d *dev) tell(i devInfo) {

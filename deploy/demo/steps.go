@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/muster-hq/muster/api/client"
@@ -350,6 +349,6 @@ func (d *demo) loseLeader(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s was killed, %s leads; the change was on both machines %.1f s later, each script ran once more (%s)",
-		d.site.Nodes[leader].Name, d.site.Nodes[now].Name, took.Seconds(), strings.TrimSpace("no line twice")), nil
+	return fmt.Sprintf("%s was killed, %s leads; the change was on both machines %.1f s later, each script ran once more",
+		d.site.Nodes[leader].Name, d.site.Nodes[now].Name, took.Seconds()), nil
 }

@@ -92,12 +92,12 @@ func (p *Process) Kill() {
 
 // Stop asks it to end, waits for ten seconds, then kills it. It tells how it ended.
 func (p *Process) Stop() error {
+	if !p.running() {
+		return nil // killed by us, or ended before: whoever waited for more was told then
+	}
 	p.mu.Lock()
 	cmd, done := p.cmd, p.done
 	p.mu.Unlock()
-	if cmd == nil {
-		return nil
-	}
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-done:

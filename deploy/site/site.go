@@ -166,7 +166,7 @@ func (s *Site) WaitReady(ctx context.Context, i int) error {
 		if err != nil {
 			return false, err
 		}
-		_, err = client.List[spec.User](ctx, c, client.Op{Name: "users.list"})
+		_, err = client.List[map[string]any](ctx, c, client.Op{Name: "users.list"})
 		return err == nil, err
 	})
 }

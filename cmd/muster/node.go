@@ -21,9 +21,9 @@ import (
 	"github.com/muster-hq/muster/dispatch/hub"
 )
 
-// member is one node in this process: the ports that stay open as long as it runs, and the core behind
+// server is one node in this process: the ports that stay open as long as it runs, and the core behind
 // them, which is exchanged when the node joins another cluster.
-type member struct {
+type server struct {
 	cfg serverConfig
 	log *slog.Logger
 
@@ -45,9 +45,9 @@ type core struct {
 	wg      sync.WaitGroup
 }
 
-// openMember opens the ports and the node, and serves. It returns when the node is a member, not yet when it is ready.
-func openMember(ctx context.Context, cfg serverConfig, log *slog.Logger) (m *member, err error) {
-	m = &member{cfg: cfg, log: log, done: make(chan error, 1)}
+// openServer opens the ports and the node, and serves. It returns when the node is a member, not yet when it is ready.
+func openServer(ctx context.Context, cfg serverConfig, log *slog.Logger) (m *server, err error) {
+	m = &server{cfg: cfg, log: log, done: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			m.closePorts()
@@ -86,7 +86,7 @@ func listen(addr, flag, whom string) (net.Listener, error) {
 	return ln, nil
 }
 
-func (m *member) closePorts() {
+func (m *server) closePorts() {
 	for _, ln := range []net.Listener{m.httpLn, m.busLn} {
 		if ln != nil {
 			ln.Close()
@@ -95,7 +95,7 @@ func (m *member) closePorts() {
 }
 
 // end tells that the member ended by itself; only the first cause counts.
-func (m *member) end(err error) {
+func (m *server) end(err error) {
 	select {
 	case m.done <- err:
 	default:
@@ -132,7 +132,7 @@ func (c serverConfig) clusterDir() string { return filepath.Join(c.Data, "cluste
 func (c serverConfig) passwordFile() string { return filepath.Join(c.Data, "admin-password") }
 
 // openCore joins or opens the cluster and starts what hangs on it.
-func (m *member) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, error) {
+func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, error) {
 	if err := os.MkdirAll(m.cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("the data folder cannot be made; choose another with --data: %w", err)
 	}
@@ -157,15 +157,15 @@ func (m *member) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 		c.serve(m, "the hub for agents", func() error { return c.hub.Serve(run, m.busLn, n.BusTLS()) })
 		c.serve(m, "the hub for dispatch", func() error { return c.hub.ServeTrusted(run, n.HubListener()) })
 	}
-	server, err := api.New(api.Config{
-		Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, Enrol: enrolTokens{n},
+	rest, err := api.New(api.Config{
+		Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, EnrolToken: enrolTokens{n}.CreateEnrolToken,
 		Ready: func(context.Context) error { return n.Ready() },
 	})
 	if err != nil {
 		return nil, errors.Join(err, c.shutdown(ctx))
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", server)
+	mux.Handle("/", rest.Handler())
 	mux.Handle("/bus/auth/", http.StripPrefix("/bus/auth", rabbitauth.Handler(policy, m.log.With("part", "bus"))))
 	var h http.Handler = mux
 	m.handler.Store(&h)
@@ -182,7 +182,7 @@ func (m *member) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 }
 
 // serve runs a server of the core until the core stops; one that ends before ends the member.
-func (c *core) serve(m *member, what string, run func() error) {
+func (c *core) serve(m *server, what string, run func() error) {
 	c.wg.Go(func() {
 		if err := run(); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, context.Canceled) {
 			m.end(fmt.Errorf("%s stopped: %w", what, err))
@@ -228,7 +228,7 @@ func (c serverConfig) advertised(listen string) string {
 const stopTimeout = 10 * time.Second
 
 // shutdown stops the member: leadership goes first, so that nobody waits for an election, then the ports.
-func (m *member) shutdown() error {
+func (m *server) shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	m.mu.Lock()
