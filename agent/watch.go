@@ -22,7 +22,8 @@ const (
 	debounce     = 300 * time.Millisecond // from an event to its check: several make one
 	settle       = 300 * time.Millisecond // from a change of what is watched to a new Watch
 	overlap      = time.Second            // how long the Watch before still runs: nothing falls in between
-	alertSpacing = 5 * time.Second        // between two alerts of one resource that keeps changing
+	alertSpacing = 5 * time.Second        // between two alerts of one resource that keeps changing,
+	alertBurst   = 4                      // after so many at once
 	checkLimit   = time.Minute
 	recheckLater = 30 * time.Second // after a check or its alert that failed
 	watchFirst   = time.Second      // until a Watch that failed is started again
@@ -39,14 +40,14 @@ type watch struct {
 	mu    sync.Mutex
 	due   map[string]time.Time
 	held  map[string]int
-	said  map[string]time.Time // the last alert that told of drift
-	error map[string]string    // the last check's error, so that it is logged once
+	said  map[string]pace
+	error map[string]string // the last check's error, so that it is logged once
 }
 
 func newWatch(a *Agent, c resource.Collection) *watch {
 	return &watch{
 		a: a, c: c, wake: make(chan struct{}, 1), ids: make(chan struct{}, 1),
-		due: map[string]time.Time{}, held: map[string]int{}, said: map[string]time.Time{}, error: map[string]string{},
+		due: map[string]time.Time{}, held: map[string]int{}, said: map[string]pace{}, error: map[string]string{},
 	}
 }
 
@@ -212,27 +213,37 @@ func (w *watch) judge(x expectation, d resource.Diff) error {
 		if digest = hex.EncodeToString(sum[:16]); digest == told {
 			return nil
 		}
-		if wait := w.spacing(x.Resource); told != "" && wait > 0 {
-			w.touch(x.Resource, wait)
-			return nil
-		}
+	}
+	if wait := w.spacing(x.Resource); wait > 0 {
+		w.touch(x.Resource, wait)
+		return nil
 	}
 	if _, err := w.a.journal.Alert(alert, digest); err != nil {
 		return fmt.Errorf("keep an alert: %w", err)
 	}
 	w.mu.Lock()
-	w.said[x.Resource] = time.Now()
+	w.said[x.Resource] = pace{level: w.said[x.Resource].now() + 1, at: time.Now()}
 	w.mu.Unlock()
 	signal(w.a.outbox.wake)
 	w.a.log.Info("told of a watched resource", "collection", x.Collection, "resource", x.Resource, "compliant", alert.Compliant)
 	return nil
 }
 
-// spacing is how long an alert that only changes the last one has to wait.
+// pace is a leaking bucket of the alerts of one resource.
+type pace struct {
+	level float64 // at the time at
+	at    time.Time
+}
+
+func (p pace) now() float64 {
+	return max(0, p.level-time.Since(p.at).Seconds()/alertSpacing.Seconds())
+}
+
+// spacing is how long the next alert of a resource has to wait: what flickers must not flood the bus.
 func (w *watch) spacing(id string) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return time.Until(w.said[id].Add(alertSpacing))
+	return time.Duration((w.said[id].now() - (alertBurst - 1)) * float64(alertSpacing))
 }
 
 // listen keeps a Watch running over what is watched, until ctx ends.

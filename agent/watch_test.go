@@ -95,11 +95,32 @@ func TestWhatFlickersIsToldSlowly(t *testing.T) {
 			s.files.set("/a", strings.Repeat("x", i%7+2))
 			later(100 * time.Millisecond)
 		}
-		if n := len(s.link.alerts()); n < 3 || n > 8 {
+		if n := len(s.link.alerts()); n < 5 || n > 11 {
 			t.Errorf("30 seconds of changes gave %d alerts", n)
+		}
+		s.files.set("/a", "1")
+		later(10 * time.Second)
+		if a := s.link.alerts(); !a[len(a)-1].alert.Compliant {
+			t.Error("the last word is not the truth")
 		}
 		if n := len(s.agent.journal.Outstanding()); n > 2 {
 			t.Errorf("%d messages wait; one alert of a resource is enough", n)
+		}
+	})
+}
+
+func TestWhatComesAndGoesIsToldSlowly(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		for i := range 60 {
+			s.files.set("/a", []string{"1", "2"}[i%2])
+			later(500 * time.Millisecond)
+		}
+		if n := len(s.link.alerts()); n < 5 || n > 11 {
+			t.Errorf("30 seconds of coming and going gave %d alerts", n)
+		}
+		later(10 * time.Second)
+		if a := s.link.alerts(); a[len(a)-1].alert.Compliant {
+			t.Error("the last word is not the truth")
 		}
 	})
 }
