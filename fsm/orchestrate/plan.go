@@ -322,7 +322,11 @@ func (p *planner) user(u *model.UserResource) {
 	case strings.HasPrefix(u.Password, "$"), strings.HasPrefix(u.Password, "!"), strings.HasPrefix(u.Password, "*"):
 		want["passwordHash"] = u.Password
 	case u.Password != "":
-		t.Fail = "the password of user " + strconv.Quote(u.Name) + " is in clear: give its crypt hash, as mkpasswd makes it, beginning with $"
+		hash, err := passwordHash(p.r, p.app.OrgID, u.Name, u.Password)
+		if err != nil {
+			t.Fail = "user " + u.Name + ": " + err.Error()
+		}
+		want["passwordHash"] = hash
 	}
 	p.want(t, want)
 }

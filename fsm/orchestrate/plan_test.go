@@ -72,6 +72,28 @@ func TestInstallPlan(t *testing.T) {
 	}
 }
 
+func TestClearPasswordIsHashedOnce(t *testing.T) {
+	w := newWorld(t)
+	w.app(`{"name":"people","users":[{"name":"u","password":"open sesame"},{"name":"locked","password":"!"}]}`)
+	h := w.host("h1", "people")
+	var wants []string
+	for range 2 {
+		w.do(func(tx *state.Tx) error { _, err := orchestrate.Rebuild(tx, w.org, h); return err })
+		c := w.change(h)
+		wants = append(wants, string(c.Tasks[0].Want))
+		if c.Tasks[0].Fail != "" || strings.Contains(wants[0], "sesame") || !strings.Contains(wants[0], `"passwordHash":"$6$`) {
+			t.Errorf("task %+v wants %s", c.Tasks[0], wants[0])
+		}
+		if got := string(c.Tasks[1].Want); got != `{"ensure":"present","passwordHash":"!"}` {
+			t.Errorf("a locked account: %s", got)
+		}
+		w.finish(h)
+	}
+	if wants[0] != wants[1] {
+		t.Error("the same password got another hash")
+	}
+}
+
 // TestHandlersOnOneKey: two handlers name the key; the restart comes once, after both files.
 func TestHandlersOnOneKey(t *testing.T) {
 	w := newWorld(t)
