@@ -7,6 +7,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -181,13 +182,31 @@ func sharedQueues() []queueSpec {
 // DeclareAgent makes the queue that the agent's orders come by and binds it. Only the orchestrator may,
 // so an agent exists on a broker when it exists in the state. Repeating it changes nothing.
 func DeclareAgent(ctx context.Context, s *Session, id string) error {
-	if !validID(id) {
-		return fmt.Errorf("declare agent: %.40q is no agent's id", id)
+	return DeclareAgents(ctx, s, []string{id})
+}
+
+// DeclareAgents is DeclareAgent for many, as at the start of a session. The session's time-out holds for
+// each batch of a hundred. After an error some of them may be declared.
+func DeclareAgents(ctx context.Context, s *Session, ids []string) error {
+	for _, id := range ids {
+		if !validID(id) {
+			return fmt.Errorf("declare agent: %.40q is no agent's id", id)
+		}
 	}
-	q := queueSpec{name: AgentQueue(id), args: bounded(agentQueueLength, agentQueueTTL),
-		exchange: ExchangeOrders, keys: []string{id}}
-	if err := s.call(ctx, q.declare); err != nil {
-		return fmt.Errorf("declare agent %s: %w", id, err)
+	for batch := range slices.Chunk(ids, 100) {
+		err := s.call(ctx, func(ch *amqp.Channel) error {
+			for _, id := range batch {
+				q := queueSpec{name: AgentQueue(id), args: bounded(agentQueueLength, agentQueueTTL),
+					exchange: ExchangeOrders, keys: []string{id}}
+				if err := q.declare(ch); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("declare agents: %w", err)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/muster-hq/muster/dispatch/bus"
@@ -237,12 +238,7 @@ func (ch *channel) take(tag uint64, multiple bool) []delivery {
 				list = append(list, d)
 			}
 		}
-		slices.SortFunc(list, func(a, b delivery) int {
-			if a.tag < b.tag {
-				return -1
-			}
-			return 1
-		})
+		slices.SortFunc(list, func(a, b delivery) int { return cmp.Compare(a.tag, b.tag) })
 	}
 	for _, d := range list {
 		delete(ch.unacked, d.tag)

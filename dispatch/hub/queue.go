@@ -1,9 +1,9 @@
 package hub
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 )
@@ -271,12 +271,14 @@ func (h *Hub) requeue(q *queue, entries []entry) {
 	if q.deleted {
 		return
 	}
+	back := make([]entry, 0, len(entries)+len(q.ready))
 	for _, e := range entries {
 		e.redelivered = true
-		i := sort.Search(len(q.ready), func(i int) bool { return q.ready[i].seq > e.seq })
-		q.ready = slices.Insert(q.ready, i, e)
+		back = append(back, e)
 		q.bytes += len(e.msg.body)
 	}
+	q.ready = append(back, q.ready...)
+	slices.SortFunc(q.ready, func(a, b entry) int { return cmp.Compare(a.seq, b.seq) })
 	h.deliver(q)
 	h.trim(q)
 }
