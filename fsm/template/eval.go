@@ -226,7 +226,7 @@ func (x *indexExpr) eval(r *renderer) *Value {
 		case of.isText() || of.kind == kindNumber: // a number is indexed like its text
 			units := utf16Of(r.text(x.of, of))
 			if !ok || i < 0 || i >= int64(len(units)) {
-				r.fail(x.index, BadValue, "the text %s is shorter than the index %s asks for", r.code(x.of), r.code(x.index))
+				r.fail(x, BadValue, "the text %s is shorter than the index %s asks for", r.code(x.of), r.code(x.index))
 			}
 			return Text(fromUTF16(units[i : i+1]))
 		}

@@ -63,7 +63,8 @@ func (r *renderer) bind(n *callNode, f *frame) {
 		case m.rest != "":
 			rest.Set(a.name, v)
 		default:
-			r.failAt(n.start, BadValue, "the macro %s has no parameter %s", m.name, a.name)
+			line, _ := r.t.src.position(n.start)
+			r.failAt(m.start, BadValue, "the macro %s has no parameter %s, which the call in line %d names", m.name, a.name, line)
 		}
 	}
 	if m.rest != "" {
@@ -74,7 +75,8 @@ func (r *renderer) bind(n *callNode, f *frame) {
 func (r *renderer) positional(at place, f *frame, args []expr) {
 	m := f.macro
 	if len(args) > len(m.params) && m.rest == "" {
-		r.failAt(at.start, BadValue, "the %s %s takes %d arguments, and %d are given", m.word(), m.name, len(m.params), len(args))
+		line, _ := r.t.src.position(at.start)
+		r.failAt(m.start, BadValue, "the %s %s takes %d arguments, and the call in line %d gives %d", m.word(), m.name, len(m.params), line, len(args))
 	}
 	rest := &Value{kind: kindList}
 	for i, a := range args {
@@ -98,7 +100,9 @@ func (r *renderer) defaults(at int, f *frame) {
 			continue
 		}
 		if p.fallback == nil {
-			r.failAt(at, BadValue, "the %s %s needs a value for its parameter %s", f.macro.word(), f.macro.name, p.name)
+			line, _ := r.t.src.position(at)
+			r.failAt(f.macro.start, BadValue, "the %s %s needs a value for its parameter %s, and the call in line %d gives none",
+				f.macro.word(), f.macro.name, p.name, line)
 		}
 		open = append(open, p)
 	}
@@ -128,13 +132,14 @@ func (n *nestedNode) exec(r *renderer) signal {
 	for _, a := range n.args {
 		values = append(values, r.eval(a))
 	}
-	if len(values) < len(f.call.vars) {
-		r.failAt(f.call.start, BadValue, "the macro %s gives %d loop variables, and %d are named here", f.macro.name, len(values), len(f.call.vars))
-	}
 	scopeBefore := r.scope
 	r.frame, r.scope = f.caller, f.scope
 	for i, name := range f.call.vars {
-		r.push(name, values[i])
+		if i < len(values) {
+			r.push(name, values[i])
+		} else {
+			r.push(name, nil)
+		}
 	}
 	s := r.exec(f.call.body)
 	r.scope, r.frame = scopeBefore, f
@@ -145,7 +150,7 @@ func (n *nestedNode) exec(r *renderer) signal {
 func (n *returnNode) exec(r *renderer) signal {
 	r.result = nil
 	if n.value != nil {
-		r.result = r.need(n.value)
+		r.result = r.eval(n.value)
 	}
 	return sigReturn
 }

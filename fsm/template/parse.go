@@ -112,6 +112,11 @@ func (p *parser) block(open *piece) []node {
 		panic(p.src.errorAt(open.start, ParsePhase, Limit, "tags nest deeper than %d", maxNesting))
 	}
 	defer func() { p.depth-- }()
+	if open != nil && open.kind == pieceOpen {
+		if end := open.tokens[len(open.tokens)-1]; end.text == "/>" {
+			p.fail(end.start, "#%s needs a closing tag; it may not end with />", open.name)
+		}
+	}
 	var out []node
 	for p.i < len(p.pieces) {
 		x := p.pieces[p.i]

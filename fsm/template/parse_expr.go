@@ -366,7 +366,7 @@ func (e *exprParser) builtin(of expr) expr {
 	case follows && next.text == "(" && spec.max > 0:
 		e.take()
 		b.args = e.args(spec.lambda)
-		if len(b.args) < spec.min || len(b.args) > spec.max {
+		if len(b.args) < max(spec.min, 1) || len(b.args) > spec.max {
 			e.failAt(t.start, "?%s does not take %d arguments", t.text, len(b.args))
 		}
 	case follows && spec.keyed && next.text == ".":

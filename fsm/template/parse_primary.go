@@ -105,14 +105,21 @@ func (e *exprParser) objectLiteral() expr {
 // textLiteral makes a quoted text, with the interpolations in it.
 func (p *parser) textLiteral(t *token) expr {
 	at := place{t.start, t.end}
-	parts, plain := p.textParts(t.text, t.start, t.braces)
+	parts, plain := p.textParts(t)
 	if plain {
 		return &literal{at, Text(t.text)}
 	}
 	return &mixedText{at, parts}
 }
 
-func (p *parser) textParts(text string, at int, braces []int) (parts []expr, plain bool) {
+// textParts cuts a quoted text at its interpolations. Their expressions have places of their own, unless escapes in the
+// text have moved them; then they are placed where the text begins.
+func (p *parser) textParts(t *token) (parts []expr, plain bool) {
+	text, at, braces := t.text, t.start, t.braces
+	fixed := at
+	if t.end-t.start == len(t.text)+2 {
+		fixed = -1
+	}
 	here := place{at, at}
 	plain = true
 	for whole := text; text != ""; {
@@ -124,7 +131,7 @@ func (p *parser) textParts(text string, at int, braces []int) (parts []expr, pla
 		if i > 0 {
 			parts = append(parts, &literal{here, Text(text[:i])})
 		}
-		l := &exprLexer{src: p.src, text: text, pos: i + 2, limit: len(text), fixed: at, end: endBrace}
+		l := &exprLexer{src: p.src, text: text, pos: i + 2, limit: len(text), fixed: fixed, base: at + 1 + len(whole) - len(text), end: endBrace}
 		e := &exprParser{p: p, toks: l.all(), depth: p.textDepth}
 		p.textDepth += 10
 		if p.textDepth > maxNesting {
@@ -133,7 +140,8 @@ func (p *parser) textParts(text string, at int, braces []int) (parts []expr, pla
 		x := e.expression()
 		e.end()
 		p.textDepth -= 10
-		parts = append(parts, &parenExpr{here, x})
+		start, end := x.span()
+		parts = append(parts, &parenExpr{place{start, end}, x})
 		text = text[l.pos:]
 	}
 	if text != "" {

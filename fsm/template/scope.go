@@ -145,11 +145,20 @@ func (r *renderer) code(x expr) string {
 	if s := r.t.src.snippet(start, end); s != "" {
 		return s
 	}
+	if n, ok := x.(*nameExpr); ok {
+		return n.name
+	}
 	return "this expression"
 }
 
 // missing fails with the text that authors meet most.
 func (r *renderer) missing(x expr) {
+	switch inner := x.(type) {
+	case *parenExpr:
+		r.missing(inner.of)
+	case *escapedExpr:
+		r.missing(inner.body)
+	}
 	code := r.code(x)
 	start, _ := x.span()
 	simple := code

@@ -47,6 +47,7 @@ type exprLexer struct {
 	pos   int
 	limit int
 	fixed int // when not negative every token is placed here: expressions inside quoted texts
+	base  int // where text begins in the file
 	end   ending
 	nest  []byte // open brackets
 }
@@ -86,7 +87,7 @@ func (l *exprLexer) at(pos int) int {
 	if l.fixed >= 0 {
 		return l.fixed
 	}
-	return pos
+	return l.base + pos
 }
 
 func (l *exprLexer) failed(pos int, format string, args ...any) token {
@@ -141,7 +142,7 @@ func (l *exprLexer) next(ops []string) token {
 		if l.end == endLimit {
 			return token{kind: tokEnd, start: l.at(start), end: l.at(start), spaced: spaced}
 		}
-		return l.failed(start, "the file ends inside %s", map[ending]string{endTag: "a tag; its > is missing", endBrace: "an interpolation; its } is missing"}[l.end])
+		return l.failed(max(start-1, 0), "the file ends inside %s", map[ending]string{endTag: "a tag; its > is missing", endBrace: "an interpolation; its } is missing"}[l.end])
 	}
 	t := l.scan(ops)
 	t.spaced = spaced
@@ -275,7 +276,8 @@ func (l *exprLexer) quoted(raw bool) token {
 			b.WriteByte(c)
 		}
 	}
-	return l.failed(start, "the text that begins here has no closing %s", string(q))
+	line, column := l.src.position(l.at(start))
+	return l.failed(max(l.pos-1, start), "the text that begins in line %d, column %d has no closing %s", line, column, string(q))
 }
 
 // escape reads what follows a backslash in a quoted text.
