@@ -156,8 +156,14 @@ func (b *blocking) Run(context.Context, sys.Command) (sys.Result, error) {
 }
 
 func TestApt(t *testing.T) {
+	if os.Getenv(doomed) != "" {
+		installSlow(t)
+		return
+	}
 	if !guest.Inside() {
 		r := guest.NewRepo(t)
+		r.Add(t, guest.Deb{Name: "slow", Version: "1", Scripts: map[string]string{"postinst": "#!/bin/sh\n" +
+			"echo begun >>/root/slow; while [ ! -e /root/go-on ]; do sleep 0.05; done; echo words; echo done >>/root/slow\n"}})
 		for _, v := range []string{"1.0", "2.0"} {
 			r.Add(t, guest.Deb{Name: "demo", Version: v, Files: map[string]string{"/etc/demo.conf": "shipped " + v + "\n", "/usr/bin/demo": "#!/bin/sh\n"}})
 		}
@@ -190,7 +196,63 @@ func TestApt(t *testing.T) {
 	t.Run("purged", func(t *testing.T) { purged(t, c) })
 	t.Run("failures", func(t *testing.T) { failures(t, c, snapshot) })
 	t.Run("a dpkg that was cut off", func(t *testing.T) { cutOff(t, c) })
+	t.Run("the agent is killed", func(t *testing.T) { agentKilled(t, c) })
 	t.Run("watch", func(t *testing.T) { watches(t, c) })
+}
+
+// doomed is set in a process that is killed while it installs.
+const doomed = "MUSTER_TEST_DOOMED"
+
+func installSlow(t *testing.T) {
+	m, err := sys.New(sys.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = packages.New(m, packages.Options{}).Apply(t.Context(), "slow", nil)
+	t.Fatalf("it ended: %v", err)
+}
+
+func agentKilled(t *testing.T, c *packages.Collection) {
+	agent := exec.Command(os.Args[0], "-test.run", "^TestApt$")
+	agent.Env = append(os.Environ(), doomed+"=1")
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := os.Stat("/root/slow"); err == nil {
+			break
+		}
+		select {
+		case <-deadline.C:
+			t.Fatal("the installation did not begin within 20 s")
+		case <-tick.C:
+		}
+	}
+	if err := agent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = agent.Wait()
+	again := make(chan error, 1)
+	go func() {
+		_, err := c.Apply(t.Context(), "slow", nil)
+		again <- err
+	}()
+	if err := os.WriteFile("/root/go-on", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-again; err != nil {
+		t.Errorf("Apply after the agent was killed: %v", err)
+	}
+	if text, _ := os.ReadFile("/root/slow"); string(text) != "begun\ndone\n" {
+		t.Errorf("the package's script ran not exactly once:\n%s", text)
+	}
+	if s, err := c.Read(t.Context(), "slow"); err != nil || s["installed"] != true {
+		t.Errorf("Read = %v, %v", s, err)
+	}
 }
 
 func apply(t *testing.T, c *packages.Collection, id, want string) resource.Diff {

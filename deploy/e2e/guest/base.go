@@ -122,6 +122,13 @@ func makeBase(dir, suite, target string) error {
 			_ = os.RemoveAll(o)
 		}
 	}
+	if old, err := filepath.Glob(filepath.Join(dir, suite+"-*")); err == nil {
+		for _, o := range old { // a test that began before midnight may still use yesterday's
+			if info, err := os.Stat(o); err == nil && time.Since(info.ModTime()) > 48*time.Hour {
+				_ = os.RemoveAll(o)
+			}
+		}
+	}
 	fresh := target + ".new"
 	argv := []string{"--variant=minbase", "--include=" + basePackages, `--aptopt=Acquire::Languages "none"`,
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
@@ -135,6 +142,10 @@ func makeBase(dir, suite, target string) error {
 	}
 	if out, err := exec.Command("mmdebstrap", argv...).CombinedOutput(); err != nil {
 		return fmt.Errorf("mmdebstrap: %w\n%s", err, out[max(0, len(out)-2048):])
+	}
+	now := time.Now() // mmdebstrap sets the time of the release
+	if err := os.Chtimes(fresh, now, now); err != nil {
+		return err
 	}
 	return os.Rename(fresh, target)
 }
