@@ -213,6 +213,18 @@ func failures(t *testing.T, c *services.Collection) {
 	if s, err := c.Read(t.Context(), "no-such"); err != nil || s["present"] != false {
 		t.Errorf("Read(no-such) = %v, %v", s, err)
 	}
+	unitFile(t, "touchy.service", "[Unit]\nStartLimitBurst=2\nStartLimitIntervalSec=1000\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/bin/test -e /run/calm\n")
+	for range 4 {
+		if _, err := c.Apply(t.Context(), "touchy", json.RawMessage(`{"running":true}`)); err == nil || !strings.Contains(err.Error(), "exit status 1") {
+			t.Errorf("Apply = %v", err)
+		}
+	}
+	if err := os.WriteFile("/run/calm", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Apply(t.Context(), "touchy", json.RawMessage(`{"running":true}`)); err != nil {
+		t.Errorf("Apply after the cause is gone = %v", err)
+	}
 	systemctl(t, "reset-failed")
 }
 
