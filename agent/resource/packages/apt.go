@@ -79,14 +79,35 @@ func (c *Collection) installed(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
+const (
+	cacheTries = 10
+	cachePause = 300 * time.Millisecond
+)
+
+// cache asks apt-cache. It fails by chance while a dpkg replaces the files it reads ("out of sync"), so
+// it is asked again.
+func (c *Collection) cache(ctx context.Context, question, id string) (sys.Result, error) {
+	for try := 1; ; try++ {
+		r, err := c.sys.Run(ctx, sys.Command{Argv: []string{"apt-cache", question, "--", id}})
+		if err != nil || r.ExitCode == 0 {
+			return r, err
+		}
+		if try == cacheTries || !strings.Contains(r.Stderr, "out of sync") {
+			return r, fmt.Errorf("apt-cache %s failed: %s", question, lastWords(r))
+		}
+		select {
+		case <-ctx.Done():
+			return r, fmt.Errorf("apt-cache %s: %w", question, ctx.Err())
+		case <-time.After(cachePause):
+		}
+	}
+}
+
 // candidate is the version that apt would install; "" when it has none.
 func (c *Collection) candidate(ctx context.Context, id string) (string, error) {
-	r, err := c.sys.Run(ctx, sys.Command{Argv: []string{"apt-cache", "policy", "--", id}})
+	r, err := c.cache(ctx, "policy", id)
 	if err != nil {
 		return "", err
-	}
-	if r.ExitCode != 0 {
-		return "", fmt.Errorf("apt-cache policy failed: %s", lastWords(r))
 	}
 	return parseCandidate(r.Stdout), nil
 }
@@ -117,7 +138,7 @@ func (c *Collection) offered(ctx context.Context, id, version string) error {
 		}
 		return err
 	}
-	r, err := c.sys.Run(ctx, sys.Command{Argv: []string{"apt-cache", "madison", "--", id}})
+	r, err := c.cache(ctx, "madison", id)
 	if err != nil {
 		return err
 	}
