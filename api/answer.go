@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"reflect"
 	"strconv"
-	"time"
 
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
@@ -24,14 +23,6 @@ func list[T any](items []T) spec.List[T] {
 		items = []T{}
 	}
 	return spec.List[T]{Count: len(items), Items: items}
-}
-
-// stamp writes a time as the contract does: 2018-04-04T15:37:30.612+0200 (section 6). Zero is "".
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(spec.TimeFormat)
 }
 
 // write sends a handler's answer.

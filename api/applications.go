@@ -108,6 +108,10 @@ func fileEndpoints() map[string]endpoint {
 		return nil, orchestrate.PutFileContent(tx, orgID, appID, c.params["file"], c.body)
 	})
 	upload.stage = stageContent
+	thumb := changingApp(uploadBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
+		return nil, orchestrate.PutThumb(tx, orgID, appID, c.body)
+	})
+	thumb.stage = stageContent
 	return map[string]endpoint{
 		"files.list": readingApp(func(_ *call, r state.Reader, orgID, appID string) (any, error) {
 			files, err := orchestrate.Files(r, orgID, appID)
@@ -134,6 +138,11 @@ func fileEndpoints() map[string]endpoint {
 			return raw(b), err
 		}),
 		"files.content.set": upload,
+		"thumb.show": readingApp(func(_ *call, r state.Reader, orgID, appID string) (any, error) {
+			b, err := orchestrate.Thumb(r, orgID, appID)
+			return raw(b), err
+		}),
+		"thumb.set": thumb,
 	}
 }
 

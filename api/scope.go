@@ -16,20 +16,6 @@ type scope struct {
 	owner model.Owner // of settings and groups; of a context only where the route is one's
 }
 
-func (s scope) orgID() string {
-	if s.org == nil {
-		return ""
-	}
-	return s.org.ID
-}
-
-func (s scope) envID() string {
-	if s.env == nil {
-		return ""
-	}
-	return s.env.ID
-}
-
 func (s scope) hostID() string {
 	if s.host == nil {
 		return ""

@@ -14,6 +14,8 @@ type bulk struct {
 
 func settingEndpoints() map[string]endpoint {
 	return map[string]endpoint{
+		"settings.impact.show": reading(auth.Read, settingImpact),
+		"tree.settings.list":   reading(auth.Read, settingTree),
 		"settings.list": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			show := c.show(at.role)
 			show.Key = c.query.Get("key")

@@ -143,6 +143,30 @@ func TestRolesDecide(t *testing.T) {
 	}
 }
 
+// What a change would touch is told as far as the caller may see it.
+func TestImpactHidesHosts(t *testing.T) {
+	s := newSite(t).furnish()
+	org := map[string]string{"org": "acme", "key": "port"}
+	s.call(s.admin, client.Op{Name: "settings.create", Level: "organization", Params: map[string]string{"org": "acme"}, Body: map[string]any{"key": "port", "value": "81"}}, nil)
+	s.call(s.admin, client.Op{Name: "host.applications.create", Params: host(), Body: map[string]any{"application": "web"}}, nil)
+	ben := s.user("ben", "users", "acme")
+	impact := func(c *client.Client) model.SettingHandlerContext {
+		var i model.SettingImpact
+		s.call(c, client.Op{Name: "settings.impact.show", Level: "organization", Params: org}, &i)
+		if len(i.SettingHandlerContexts) != 1 {
+			t.Fatalf("impact %+v", i)
+		}
+		return i.SettingHandlerContexts[0]
+	}
+	if i := impact(ben); len(i.Hosts) != 1 || i.NoAccessToAllResources || i.Application != "web" {
+		t.Errorf("impact %+v", i)
+	}
+	s.join("ben", "no access", "acme/Dev")
+	if i := impact(ben); len(i.Hosts) != 0 || !i.NoAccessToAllResources {
+		t.Errorf("impact with the environment hidden: %+v", i)
+	}
+}
+
 // An environment can be hidden from some, and be all that others see.
 func TestEnvironmentsHideAndShow(t *testing.T) {
 	s := newSite(t).furnish()
@@ -161,6 +185,11 @@ func TestEnvironmentsHideAndShow(t *testing.T) {
 			list += e.Name + " "
 		}
 		return strings.Join(o.Environments, " "), list
+	}
+	var tree model.SettingTree
+	s.call(ben, client.Op{Name: "tree.settings.list", Params: map[string]string{"org": "acme"}}, &tree)
+	if len(tree.Environments) != 1 || tree.Environments[0].Environment != "Dev" || len(tree.Environments[0].Hosts) != 1 {
+		t.Errorf("the tree of settings shows %+v", tree)
 	}
 	for who, c := range map[string]*client.Client{"ben": ben, "guest": guest} {
 		if org, list := names(c); org != "Dev" || list != "Dev " {

@@ -120,6 +120,17 @@ func TestContentsAreBytes(t *testing.T) {
 	}
 }
 
+func TestThumb(t *testing.T) {
+	s := newSite(t).furnish()
+	op := client.Op{Name: "thumb.set", Level: "application", Params: map[string]string{"org": "acme", "app": "web"}}
+	if err := s.admin.Upload(t.Context(), op, "x.png", []byte("\x89PNG")); err != nil {
+		t.Fatalf("upload: %v", err)
+	}
+	if a := s.raw("GET", "/organizations/acme/applications/web/thumb", ""); a.status != 200 || a.body != "\x89PNG" {
+		t.Errorf("thumb: %d %q", a.status, a.body)
+	}
+}
+
 func TestWhatIsNotBuiltNamesItself(t *testing.T) {
 	s := newSite(t)
 	seen := 0

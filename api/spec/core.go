@@ -65,8 +65,8 @@ func coreSettings() []Row {
 		{PUT, "{S}/settings/{key}", "settings.update", Built, "force, trigger_orchestration_handler, trigger_application_handler", "Setting", "Setting"},
 		{DELETE, "{S}/settings/{key}", "settings.delete", Built, "trigger_orchestration_handler, trigger_application_handler", "", "ignored"},
 		{PUT, "{S}/settings/", "settings.bulk", Built, "no_delete=true or false", `{"newOrUpdatedSettings": [Setting, ...]}`, "non-empty JSON"},
-		{GET, "{S}/settings/{key}/impact", "settings.impact.show", Planned, "", "", "SettingImpact"},
-		{GET, "{O}/tree/settings/", "tree.settings.list", Planned, "secret_only, no_secret, key", "", "SettingTree"},
+		{GET, "{S}/settings/{key}/impact", "settings.impact.show", Built, "", "", "SettingImpact"},
+		{GET, "{O}/tree/settings/", "tree.settings.list", Built, "secret_only, no_secret, key", "", "SettingTree"},
 		{GET, "{H}/applications/{app}/origin-settings/{key}", "host.applications.origin-settings.show", Built, "", "", "OriginSetting"},
 		{GET, "{S}/application_properties/", "application_properties.list", Empty, "secret_only, no_secret, obfuscate, key", "", "list of ResourceProperty"},
 	}
@@ -245,8 +245,8 @@ func coreFiles() []Row {
 		{GET, "{T}/parameters/{param}", "parameters.show", Built, "secret_only, no_secret, obfuscate", "", "Parameter"},
 		{PUT, "{T}/parameters/{param}", "parameters.update", Built, "force", "Parameter", "Parameter"},
 		{DELETE, "{T}/parameters/{param}", "parameters.delete", Built, "", "", "ignored"},
-		{GET, "{T}/thumb", "thumb.show", Absent, "", "", "raw bytes"},
-		{POST, "{T}/thumb", "thumb.set", Planned, "", "multipart form, field file", "ignored"},
+		{GET, "{T}/thumb", "thumb.show", Built, "", "", "raw bytes"},
+		{POST, "{T}/thumb", "thumb.set", Built, "", "multipart form, field file", "ignored"},
 	}
 }
 

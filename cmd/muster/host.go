@@ -35,6 +35,10 @@ func hostCommand(c *cli) *cobra.Command {
 		}))
 	cmd.AddCommand(hostApplications(c)...)
 	cmd.AddCommand(hostActions(c)...)
+	cmd.AddCommand(c.onHost("forget HOST", "Drop the record of a host's machine and leave the machine alone", []string{"HOST"},
+		func(p map[string]string, _ []string) client.Op {
+			return client.Op{Name: "host.instance.forget", Params: p}
+		}))
 	cmd.AddCommand(hostRender(c), hostInstance(c), hostContexts(c))
 	return c.scoped(cmd, "environment")
 }
