@@ -186,3 +186,15 @@ func TestFacts(t *testing.T) {
 		t.Errorf("%v", f)
 	}
 }
+
+func FuzzOSRelease(f *testing.F) {
+	f.Add("ID=debian\nVERSION_ID=\"12\"\n")
+	f.Add("=\n'\n#")
+	f.Fuzz(func(t *testing.T, text string) {
+		for k, v := range osRelease(text) {
+			if strings.Contains(k, "=") || strings.ContainsAny(v, "\n") {
+				t.Errorf("%q: %q", k, v)
+			}
+		}
+	})
+}

@@ -170,7 +170,7 @@ func TestRefusedAndInUse(t *testing.T) {
 		t.Error("the token is in the log")
 	}
 	// The token is not needed any more, and not even looked for.
-	p = start(t, "run", "--bus", o.URL, "--token-file", "/nowhere", "--state", state)
+	start(t, "run", "--bus", o.URL, "--token-file", "/nowhere", "--state", state)
 	n := len(o.Presence())
 	agenttest.Wait(t, "a heartbeat of the second start", func() bool { return len(o.Presence()) > n })
 }
