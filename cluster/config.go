@@ -82,7 +82,14 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	t := &c.Timing
+	c.Timing = c.Timing.withDefaults()
+	if c.Transport.Log == nil {
+		c.Transport.Log = c.Log
+	}
+	return c, nil
+}
+
+func (t Timing) withDefaults() Timing {
 	def(&t.Heartbeat, 200*time.Millisecond)
 	def(&t.LeaderLease, 100*time.Millisecond)
 	def(&t.CommitTimeout, 2*time.Millisecond)
@@ -92,10 +99,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&t.SnapshotEntries, 8192)
 	def(&t.SnapshotCheck, 30*time.Second)
 	def(&t.TrailingLogs, 10240)
-	if c.Transport.Log == nil {
-		c.Transport.Log = c.Log
-	}
-	return c, nil
+	return t
 }
 
 func def[T comparable](v *T, d T) {
@@ -105,8 +109,9 @@ func def[T comparable](v *T, d T) {
 	}
 }
 
-// RaftConfig is raft's configuration for the node of that name.
+// RaftConfig is raft's configuration for the node of that name; zero values mean the defaults.
 func (t Timing) RaftConfig(name string) *raft.Config {
+	t = t.withDefaults()
 	rc := raft.DefaultConfig()
 	rc.LocalID = raft.ServerID(name)
 	rc.HeartbeatTimeout = t.Heartbeat
