@@ -135,7 +135,7 @@ func (s *Server) answer(c *call, w http.ResponseWriter) (any, error) {
 	switch {
 	case c.route.State == spec.Planned:
 		return nil, notBuilt(c.route)
-	case c.route.State == spec.Empty || c.route.State == spec.Absent:
+	case c.route.State == spec.Empty:
 		end = endpoint{need: auth.Read, read: nothing}
 	case !ok:
 		return nil, notBuilt(c.route)
@@ -155,13 +155,8 @@ func (s *Server) answer(c *call, w http.ResponseWriter) (any, error) {
 	return c.runWrite(w, end)
 }
 
-// nothing answers routes of which nothing can exist yet.
-func nothing(c *call, _ state.Reader, _ scope) (any, error) {
-	if c.route.State == spec.Empty {
-		return list[struct{}](nil), nil
-	}
-	return nil, model.Errorf(model.NotFound, "there is none")
-}
+// nothing answers lists of which nothing can exist yet.
+func nothing(*call, state.Reader, scope) (any, error) { return list[struct{}](nil), nil }
 
 // find matches the raw path and method against the table.
 func (s *Server) find(c *call) error {

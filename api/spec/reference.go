@@ -13,7 +13,7 @@ func Reference() string {
 		"[the contract](../api-contract.md). All paths are below the API root, `/api`. A final `/` and doubled ones do not count.\n" +
 		"`{O}`, `{E}` and `{H}` are the paths of an organization, an environment and a host.\n\n" +
 		"States: **built** does what the contract says; **empty** answers an empty list, as nothing of the kind can be made yet;\n" +
-		"**absent** answers 404 for the same reason; **not built** answers 501 and names itself.\n\n")
+		"**not built** answers 501 and names itself.\n\n")
 	count := map[Part]map[State]int{}
 	for _, r := range Routes() {
 		if count[r.Part] == nil {
@@ -21,10 +21,10 @@ func Reference() string {
 		}
 		count[r.Part][r.State]++
 	}
-	b.WriteString("| Part | built | empty | absent | not built |\n|---|---|---|---|---|\n")
+	b.WriteString("| Part | built | empty | not built |\n|---|---|---|---|\n")
 	for _, p := range []Part{Core, Extended, Own} {
 		c := count[p]
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", p, c[Built], c[Empty], c[Absent], c[Planned])
+		fmt.Fprintf(&b, "| %s | %d | %d | %d |\n", p, c[Built], c[Empty], c[Planned])
 	}
 	section := ""
 	for _, r := range Routes() {
@@ -33,11 +33,8 @@ func Reference() string {
 			fmt.Fprintf(&b, "\n## %s\n\n| Method | Path | State | Status | Name | Query | Body | Answer |\n|---|---|---|---|---|---|---|---|\n", title)
 		}
 		status := fmt.Sprint(r.Status)
-		switch r.State {
-		case Planned:
+		if r.State == Planned {
 			status = "501"
-		case Absent:
-			status = "404"
 		}
 		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | `%s` | %s | %s | %s |\n", r.Method, r.Shown(), r.State, status, r.Name,
 			orDash(r.Row.Query), orDash(r.Row.Body), orDash(r.Row.Answer))

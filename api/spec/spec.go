@@ -32,7 +32,6 @@ type State string
 const (
 	Built   State = "built"     // it does what the contract says
 	Empty   State = "empty"     // nothing of the kind can be made yet, so the list is empty
-	Absent  State = "absent"    // nothing of the kind can be made yet, so 404
 	Planned State = "not built" // 501, and the answer names the row
 )
 
