@@ -33,11 +33,10 @@ type (
 
 	listNode struct {
 		place
-		of     expr
-		vars   loopVars // empty names: the body holds #items
-		body   []node
-		other  []node
-		hasAlt bool
+		of    expr
+		vars  loopVars // empty names: the body holds #items
+		body  []node
+		other []node
 	}
 	// loopVars are the names of a loop: one for a list, two for an object.
 	loopVars  struct{ first, second string }

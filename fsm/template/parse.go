@@ -284,7 +284,7 @@ func (p *parser) list(x *piece) node {
 	if p.at("else") {
 		p.bare(p.pieces[p.i])
 		p.i++
-		n.hasAlt, n.other = true, p.block(x)
+		n.other = p.block(x)
 	}
 	p.close(x)
 	return n

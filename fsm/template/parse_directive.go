@@ -94,7 +94,7 @@ func (p *parser) switchTag(x *piece) node {
 }
 
 func (p *parser) define(x *piece) node {
-	if p.macro != nil || p.depth > 1 && false {
+	if p.macro != nil {
 		p.fail(x.start, "a #%s may not be defined inside another", x.name)
 	}
 	e := p.exprs(x)
