@@ -117,7 +117,7 @@ func testAcks(t *testing.T, b *broker) {
 		t.Errorf("after the reject: %q", d.Body)
 	}
 	must(t, ch.Cancel("tag", false))
-	must(t, ch.Recover(true))
+	must(t, ch.Nack(0, true, true)) // all that are out
 	eventually(t, "both are back", func() bool {
 		info, err := ch.QueueDeclarePassive(q, false, false, false, false, nil)
 		must(t, err)
@@ -125,7 +125,7 @@ func testAcks(t *testing.T, b *broker) {
 	})
 	wantBodies(t, drain(t, ch, q), "c", "d")
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
-	must(t, last.Ack(false)) // it was recovered
+	must(t, last.Ack(false)) // it is settled already
 	if e := receive(t, closed); e.Code != 406 {
 		t.Errorf("closed with %v, want 406", e)
 	}

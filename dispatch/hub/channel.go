@@ -135,7 +135,7 @@ func (ch *channel) action(id methodID) (func(*decoder) *amqpError, bool) {
 	case basicAck, basicNack, basicReject:
 		return func(d *decoder) *amqpError { return ch.settled(id, d) }, true
 	case basicRecover, basicRecoverAsync:
-		return func(d *decoder) *amqpError { return ch.recover(id, d) }, true
+		return func(d *decoder) *amqpError { return ch.recoverAll(id, d) }, true
 	case confirmSelect:
 		return ch.confirmSelect, true
 	default:
@@ -291,7 +291,7 @@ func (ch *channel) settled(id methodID, d *decoder) *amqpError {
 	return nil
 }
 
-func (ch *channel) recover(id methodID, d *decoder) *amqpError {
+func (ch *channel) recoverAll(id methodID, d *decoder) *amqpError {
 	requeue := d.octet()&1 != 0
 	if e := syntax(d); e != nil {
 		return e

@@ -149,3 +149,52 @@ func BenchmarkRoute(b *testing.B) {
 		}
 	}
 }
+
+func TestRecover(t *testing.T) {
+	ch := fuzzChannel(t, bus.UserOrchestrator)
+	h := ch.conn.hub
+	q := h.queues["agent.1"]
+	h.mu.Lock()
+	for range 3 {
+		h.enqueue(q, &message{key: "agent.1", body: []byte("x")})
+	}
+	h.mu.Unlock()
+	get := (&encoder{}).short(0).shortstr("agent.1").octet(0).b
+	for range 2 {
+		if e := ch.method(basicGet, &decoder{b: get}); e != nil {
+			t.Fatal(e)
+		}
+	}
+	if len(q.ready) != 1 || q.unacked != 2 {
+		t.Fatalf("%d ready, %d out", len(q.ready), q.unacked)
+	}
+	if e := ch.method(basicRecover, &decoder{b: []byte{1}}); e != nil {
+		t.Fatal(e)
+	}
+	if len(q.ready) != 3 || q.unacked != 0 || len(ch.unacked) != 0 || q.bytes != 3 {
+		t.Errorf("%d ready, %d out, %d octets", len(q.ready), q.unacked, q.bytes)
+	}
+	for i, e := range q.ready {
+		if e.seq != uint64(i) || e.redelivered != (i < 2) {
+			t.Errorf("at %d: %+v", i, e)
+		}
+	}
+	if e := ch.method(basicRecover, &decoder{b: []byte{0}}); e == nil || e.code != codeNotImplemented {
+		t.Errorf("without requeue: %v", e)
+	}
+}
+
+// TestQueueBytes: a queue holds no more octets than it may, whatever number of messages that is.
+func TestQueueBytes(t *testing.T) {
+	h := fuzzChannel(t, bus.UserOrchestrator).conn.hub
+	h.cfg.MaxQueueBytes = 1000
+	q := h.queues["agent.1"]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for range 25 {
+		h.enqueue(q, &message{body: make([]byte, 300)})
+	}
+	if len(q.ready) != 3 || q.bytes != 900 || h.stats.Dropped != 22 {
+		t.Errorf("%d ready, %d octets, %d dropped", len(q.ready), q.bytes, h.stats.Dropped)
+	}
+}
