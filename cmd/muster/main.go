@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,7 +32,8 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	if err != nil {
+	var printed *printedError
+	if err != nil && !errors.As(err, &printed) {
 		fmt.Fprintln(stderr, "muster: "+oneLine(err.Error()))
 	}
 	return exitCode(err)

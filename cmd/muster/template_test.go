@@ -46,7 +46,7 @@ func TestTemplateRenderBuilt(t *testing.T) {
 		{"template on stdin", "${port}", []string{"--template", "-", "--data", data}, "3306", "", 0},
 		{"data on stdin", `{"port": 1, "l": []}`, []string{"--template", good, "--data", "-"}, "port=1\n", "", 0},
 		{"missing", "", []string{"--template", bad, "--data", data}, "", "line 3, column 5: the variable nope is missing", 1},
-		{"syntax", "${x", []string{"--template", "-", "--data", data}, "", "line 1, column 4: ", 1},
+		{"syntax", "${x", []string{"--template", "-", "--data", data}, "", "line 1, column 3: ", 1},
 		{"data is no JSON", "", []string{"--template", good, "--data", noJSON}, "", "line 2, column 7: ", 1},
 		{"data is a list", "[]", []string{"--template", good, "--data", "-"}, "", "must be a JSON object", 1},
 		{"one mark", "", []string{"--template", good, "--data", data, "--start", "##"}, "", "both delimiters", 1},
@@ -72,6 +72,9 @@ func TestTemplateRenderBuilt(t *testing.T) {
 			}
 			if status != c.status || out.String() != c.out || !strings.Contains(errs.String(), c.errs) {
 				t.Errorf("status %d, stdout %q, stderr %q; want %d, %q, %q", status, out.String(), errs.String(), c.status, c.out, c.errs)
+			}
+			if c.status == 1 && strings.Count(errs.String(), "\n") != 1 {
+				t.Errorf("stderr %q is not one line", errs.String())
 			}
 			if c.status == 0 && errs.Len() > 0 {
 				t.Errorf("stderr %q on success", errs.String())
