@@ -164,10 +164,7 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	if err != nil {
 		return nil, errors.Join(err, c.shutdown(ctx))
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/", rest.Handler())
-	mux.Handle("/bus/auth/", http.StripPrefix("/bus/auth", rabbitauth.Handler(policy, m.log.With("part", "bus"))))
-	var h http.Handler = mux
+	h := besideAPI(rest.Handler(), http.StripPrefix("/bus/auth", rabbitauth.Handler(policy, m.log.With("part", "bus"))))
 	m.handler.Store(&h)
 	c.wg.Go(func() {
 		select {
@@ -179,6 +176,18 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 		}
 	})
 	return c, nil
+}
+
+// besideAPI puts what a broker asks beside the API. It is no http.ServeMux, because that cleans paths by
+// redirecting, and the published client fails on a redirect (contract section 1.1).
+func besideAPI(rest, bus http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/bus/auth/") {
+			bus.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})
 }
 
 // serve runs a server of the core until the core stops; one that ends before ends the member.
