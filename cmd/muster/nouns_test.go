@@ -270,6 +270,19 @@ func TestWaitAndExitCodes(t *testing.T) {
 		t.Errorf("a failed task: exit %d, %s", code, errs)
 	}
 	stop()
+	last := strings.Fields(sh.ok("change list --all --host web1 -o name"))
+	num := last[len(last)-1]
+	if got := sh.ok("change show " + num + " --host web1"); !strings.Contains(got, "ERROR") || !strings.Contains(got, "no such user") {
+		t.Errorf("the failed change: %s", got)
+	}
+	if _, _, code = sh.run("change wait --after 0 --host web1"); code != exitTasksFailed {
+		t.Errorf("waiting for what failed already: exit %d", code)
+	}
+	sh.ok("change wait --host web1") // nothing is pending, and earlier failures are not this wait's
+	stop = sh.agent("")
+	sh.ok("change retry " + num + " --host web1 --wait")
+	sh.ok("compliance rebuild --host web1 --wait")
+	stop()
 	if got := sh.ok("change list --all --host web1"); !strings.Contains(got, "ERROR") || !strings.Contains(got, "OK") {
 		t.Errorf("changes: %s", got)
 	}
