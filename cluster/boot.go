@@ -46,6 +46,13 @@ func (b *peerBook) add(peers ...peerAddr) {
 	}
 }
 
+// addr is a node's cluster address, "" when unknown.
+func (b *peerBook) addr(name string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.peers[name].Cluster
+}
+
 func (b *peerBook) list() []peerAddr {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,6 +86,7 @@ type booted struct {
 	id        *pki.Identity
 	gossipKey []byte
 	peers     []peerAddr
+	fresh     bool // made just now
 }
 
 // prepare reads who the node is, or makes it so on a folder that holds no member.
@@ -87,6 +95,9 @@ func prepare(ctx context.Context, cfg Config, self peerAddr) (*booted, error) {
 	pkiDir := filepath.Join(cfg.DataDir, "pki")
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(cfg.DataDir, "raft")); err == nil {
+			return nil, fmt.Errorf("the data folder %s has a raft log but no node.json: put that file back, or give the node an empty folder", cfg.DataDir)
+		}
 		b, err := found(ctx, cfg, self, pkiDir)
 		if err != nil {
 			return nil, err
@@ -95,7 +106,10 @@ func prepare(ctx context.Context, cfg Config, self peerAddr) (*booted, error) {
 		if err != nil {
 			return nil, fmt.Errorf("encoding node.json: %w", err)
 		}
-		return b, writeSynced(path, text)
+		if err := writeSynced(path, text); err != nil {
+			return nil, errors.Join(err, forget(cfg.DataDir))
+		}
+		return b, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading who this node is: %w", err)
@@ -153,11 +167,32 @@ func found(ctx context.Context, cfg Config, self peerAddr, pkiDir string) (*boot
 			return nil, err
 		}
 	}
-	b.ClusterID = b.id.ClusterID
+	b.ClusterID, b.fresh = b.id.ClusterID, true
 	if err := b.id.Save(pkiDir); err != nil {
 		return nil, err
 	}
 	return b, writeSynced(filepath.Join(pkiDir, gossipKeyFile), b.gossipKey)
+}
+
+// Forget makes the data folder of a stopped node one that holds no member, so that it can join a cluster: log,
+// snapshots and certificates are gone for good. What others keep in the folder stays. It is refused while a server
+// runs on the folder.
+func Forget(dir string) error {
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(forget(dir), lock.Close())
+}
+
+// forget removes the log first: cut off after that, the node begins anew as it did at first.
+func forget(dir string) error {
+	for _, name := range []string{"raft", "node.json", "pki"} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("emptying the data folder: %w", err)
+		}
+	}
+	return nil
 }
 
 // begin bootstraps raft where that is this node's to do. Raft refuses it on a log that has anything.
@@ -229,18 +264,18 @@ func (n *Node) hello(ctx context.Context, addr string) {
 		n.log.Debug("a node of the beginning does not answer yet", "addr", addr, "error", err)
 		return
 	}
-	n.learn(out)
+	n.learn(out, "")
 }
 
-// learn adds the nodes of a hello; ourselves we know better.
-func (n *Node) learn(text []byte) {
+// learn adds the nodes of a hello that are news. Of itself the node that sent it knows best, of ourselves we do.
+func (n *Node) learn(text []byte, from string) {
 	peers, err := decodeHello(text)
 	if err != nil {
 		n.log.Warn("a node's hello cannot be read", "error", err)
 		return
 	}
 	for _, p := range peers {
-		if p.Name != n.cfg.Name {
+		if p.Name != n.cfg.Name && (p.Name == from || n.peers.addr(p.Name) == "") {
 			n.peers.add(p)
 		}
 	}

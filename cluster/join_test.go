@@ -109,11 +109,16 @@ func forge(t *testing.T, token string) string {
 	return prefix + base64.RawURLEncoding.EncodeToString(b)
 }
 
-func TestJoinOverGossipAndRestartElsewhere(t *testing.T) {
+func TestJoinOverGossipAndRestartElsewhere(t *testing.T) { restartElsewhere(t, "127.0.0.1:0") }
+
+func TestRestartElsewhereWithoutGossip(t *testing.T) { restartElsewhere(t, "") }
+
+func restartElsewhere(t *testing.T, gossipAddr string) {
+	t.Helper()
 	cfgs := []cluster.Config{{Name: "alfa"}, {Name: "bravo"}, {Name: "carol"}}
 	nodes := make([]*cluster.Node, 3)
 	for i := range cfgs {
-		cfgs[i].DataDir, cfgs[i].GossipAddr, cfgs[i].APIAddr = t.TempDir(), "127.0.0.1:0", "api."+cfgs[i].Name+":8000"
+		cfgs[i].DataDir, cfgs[i].GossipAddr, cfgs[i].APIAddr = t.TempDir(), gossipAddr, "api."+cfgs[i].Name+":8000"
 		cfgs[i].Timing.Reconcile = 200 * time.Millisecond
 		if i > 0 {
 			token, err := nodes[0].CreateJoinToken(t.Context(), time.Hour)
@@ -246,6 +251,79 @@ func TestOneServerAFolder(t *testing.T) {
 	}
 	if _, err := open(t, cluster.Config{Name: "alfa", DataDir: dir}); err != nil {
 		t.Errorf("the same again: %v", err)
+	}
+}
+
+func TestAFailedFirstStartLeavesNoMember(t *testing.T) {
+	c := clustertest.New(t, 1)
+	dir := t.TempDir()
+	taken := freeAddr(t)
+	ln, err := net.Listen("tcp", taken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = open(t, cluster.Config{Name: "bravo", DataDir: dir, GossipAddr: taken})
+	if err == nil || !strings.Contains(err.Error(), taken) {
+		t.Fatalf("a gossip port in use: %v", err)
+	}
+	_ = ln.Close()
+	token, err := c.Node(0).CreateJoinToken(t.Context(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := open(t, cluster.Config{Name: "bravo", DataDir: dir, Bootstrap: cluster.Bootstrap{Token: token}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.ClusterID() != c.Node(0).ClusterID() {
+		t.Error("it began a cluster of its own")
+	}
+}
+
+func TestForgetThenJoin(t *testing.T) {
+	c := clustertest.New(t, 1)
+	dir := t.TempDir()
+	n, err := open(t, cluster.Config{Name: "bravo", DataDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Update(t.Context(), put("x", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.Forget(dir); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("forgot a running node: %v", err)
+	}
+	if err := n.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "admin-password"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.Forget(dir); err != nil {
+		t.Fatal(err)
+	}
+	token, err := c.Node(0).CreateJoinToken(t.Context(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err = open(t, cluster.Config{Name: "bravo", DataDir: dir, Bootstrap: cluster.Bootstrap{Token: token}}); err != nil {
+		t.Fatal(err)
+	}
+	c.WaitVoters(2)
+	if v, err := n.View(t.Context()); err != nil || count(v, "x") != 0 {
+		t.Errorf("rows of the former cluster: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "admin-password")); err != nil {
+		t.Error(err)
+	}
+	if err := n.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "node.json")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, cluster.Config{Name: "bravo", DataDir: dir}); err == nil || !strings.Contains(err.Error(), "node.json") {
+		t.Errorf("a log that nobody knows: %v", err)
 	}
 }
 

@@ -74,7 +74,8 @@ func (n *Node) answer(ctx context.Context, peer string, op byte, body []byte) ([
 	case opInfo:
 		return json.Marshal(n.info())
 	case opHello:
-		n.learn(body)
+		n.learn(body, peer)
+		n.nudge()
 		return json.Marshal(n.peers.list())
 	case opRemove, opMove:
 		if n.leading.Load() == nil {
@@ -195,6 +196,9 @@ func (n *Node) reconcileOnce(ctx context.Context, lead *Lead) (finished bool, er
 		}
 	}
 	for name, m := range rows {
+		if m, err = n.moved(ctx, lead, m); err != nil {
+			return false, err
+		}
 		s, in := servers[name]
 		if in && s.Suffrage == raft.Voter && string(s.Address) == m.ClusterAddr {
 			continue
@@ -206,6 +210,36 @@ func (n *Node) reconcileOnce(ctx context.Context, lead *Lead) (finished bool, er
 		finished = finished && ok
 	}
 	return finished, nil
+}
+
+// moved follows a member to another address: the one where it says it is, by gossip or by its hello. It cannot
+// write its row itself, as no leader reaches it there.
+func (n *Node) moved(ctx context.Context, lead *Lead, m *Member) (*Member, error) {
+	addrs := []string{n.peers.addr(m.Name)}
+	if n.gossip != nil {
+		for _, g := range n.gossip.Members() {
+			if g.Name == m.Name {
+				addrs = append(addrs, g.ClusterAddr)
+			}
+		}
+	}
+	for _, addr := range addrs {
+		if addr == "" || addr == m.ClusterAddr || m.Name == n.cfg.Name {
+			continue
+		}
+		in, err := n.askInfo(ctx, addr)
+		if err != nil || in.Name != m.Name {
+			continue // an old address, or someone else's now
+		}
+		next := in.member(m.Joined)
+		return next, lead.Update(ctx, func(tx *state.Tx) error {
+			if _, ok := state.Get[Member](tx, next.Name); !ok {
+				return nil // removed meanwhile
+			}
+			return state.Put(tx, next)
+		})
+	}
+	return m, nil
 }
 
 // place takes a member one step further: known, listening, caught up, voting. A node that does not answer is not
@@ -241,7 +275,7 @@ func (n *Node) nudge() {
 // announce keeps this node's row true to its addresses and version, once it has a row.
 func (n *Node) announce(ctx context.Context) {
 	for tick := time.NewTicker(n.cfg.Timing.Reconcile); ; {
-		if m, ok := state.Get[Member](n.Local(), n.cfg.Name); ok {
+		if m, ok := state.Get[Member](n.Local(), n.cfg.Name); ok && n.HasLeader() {
 			if want := n.info().member(m.Joined); *want != *m {
 				err := n.Update(ctx, func(tx *state.Tx) error {
 					if _, ok := state.Get[Member](tx, want.Name); !ok {
@@ -254,6 +288,9 @@ func (n *Node) announce(ctx context.Context) {
 				}
 			}
 		}
+		if !n.HasLeader() {
+			n.callOut(ctx)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -265,6 +302,21 @@ func (n *Node) announce(ctx context.Context) {
 			case <-time.After(100 * time.Millisecond):
 			}
 		}
+	}
+}
+
+// callOut tells the members that this node knows of where it is.
+func (n *Node) callOut(ctx context.Context) {
+	addrs := map[string]bool{}
+	for _, p := range n.peers.list() {
+		addrs[p.Cluster] = true
+	}
+	for _, s := range n.raft.GetConfiguration().Configuration().Servers {
+		addrs[string(s.Address)] = true
+	}
+	delete(addrs, n.self.Cluster)
+	for addr := range addrs {
+		n.hello(ctx, addr)
 	}
 }
 

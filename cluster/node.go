@@ -51,6 +51,11 @@ type Node struct {
 	voters  sync.Mutex    // held while the voters are changed
 	kick    chan struct{} // makes the leader look at the members now
 
+	life
+}
+
+// life is how a node ends.
+type life struct {
 	done chan struct{} // closed when the node stops
 	down chan struct{} // closed when raft has stopped
 	once sync.Once     // closes done
@@ -85,23 +90,21 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg: cfg, log: cfg.Log, disk: &diskState{}, done: make(chan struct{}), down: make(chan struct{}),
-		notify: make(chan bool, 1024), kick: make(chan struct{}, 1),
+		cfg: cfg, log: cfg.Log, disk: &diskState{}, notify: make(chan bool, 1024), kick: make(chan struct{}, 1),
+		life: life{done: make(chan struct{}), down: make(chan struct{})},
 	}
 	if n.disk.lock, err = lockFolder(cfg.DataDir); err != nil {
 		return nil, err
 	}
 	if err := n.open(ctx); err != nil {
-		n.release()
-		return nil, err
+		return nil, errors.Join(err, n.release())
 	}
 	return n, nil
 }
 
-func (n *Node) open(ctx context.Context) error {
+func (n *Node) open(ctx context.Context) (err error) {
 	ln := n.cfg.Listener
 	if ln == nil {
-		var err error
 		if ln, err = net.Listen("tcp", n.cfg.ClusterAddr); err != nil {
 			return fmt.Errorf("the cluster port %s cannot be opened (is another server running? choose another address): %w", n.cfg.ClusterAddr, err)
 		}
@@ -112,6 +115,11 @@ func (n *Node) open(ctx context.Context) error {
 		_ = ln.Close()
 		return err
 	}
+	defer func() {
+		if err != nil && boot.fresh { // else the next start would take this one's choices for given
+			err = errors.Join(err, forget(n.cfg.DataDir))
+		}
+	}()
 	n.id = boot.id
 	n.mux = transport.New(ln, n.id, n.cfg.Transport)
 	n.peers.add(boot.peers...)
