@@ -130,8 +130,9 @@ func (m *server) rejoin(ctx context.Context, boot cluster.Bootstrap) error {
 	return nil
 }
 
-// enrolTokens makes the texts of enrolment tokens: the private half is in the text only.
-type enrolTokens struct{ n *cluster.Node }
+// enrolTokens makes the texts of enrolment tokens: the private half is in the text only. ca is the digest of
+// the CA that they pin, "" for none.
+type enrolTokens struct{ ca string }
 
 // CreateEnrolToken makes a token of an environment.
 func (e enrolTokens) CreateEnrolToken(tx *state.Tx, orgID, envID string, uses int, expires time.Time) (id, text string, err error) {
@@ -152,7 +153,7 @@ func (e enrolTokens) CreateEnrolToken(tx *state.Tx, orgID, envID string, uses in
 		return "", "", err
 	}
 	t := wire.EnrolToken{
-		ID: hex.EncodeToString(raw[ed25519.SeedSize:]), Seed: raw[:ed25519.SeedSize], CA: e.n.Fingerprint(),
+		ID: hex.EncodeToString(raw[ed25519.SeedSize:]), Seed: raw[:ed25519.SeedSize], CA: e.ca,
 		Key: key.Public().(ed25519.PublicKey), Organization: org.Name, Environment: env.Name,
 	}
 	if _, err := orchestrate.CreateEnrolToken(tx, envID, t.ID, t.PrivateKey().Public().(ed25519.PublicKey), uses, expires, tx.Actor()); err != nil {

@@ -284,7 +284,7 @@ func (d *dev) content(ctx context.Context) (devInfo, error) {
 		if err != nil {
 			return err
 		}
-		_, text, err = enrolTokens{n}.CreateEnrolToken(tx, org.ID, env.ID, 0, time.Time{})
+		_, text, err = enrolTokens{n.Fingerprint()}.CreateEnrolToken(tx, org.ID, env.ID, 0, time.Time{})
 		return err
 	})
 	if err != nil {

@@ -126,6 +126,15 @@ func (c serverConfig) bootstrap() (cluster.Bootstrap, error) {
 	return b, nil
 }
 
+// pin is the digest of the CA that enrolment tokens name: the cluster's own for the embedded hubs,
+// none with another broker, whose certificate the machines' own CAs vouch for.
+func (c serverConfig) pin(n *cluster.Node) string {
+	if c.Bus != "" {
+		return ""
+	}
+	return n.Fingerprint()
+}
+
 // clusterDir is the part of the data folder that belongs to the cluster membership.
 func (c serverConfig) clusterDir() string { return filepath.Join(c.Data, "cluster") }
 
@@ -158,7 +167,7 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 		c.serve(m, "the hub for dispatch", func() error { return c.hub.ServeTrusted(run, n.HubListener()) })
 	}
 	rest, err := api.New(api.Config{
-		Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, EnrolToken: enrolTokens{n}.CreateEnrolToken,
+		Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
 		Ready: func(context.Context) error { return n.Ready() },
 	})
 	if err != nil {

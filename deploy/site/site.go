@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -29,11 +30,14 @@ type Config struct {
 	BusPW  string   // passed as --bus-password-file
 	Args   []string // more arguments for each node
 	Debug  bool     // nodes log at debug
+	// Dial reaches the nodes from this process; nil dials as usual. A site in a network namespace needs it.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Site is a running installation.
 type Site struct {
 	cfg    Config
+	http   *http.Client // nil is the client's own
 	Nodes  []*Node
 	Agents []*Agent
 	Org    string
@@ -77,6 +81,9 @@ func Start(ctx context.Context, cfg Config) (*Site, error) {
 		cfg.Host = "127.0.0.1"
 	}
 	s := &Site{cfg: cfg, Org: "demo", Env: "production"}
+	if cfg.Dial != nil {
+		s.http = &http.Client{Timeout: time.Minute, Transport: &http.Transport{DialContext: cfg.Dial, IdleConnTimeout: time.Minute}}
+	}
 	for i := range cfg.Nodes {
 		n, err := s.newNode(i)
 		if err != nil {
@@ -92,7 +99,11 @@ func Start(ctx context.Context, cfg Config) (*Site, error) {
 }
 
 func (s *Site) newNode(i int) (*Node, error) {
-	ports, err := FreePorts(s.cfg.Host, 4)
+	host := s.cfg.Host
+	if s.cfg.Prefix != nil {
+		host = "127.0.0.1" // the address may be of the namespace alone; there, all ports are free
+	}
+	ports, err := FreePorts(host, 4)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +205,7 @@ func (s *Site) Client(i int) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.New(client.Config{URL: s.Nodes[i].API(), User: "admin", Password: strings.TrimSpace(string(pw))})
+	return client.New(client.Config{URL: s.Nodes[i].API(), User: "admin", Password: strings.TrimSpace(string(pw)), HTTP: s.http})
 }
 
 // AdminPasswordFile holds the first administrator's password.

@@ -40,6 +40,7 @@ type Guest struct {
 	// Address is its IPv4 address on the network, without a prefix length; "" without a network.
 	Address string
 
+	argv   []string // of nspawn
 	nspawn *exec.Cmd
 	exited chan struct{}
 	pid    int // of the guest's init, on the host
@@ -131,10 +132,16 @@ func (g *Guest) start(dir string, argv []string) error {
 		return err
 	}
 	g.undo = append(g.undo, func() { g.log.Close() })
-	g.nspawn = exec.Command("sh", append([]string{"-c", script + `exec "$@"`, "sh"}, argv...)...)
+	g.argv = append([]string{"sh", "-c", script + `exec "$@"`, "sh"}, argv...)
+	return g.launch()
+}
+
+// launch starts what start has prepared.
+func (g *Guest) launch() error {
+	g.nspawn = exec.Command(g.argv[0], g.argv[1:]...)
 	g.nspawn.Stdout, g.nspawn.Stderr = g.log, g.log
 	g.nspawn.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
+	started, exited := make(chan error), g.exited
 	go func() {
 		runtime.LockOSThread() // the signal comes when the thread ends that started it
 		defer runtime.UnlockOSThread()
@@ -143,7 +150,7 @@ func (g *Guest) start(dir string, argv []string) error {
 		if err == nil {
 			_ = g.nspawn.Wait() // how it ended is on the console
 		}
-		close(g.exited)
+		close(exited)
 	}()
 	return <-started
 }
@@ -302,6 +309,24 @@ func (g *Guest) console() string {
 
 // powerOff is SIGRTMIN+4 of glibc, systemd's signal for it.
 const powerOff = syscall.Signal(34 + 4)
+
+// Reboot powers the guest off cleanly and boots it again. Its files, its network and what is closed there
+// stay.
+func (g *Guest) Reboot(t testing.TB) {
+	t.Helper()
+	if err := syscall.Kill(g.pid, powerOff); err != nil {
+		t.Fatalf("power the guest off: %v", err)
+	}
+	select {
+	case <-g.exited:
+	case <-time.After(bootLimit):
+		t.Fatalf("the guest did not go down within %v\n%s", bootLimit, g.console())
+	}
+	g.pid, g.exited = 0, make(chan struct{})
+	if err := errors.Join(g.launch(), g.await()); err != nil {
+		t.Fatalf("boot the guest again: %v\n%s", err, g.console())
+	}
+}
 
 // Kill ends the guest at once, as a power cut would.
 func (g *Guest) Kill() {

@@ -26,12 +26,29 @@ type Broker struct {
 	URL      string // amqp URL with the orchestrator's user and password
 	AgentURL string // amqp URL without any
 	env      []string
+	options  Options
 }
 
-// Start starts a broker on private ports of the loopback, which asks auth (rabbitauth.Handler) about
-// everybody but the orchestrator, and stops it at the end of the test. Without RabbitMQ on the machine
-// the test is skipped, or fails where CI=true.
-func Start(t testing.TB, auth http.Handler) *Broker {
+// Options of StartAt.
+type Options struct {
+	Host   string   // address to listen on; "" is 127.0.0.1
+	Port   int      // 0 is a free one of the loopback
+	Prefix []string // put before each command line: a network namespace
+	Auth   string   // URL of the endpoints user, vhost, resource and topic, without a final slash
+}
+
+// PasswordFile writes the orchestrator's password to a file of the test's, and gives its path.
+func PasswordFile(t testing.TB) string {
+	t.Helper()
+	f := filepath.Join(t.TempDir(), "broker-password")
+	if err := os.WriteFile(f, []byte(password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// Need skips the test, with the reason, where RabbitMQ is not installed; with CI=true it fails it.
+func Need(t testing.TB) {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(binDir, "rabbitmq-server")); err != nil {
 		const reason = "RabbitMQ is not installed: apt-get install --no-install-recommends rabbitmq-server"
@@ -40,8 +57,23 @@ func Start(t testing.TB, auth http.Handler) *Broker {
 		}
 		t.Skip(reason)
 	}
+}
+
+// Start starts a broker on private ports of the loopback, which asks auth (rabbitauth.Handler) about
+// everybody but the orchestrator, and stops it at the end of the test. Without RabbitMQ on the machine
+// the test is skipped, or fails where CI=true.
+func Start(t testing.TB, auth http.Handler) *Broker {
+	t.Helper()
+	Need(t)
 	web := httptest.NewServer(auth)
 	t.Cleanup(web.Close)
+	return StartAt(t, Options{Auth: web.URL})
+}
+
+// StartAt starts a broker as Start does, where and asking whom the options say.
+func StartAt(t testing.TB, o Options) *Broker {
+	t.Helper()
+	Need(t)
 	// The Erlang node's files must not outlive the test, nor hold its end up: no t.TempDir, whose removal
 	// fails while the last of them is still being written.
 	dir, err := os.MkdirTemp("", "rabbittest")
@@ -50,24 +82,31 @@ func Start(t testing.TB, auth http.Handler) *Broker {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	p := freePorts(t, 3)
-	port, dist, epmd := p[0], p[1], p[2]
-	b := &Broker{
-		URL:      fmt.Sprintf("amqp://orchestrator:%s@127.0.0.1:%d", password, port),
-		AgentURL: fmt.Sprintf("amqp://127.0.0.1:%d", port),
+	if o.Port == 0 {
+		o.Port = p[0]
 	}
-	b.env = environment(dir, port, dist, epmd)
-	write(t, dir, "rabbitmq.conf", configuration(web.URL))
+	if o.Host == "" {
+		o.Host = "127.0.0.1"
+	}
+	dist, epmd := p[1], p[2]
+	b := &Broker{
+		URL:      fmt.Sprintf("amqp://orchestrator:%s@%s:%d", password, o.Host, o.Port),
+		AgentURL: fmt.Sprintf("amqp://%s:%d", o.Host, o.Port),
+		options:  o,
+	}
+	b.env = environment(dir, o.Host, o.Port, dist, epmd)
+	write(t, dir, "rabbitmq.conf", configuration(o.Auth))
 	write(t, dir, "enabled_plugins", "[rabbitmq_auth_backend_http,rabbitmq_auth_backend_cache].\n")
-	b.run(t, dir, port, epmd)
+	b.run(t, dir, epmd)
 	return b
 }
 
-func environment(dir string, port, dist, epmd int) []string {
+func environment(dir, host string, port, dist, epmd int) []string {
 	home := filepath.Join(dir, "home")
 	return append(os.Environ(), "HOME="+home, "LANG=C.UTF-8", "PATH="+binDir+":"+os.Getenv("PATH"),
 		fmt.Sprint("ERL_EPMD_PORT=", epmd), "ERL_EPMD_ADDRESS=127.0.0.1",
 		fmt.Sprintf("RABBITMQ_NODENAME=muster%d@localhost", port),
-		"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1", fmt.Sprint("RABBITMQ_NODE_PORT=", port), fmt.Sprint("RABBITMQ_DIST_PORT=", dist),
+		"RABBITMQ_NODE_IP_ADDRESS="+host, fmt.Sprint("RABBITMQ_NODE_PORT=", port), fmt.Sprint("RABBITMQ_DIST_PORT=", dist),
 		"RABBITMQ_MNESIA_BASE="+filepath.Join(dir, "mnesia"), "RABBITMQ_LOG_BASE="+filepath.Join(dir, "log"),
 		"RABBITMQ_PID_FILE="+filepath.Join(dir, "pid"), "RABBITMQ_CONFIG_FILE="+filepath.Join(dir, "rabbitmq.conf"),
 		"RABBITMQ_ENABLED_PLUGINS_FILE="+filepath.Join(dir, "enabled_plugins"), "RABBITMQ_CONF_ENV_FILE=/dev/null",
@@ -98,12 +137,21 @@ func write(t testing.TB, dir, name, text string) {
 	}
 }
 
+// command prepares one of the broker's programs.
+func (b *Broker) command(program string, args ...string) *exec.Cmd {
+	argv := append(append([]string{}, b.options.Prefix...), filepath.Join(binDir, program))
+	argv = append(argv, args...)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = b.env
+	return cmd
+}
+
 // run starts the server and waits until it takes logins.
-func (b *Broker) run(t testing.TB, dir string, port, epmd int) {
+func (b *Broker) run(t testing.TB, dir string, epmd int) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := exec.Command(filepath.Join(binDir, "rabbitmq-server"))
-	cmd.Env, cmd.Stdout, cmd.Stderr = b.env, &out, &out
+	cmd := b.command("rabbitmq-server")
+	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = 5 * time.Second // epmd inherits the output
 	if err := cmd.Start(); err != nil {
@@ -115,12 +163,9 @@ func (b *Broker) run(t testing.TB, dir string, port, epmd int) {
 		close(exited)
 	}()
 	t.Cleanup(func() { b.stop(t, cmd, exited, epmd) })
-	await(t, "RabbitMQ takes connections", exited, func() bool {
-		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
-		if err == nil {
-			_ = c.Close() // only a probe
-		}
-		return err == nil
+	pid := filepath.Join(dir, "pid") // written early, by the script
+	await(t, "RabbitMQ is up", exited, func() bool {
+		return b.command("rabbitmqctl", "-q", "wait", "--timeout", "60", pid).Run() == nil
 	})
 	b.Ctl(t, "await_startup", "--timeout", "60")
 }
@@ -133,7 +178,8 @@ func (b *Broker) stop(t testing.TB, cmd *exec.Cmd, exited <-chan struct{}, epmd 
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		<-exited
 	}
-	kill := exec.Command("epmd", "-port", fmt.Sprint(epmd), "-kill")
+	argv := append(append([]string{}, b.options.Prefix...), "epmd", "-port", fmt.Sprint(epmd), "-kill")
+	kill := exec.Command(argv[0], argv[1:]...)
 	kill.Env = b.env
 	if out, err := kill.CombinedOutput(); err != nil {
 		t.Logf("epmd: %v: %s", err, out)
@@ -160,9 +206,7 @@ func await(t testing.TB, what string, gone <-chan struct{}, cond func() bool) {
 // Ctl runs rabbitmqctl and returns what it printed.
 func (b *Broker) Ctl(t testing.TB, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(binDir, "rabbitmqctl"), append([]string{"-q"}, args...)...)
-	cmd.Env = b.env
-	out, err := cmd.CombinedOutput()
+	out, err := b.command("rabbitmqctl", append([]string{"-q"}, args...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("rabbitmqctl %s: %v: %s", args[0], err, out)
 	}
