@@ -22,6 +22,7 @@ const (
 	debounce     = 300 * time.Millisecond // from an event to its check: several make one
 	settle       = 300 * time.Millisecond // from a change of what is watched to a new Watch
 	overlap      = time.Second            // how long the Watch before still runs: nothing falls in between
+	secondLook   = 5 * time.Second        // after that, for a Watch that a busy machine let begin late
 	alertSpacing = 5 * time.Second        // between two alerts of one resource that keeps changing,
 	alertBurst   = 4                      // after so many at once
 	checkLimit   = time.Minute
@@ -61,6 +62,12 @@ func (w *watch) touch(id string, after time.Duration) {
 	}
 	w.due[id] = at
 	signal(w.wake)
+}
+
+func (w *watch) touchAll(ids []string, after time.Duration) {
+	for _, id := range ids {
+		w.touch(id, after)
+	}
 }
 
 // hold puts off the checks of id until as many releases have come.
@@ -267,9 +274,8 @@ func (w *watch) listen(ctx context.Context) {
 				return
 			}
 			before()
-			for _, id := range fresh {
-				w.touch(id, 0) // what happened before the new Watch knew of it
-			}
+			w.touchAll(fresh, 0)                                        // what happened before the new Watch knew of it
+			time.AfterFunc(secondLook, func() { w.touchAll(fresh, 0) }) // harmless after the end
 		}
 		select {
 		case <-ctx.Done():
@@ -303,9 +309,7 @@ func (w *watch) listenTo(ctx context.Context, watcher resource.Watcher, ids []st
 			if !pause(ctx, jitter(wait)) {
 				return
 			}
-			for _, id := range ids {
-				w.touch(id, overlap)
-			}
+			w.touchAll(ids, overlap)
 		}
 	})
 	return func() { cancel(); wg.Wait() }

@@ -62,6 +62,19 @@ func (o *Orchestrator) Send(order wire.Order) {
 	}
 }
 
+// SendUntil publishes an order again and again, as an outbox does, until cond holds.
+func (o *Orchestrator) SendUntil(order wire.Order, what string, cond func() bool) {
+	o.t.Helper()
+	var last time.Time
+	Wait(o.t, what, func() bool {
+		if time.Since(last) > 200*time.Millisecond {
+			o.Send(order)
+			last = time.Now()
+		}
+		return cond()
+	})
+}
+
 // Replies returns what was told of an order so far, by step.
 func (o *Orchestrator) Replies(order string) map[int]wire.Reply {
 	o.mu.Lock()

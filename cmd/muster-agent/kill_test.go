@@ -61,15 +61,12 @@ func TestKilledAtRandomMoments(t *testing.T) {
 			steps = append(steps, file(t, fmt.Sprintf("/f%d", i), fmt.Sprint(n)), script(t, fmt.Sprintf("n%d-%d", n, i)))
 		}
 		order := o.Order(id, n, steps...)
-		agenttest.Wait(t, "the agent on the bus", func() bool {
-			o.Send(order)
-			return len(o.Replies(order.ID)) > 0
-		})
+		o.SendUntil(order, "the agent on the bus", func() bool { return len(o.Replies(order.ID)) > 0 })
 		pause := time.NewTimer(time.Duration(random.IntN(300)) * time.Millisecond)
 		<-pause.C
 		p.end(syscall.SIGKILL)
 		p = start(t, args...)
-		agenttest.Wait(t, "the end of "+order.ID, func() bool { return o.Over(order) })
+		o.SendUntil(order, "the end of "+order.ID, func() bool { return o.Over(order) })
 		if judge(t, root, order, o.Replies(order.ID)) {
 			interrupted++
 		}
@@ -116,10 +113,7 @@ func TestDriftReachesTheOrchestrator(t *testing.T) {
 	root := t.TempDir()
 	start(t, "run", "--bus", "amqps://127.0.0.1:1", "--bus", o.URL, "--token-file", o.TokenFile(), "--state", t.TempDir(), "--root", root)
 	order := o.Order(o.Agent(), 1, file(t, "/motd", "hello\n"))
-	agenttest.Wait(t, "the agent on the bus", func() bool {
-		o.Send(order)
-		return o.Over(order)
-	})
+	o.SendUntil(order, "the agent on the bus", func() bool { return o.Over(order) })
 	settled := time.NewTimer(2 * time.Second) // until inotify has begun; the timer would do it otherwise
 	<-settled.C
 	if err := os.WriteFile(filepath.Join(root, "motd"), []byte("by hand\n"), 0o600); err != nil {
