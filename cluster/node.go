@@ -186,13 +186,15 @@ func (n *Node) startRaft() error {
 	rc := n.cfg.Timing.RaftConfig(n.cfg.Name)
 	rc.Logger = hlog
 	rc.NotifyCh = n.notify
-	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	inner := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: transport.NewStreamLayer(n.mux, n.self.Cluster), MaxPool: 3, Timeout: 5 * time.Second, Logger: hlog,
 	})
+	trans := newPatientTransport(inner, n.done)
 	if n.raft, err = raft.NewRaft(rc, machine, n.disk.logs, n.disk.bolt, n.disk.snaps, trans); err != nil {
 		_ = trans.Close()
 		return fmt.Errorf("starting raft: %w", err)
 	}
+	trans.follow(func(term uint64) bool { return n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term })
 	return nil
 }
 
