@@ -305,6 +305,7 @@ func TestRemoveAndLeave(t *testing.T) {
 	if err := c.Node(l).Leave(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	clustertest.WaitFor(t, "the end of its lead", func() bool { return !c.Node(l).IsLeader() })
 	c.Kill(l)
 	c.WaitVoters(1)
 	if err := c.Leader().Leave(t.Context()); model.CodeOf(err) != model.Conflict || !strings.Contains(err.Error(), "only member") {

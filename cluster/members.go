@@ -257,7 +257,7 @@ func (n *Node) place(ctx context.Context, m *Member, s raft.Server, known bool) 
 	case string(s.Address) != m.ClusterAddr && s.Suffrage == raft.Voter:
 		n.log.Info("a node has moved", "member", m.Name, "addr", m.ClusterAddr)
 		return true, n.await(n.raft.AddVoter(id, addr, 0, n.cfg.Timing.Deadline))
-	case in.Applied+maxLag < n.store.AppliedIndex():
+	case in.Leader != n.cfg.Name || in.Applied == 0 || in.Applied+maxLag < n.store.AppliedIndex():
 		return false, nil
 	}
 	n.log.Info("a node votes", "member", m.Name)

@@ -26,6 +26,7 @@ const (
 
 // system is one of the two that are measured. Commit must be safe for concurrent use.
 type system interface {
+	ready() error // before each turn
 	commit(ctx context.Context, client, seq int) error
 	close() error
 }
@@ -104,6 +105,9 @@ func run(ctx context.Context, out string, turn time.Duration, turns int) (err er
 
 // measure lets clients commit one after the other for a time.
 func measure(ctx context.Context, s system, clients int, turn time.Duration) (sample, error) {
+	if err := s.ready(); err != nil {
+		return sample{}, err
+	}
 	var wg sync.WaitGroup
 	var stop atomic.Bool
 	took := make([][]time.Duration, clients)

@@ -19,6 +19,11 @@ import (
 	"github.com/muster-hq/muster/fsm/state"
 )
 
+// timing is that of both: patient, so that what is measured is commits and not elections on a busy machine.
+func timing() cluster.Timing {
+	return cluster.Timing{Heartbeat: time.Second, LeaderLease: 500 * time.Millisecond}
+}
+
 const (
 	nodes   = 3
 	rowSize = 1024 // bytes of value in one commit
@@ -68,7 +73,7 @@ func newBare(dir string) (system, error) {
 		if err != nil {
 			return nil, err
 		}
-		rc := cluster.Timing{}.RaftConfig(fmt.Sprint(i))
+		rc := timing().RaftConfig(fmt.Sprint(i))
 		rc.Logger = quiet
 		r, err := raft.NewRaft(rc, nothing{}, cache, store, snaps, trans)
 		if err != nil {
@@ -80,7 +85,13 @@ func newBare(dir string) (system, error) {
 	if err := b.rafts[0].BootstrapCluster(servers).Error(); err != nil {
 		return nil, err
 	}
-	return b, poll("a leader", func() bool {
+	return b, b.ready()
+}
+
+// ready finds the leader.
+func (b *bareLoop) ready() error {
+	b.leader = nil
+	return poll("a leader", func() bool {
 		for _, r := range b.rafts {
 			if r.State() == raft.Leader {
 				b.leader = r
@@ -105,8 +116,9 @@ func (b *bareLoop) close() error {
 
 // oursThree is a cluster of three; clients write on the leader, each a row of its own.
 type oursThree struct {
-	nodes []*cluster.Node
-	value string
+	nodes  []*cluster.Node
+	leader *cluster.Node
+	value  string
 }
 
 type benchRow struct {
@@ -127,7 +139,7 @@ func newOurs(ctx context.Context, dir string) (system, error) {
 		if err != nil {
 			return nil, err
 		}
-		cfg := cluster.Config{Name: fmt.Sprintf("node-%d", i), DataDir: filepath.Join(dir, fmt.Sprint(i)), Listener: ln}
+		cfg := cluster.Config{Name: fmt.Sprintf("node-%d", i), DataDir: filepath.Join(dir, fmt.Sprint(i)), Listener: ln, Timing: timing()}
 		if i > 0 {
 			if cfg.Bootstrap.Token, err = o.nodes[0].CreateJoinToken(ctx, time.Hour); err != nil {
 				return nil, err
@@ -149,9 +161,22 @@ func newOurs(ctx context.Context, dir string) (system, error) {
 	return o, nil
 }
 
+// ready finds the leader.
+func (o *oursThree) ready() error {
+	return poll("a leader", func() bool {
+		for _, n := range o.nodes {
+			if n.IsLeader() {
+				o.leader = n
+				return true
+			}
+		}
+		return false
+	})
+}
+
 func (o *oursThree) commit(ctx context.Context, client, seq int) error {
 	name := fmt.Sprint(client)
-	return o.nodes[0].Update(ctx, func(tx *state.Tx) error {
+	return o.leader.Update(ctx, func(tx *state.Tx) error {
 		return state.Put(tx, &benchRow{Name: name, Seq: seq, Value: o.value})
 	})
 }

@@ -173,12 +173,18 @@ func (c *Cluster) FollowerIndex() int {
 	return -1
 }
 
-// WaitVoters waits until the leader counts n voters.
+// WaitVoters waits until every running node counts n voters and n members, and knows the leader.
 func (c *Cluster) WaitVoters(n int) {
 	c.t.Helper()
 	WaitFor(c.t, fmt.Sprintf("%d voters", n), func() bool {
-		s, err := c.Leader().Status(c.t.Context())
-		return err == nil && s.Voters == n && len(s.Members) == n
+		leader := c.Leader().Name()
+		for _, node := range c.Nodes() {
+			s, err := node.Status(c.t.Context())
+			if err != nil || s.Leader != leader || s.Voters != n || len(s.Members) != n || s.Epoch == 0 {
+				return false
+			}
+		}
+		return true
 	})
 }
 
