@@ -106,7 +106,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	ln := n.cfg.Listener
 	if ln == nil {
 		if ln, err = net.Listen("tcp", n.cfg.ClusterAddr); err != nil {
-			return fmt.Errorf("the cluster port %s cannot be opened (is another server running? choose another address): %w", n.cfg.ClusterAddr, err)
+			return fmt.Errorf("the cluster port %s cannot be opened (is another server running? choose another with --cluster): %w", n.cfg.ClusterAddr, err)
 		}
 	}
 	n.self = peerAddr{Name: n.cfg.Name, Cluster: advertised(ln.Addr(), n.cfg.ClusterAdvertise)}
@@ -163,7 +163,7 @@ func (n *Node) startGossip(boot *booted) error {
 		Meta: gossip.Meta{Cluster: n.id.ClusterID, ClusterAddr: n.self.Cluster, APIAddr: n.cfg.APIAddr, Version: n.cfg.Version},
 	})
 	if err != nil {
-		return fmt.Errorf("%w (is another server running? choose another gossip address)", err)
+		return fmt.Errorf("%w (is another server running? choose another with --gossip)", err)
 	}
 	n.gossip, n.self.Gossip = g, g.Addr()
 	return nil

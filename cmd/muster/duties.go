@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/muster-hq/muster/api/auth"
 	"github.com/muster-hq/muster/cluster"
@@ -131,6 +132,13 @@ func (d *duties) dispatch(ctx context.Context, lead *cluster.Lead) error {
 	}).Run(ctx)
 }
 
+// Pauses of dispatch between attempts at a hub or broker: shorter than those of agents, since there is one
+// such client in a cluster, and all agents of the hub wait for it.
+const (
+	hubRetryFirst = 200 * time.Millisecond
+	hubRetryMost  = 5 * time.Second
+)
+
 // hubs are the brokers that dispatch is a client of: each member's embedded hub over the cluster port, or the
 // one broker of the site.
 func (d *duties) hubs(n *cluster.Node) (func() []dispatch.Hub, error) {
@@ -139,14 +147,14 @@ func (d *duties) hubs(n *cluster.Node) (func() []dispatch.Hub, error) {
 		if err != nil {
 			return nil, err
 		}
-		h := []dispatch.Hub{{Name: "broker", Config: bus.Config{URLs: []string{broker}}}}
+		h := []dispatch.Hub{{Name: "broker", Config: bus.Config{URLs: []string{broker}, MinBackoff: hubRetryFirst, MaxBackoff: hubRetryMost}}}
 		return func() []dispatch.Hub { return h }, nil
 	}
 	return func() []dispatch.Hub {
 		var hs []dispatch.Hub
 		for _, m := range n.Members() {
 			hs = append(hs, dispatch.Hub{Name: m.Name, Config: bus.Config{
-				URLs:    []string{"amqp://" + m.Name},
+				URLs: []string{"amqp://" + m.Name}, MinBackoff: hubRetryFirst, MaxBackoff: hubRetryMost,
 				Login:   func(context.Context) (string, string, error) { return bus.UserOrchestrator, "", nil },
 				NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) { return n.DialHub(ctx, m.Name) },
 			}})

@@ -46,8 +46,8 @@ type core struct {
 }
 
 // openServer opens the ports and the node, and serves. It returns when the node is a member, not yet when it is ready.
-func openServer(ctx context.Context, cfg serverConfig, log *slog.Logger) (m *server, err error) {
-	m = &server{cfg: cfg, log: log, done: make(chan error, 1)}
+func openServer(ctx context.Context, cfg serverConfig, log *slog.Logger) (_ *server, err error) {
+	m := &server{cfg: cfg, log: log, done: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			m.closePorts()

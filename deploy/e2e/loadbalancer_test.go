@@ -87,21 +87,22 @@ func rabbitMQ(t *testing.T, n *guest.Network, cfg site.Config) (*rig, string) {
 }
 
 func loadBalancer(t *testing.T, app string, debs *guest.Repo, start func(*testing.T, *guest.Network, site.Config) (*rig, string)) {
+	at := time.Now()
 	n := guest.NewNetwork(t)
 	base, flags := start(t, n, site.Config{
 		Nodes: 3, Host: n.Address, Prefix: []string{"ip", "netns", "exec", n.Name},
 		Dial: func(_ context.Context, _, address string) (net.Conn, error) { return n.Dial(address) },
 	})
 	r := &lbRig{rig: base, net: n}
+	t.Logf("%-30s %6.2f s", "nodes and bus", time.Since(at).Seconds())
 	first, second := r.serve("first"), r.serve("second")
 	repo := r.handle(http.FileServer(http.Dir(debs.Dir)))
 
 	r.guest = guest.Boot(t, guest.Options{Network: n, OutwardOnly: true, Hostname: lbHost})
 	debs.UseURL(t, r.guest, "http://"+repo+"/")
-	r.startAgent(flags)
-	r.waitState(lbHost, model.HostReady)
 
 	r.steps(
+		step{"the agent enrols", func() { r.startAgent(flags) }},
 		step{"install", func() { r.installLB(app, first) }},
 		step{"the guest is closed to others", r.closed},
 		step{"upstream changes", func() { r.changeUpstream(second) }},
@@ -165,6 +166,7 @@ func (r *lbRig) startAgent(flags string) {
 			r.t.Logf("== agent and nginx\n%s", out)
 		}
 	})
+	r.waitState(lbHost, model.HostReady)
 }
 
 // write writes a file of the guest, as somebody on it would.
