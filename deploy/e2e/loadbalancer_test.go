@@ -355,10 +355,17 @@ func (r *lbRig) compliant() {
 	}
 }
 
+// stopService stops nginx as somebody on the machine would, and waits until that is told.
+func (r *lbRig) stopService() model.ComplianceError {
+	r.t.Helper()
+	at := time.Now()
+	r.guest.Must(r.t, "systemctl", "stop", "nginx")
+	return r.awaitDrift(at, "services", "nginx")
+}
+
 func (r *lbRig) serviceDrifts() {
 	for _, repair := range []string{"enable", "restart"} { // more in a row would be a flicker, which is told slowly
-		r.guest.Must(r.t, "systemctl", "stop", "nginx")
-		e := r.awaitDrift(time.Now(), "services", "nginx")
+		e := r.stopService()
 		var is, should struct{ Running *bool }
 		if err := errors.Join(json.Unmarshal(e.CurrentState, &is), json.Unmarshal(e.ExpectedState, &should)); err != nil {
 			r.t.Fatal(err)
@@ -376,8 +383,9 @@ func (r *lbRig) fileDrifts() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	at := time.Now()
 	r.write(lbConf, "# by hand\n"+string(good))
-	e := r.awaitDrift(time.Now(), "files", "nginx.conf")
+	e := r.awaitDrift(at, "files", "nginx.conf")
 	if bytes.Equal(e.CurrentState, e.ExpectedState) || len(e.CurrentState) < 3 {
 		r.t.Errorf("observed %s, expected %s", e.CurrentState, e.ExpectedState)
 	}
@@ -441,7 +449,6 @@ func (r *lbRig) reboot() {
 		r.t.Fatal(err)
 	}
 	r.closed()
-	r.guest.Must(r.t, "systemctl", "stop", "nginx")
-	r.awaitDrift(time.Now(), "services", "nginx")
+	r.stopService()
 	r.live("host.applications.services.update", "svc", "nginx")
 }
