@@ -85,6 +85,7 @@ func (w *watch) release(id string) {
 		return
 	}
 	delete(w.held, id)
+	delete(w.said, id) // what orders repair is no flicker: it is told at once, however often it is done
 	w.due[id] = time.Now()
 	w.mu.Unlock()
 	signal(w.wake)

@@ -125,6 +125,24 @@ func TestWhatComesAndGoesIsToldSlowly(t *testing.T) {
 	})
 }
 
+func TestWhatOrdersRepairIsNoFlicker(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		for i := range 10 {
+			s.files.set("/a", "2")
+			later(time.Second)
+			s.send(s.order(i+2, watched(apply("files", "/a", "1"))))
+			later(time.Second)
+			a := s.link.alerts()
+			if len(a) != 2*(i+1) || a[len(a)-2].alert.Compliant || !a[len(a)-1].alert.Compliant {
+				t.Fatalf("%d alerts after %d drifts and repairs within %d s", len(a), i+1, 2*(i+1))
+			}
+			for _, told := range a[len(a)-2:] {
+				s.receipt(told.alert.Sequence)
+			}
+		}
+	})
+}
+
 func TestManyEventsMakeOneCheck(t *testing.T) {
 	bubble(t, func(t *testing.T, s *site) {
 		before := s.files.checks

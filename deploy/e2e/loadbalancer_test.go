@@ -364,7 +364,7 @@ func (r *lbRig) stopService() model.ComplianceError {
 }
 
 func (r *lbRig) serviceDrifts() {
-	for _, repair := range []string{"enable", "restart"} { // more in a row would be a flicker, which is told slowly
+	for _, repair := range []string{"enable", "update", "restart"} {
 		e := r.stopService()
 		var is, should struct{ Running *bool }
 		if err := errors.Join(json.Unmarshal(e.CurrentState, &is), json.Unmarshal(e.ExpectedState, &should)); err != nil {

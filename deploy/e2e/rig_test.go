@@ -208,6 +208,8 @@ func (r *rig) waitState(host string, want model.HostState) {
 		return h.State == want, err
 	})
 	if err != nil {
-		r.t.Fatal(err)
+		var l json.RawMessage
+		r.call(client.Op{Name: "host.compliance.list", Params: r.p("host", host)}, &l)
+		r.t.Fatalf("%v; its compliance errors: %s", err, l)
 	}
 }

@@ -33,7 +33,8 @@ func complianceRow(r state.Reader, h *model.HostRow, o model.Origin) *model.Comp
 }
 
 // PutCompliance writes a compliance error of a host; the time of the first telling stays. expected and observed
-// are JSON objects. A host that is gone, or has no instance any more, changes nothing.
+// are JSON objects. A host that is gone, or has no instance any more, changes nothing; nor does a resource of
+// which no application on the host knows: it was told before the agent heard that the application is gone.
 func PutCompliance(tx *state.Tx, hostID string, o model.Origin, expected, observed json.RawMessage) error {
 	h, ok := state.Get[model.HostRow](tx, hostID)
 	if !ok {
@@ -43,6 +44,9 @@ func PutCompliance(tx *state.Tx, hostID string, o model.Origin, expected, observ
 		return nil
 	}
 	row := complianceRow(tx, h, o)
+	if row.AppID == "" {
+		return nil
+	}
 	row.Expected, row.Observed, row.Since = object(expected), object(observed), tx.Now()
 	if old, ok := state.Get[model.ComplianceRow](tx, row.Key()); ok {
 		if bytes.Equal(old.Expected, row.Expected) && bytes.Equal(old.Observed, row.Observed) {

@@ -181,6 +181,10 @@ func TestComplianceErrors(t *testing.T) {
 	if list, _ := orchestrate.ComplianceErrors(w.db.Local(), w.org, h); len(list) != 0 {
 		t.Errorf("after uninstalling: %+v", list)
 	}
+	put(`{}`, `{"mode":"2"}`) // was on its way
+	if list, _ := orchestrate.ComplianceErrors(w.db.Local(), w.org, h); len(list) != 0 {
+		t.Errorf("of an application that is gone: %+v", list)
+	}
 }
 
 func TestApplicationsAndTheirParts(t *testing.T) {
