@@ -49,6 +49,7 @@ type killRig struct {
 	*rig
 	agent *site.Agent
 	round int
+	mid   int // kills that came before the change was over
 	rnd   *rand.Rand
 }
 
@@ -90,12 +91,19 @@ func TestKill(t *testing.T) {
 	}
 	interrupted := 0
 	for _, v := range victims {
+		r.mid = 0
 		for i := range trials {
+			began := time.Now()
 			n := r.trial(v.name, i, v.kill)
+			t.Logf("%s, trial %d: %.1f s, %d interrupted", v.name, i, time.Since(began).Seconds(), n)
 			interrupted += n
 			if n > 0 && v.name != "agent" {
 				t.Errorf("%s, trial %d: a step was interrupted although the agent lived", v.name, i)
 			}
+		}
+		t.Logf("%s: %d of %d kills came before the change was over", v.name, r.mid, trials)
+		if r.mid < trials/4 {
+			t.Errorf("%s: hardly any kill came in the middle of a change: nothing was tried", v.name)
 		}
 	}
 	t.Logf("%d trials, %d steps interrupted, %d lines written", len(victims)*trials, interrupted, r.round*scripts)
@@ -108,11 +116,14 @@ func (r *killRig) trial(victim string, i int, kill func() func()) int {
 	r.round++
 	value := strconv.Itoa(r.round)
 	r.set("context", "settings.update", r.p("host", "victim", "app", "lines", "key", "round"), "round", value)
-	after := time.Duration(r.rnd.IntN(400)) * time.Millisecond
+	after := time.Duration(r.rnd.IntN(200)) * time.Millisecond
 	timer := time.NewTimer(after)
 	<-timer.C
 	restart := kill()
-	if r.rnd.IntN(2) == 0 {
+	if r.lines()[r.line(strconv.Itoa(scripts-1))] == 0 {
+		r.mid++
+	}
+	if victim == "agent" || r.rnd.IntN(2) == 0 { // a node may stay away until the change is over
 		restart()
 		restart = func() {}
 	}

@@ -72,8 +72,20 @@ func startSite(t *testing.T, cfg site.Config) *rig {
 	return r
 }
 
-// logs shows how the logs of all processes end.
+// logs shows how the logs of all processes end, and keeps them whole in the folder MUSTER_KEEP, when it is
+// set, with what each process was doing.
 func (r *rig) logs() {
+	if keep := os.Getenv("MUSTER_KEEP"); keep != "" {
+		for _, n := range r.site.Nodes {
+			n.Dump()
+		}
+		for _, a := range r.site.Agents {
+			a.Dump()
+		}
+		if err := os.CopyFS(keep, os.DirFS(r.dir)); err != nil {
+			r.t.Logf("keep %s: %v", keep, err)
+		}
+	}
 	for _, n := range r.site.Nodes {
 		r.t.Logf("== %s\n%s", n.Name, n.Tail())
 	}

@@ -121,6 +121,13 @@ func (p *Process) signal(sig syscall.Signal) {
 	<-done
 }
 
+// Dump makes a running Go program write its goroutines to its output and end: for a test that found it stuck.
+func (p *Process) Dump() {
+	if p.running() {
+		p.signal(syscall.SIGQUIT)
+	}
+}
+
 // Tail is the end of its output, for an error text.
 func (p *Process) Tail() string {
 	b, _ := os.ReadFile(p.Log)

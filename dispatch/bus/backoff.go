@@ -24,5 +24,8 @@ func (b *backoff) next() time.Duration {
 	return rand.N(ceiling + 1)
 }
 
+// again makes the next pause no longer than the last one.
+func (b *backoff) again() { b.attempt = max(0, b.attempt-1) }
+
 // reset starts again from the first pause.
 func (b *backoff) reset() { b.attempt = 0 }

@@ -157,8 +157,10 @@ func (c *Conn) Run(ctx context.Context, session func(ctx context.Context, s *Ses
 				return nil
 			case errors.As(err, &stop):
 				return stop.err
-			case time.Since(began) > c.cfg.MaxBackoff:
+			case time.Since(began) > settled*c.cfg.MinBackoff:
 				pause.reset()
+			case s.Err() != nil && !IsRefused(s.Err()) && !IsNotFound(s.Err()):
+				pause.again() // a broker that died is no reason to wait longer for the next one
 			}
 		}
 		if ctx.Err() != nil {
@@ -171,6 +173,10 @@ func (c *Conn) Run(ctx context.Context, session func(ctx context.Context, s *Ses
 		}
 	}
 }
+
+// settled is how many first pauses a connection must have lasted for its loss to count as a new one: the
+// node behind it was killed, and another endpoint can be had at once.
+const settled = 2
 
 // runSession calls session with a context that ends with the connection, and closes the connection.
 func (c *Conn) runSession(ctx context.Context, s *Session, session func(context.Context, *Session) error) error {
