@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/muster-hq/muster/api/auth"
+	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
@@ -78,7 +79,7 @@ func (s *Server) authenticate(c *call) (*state.View, error) {
 }
 
 // needsTOTP tells whether the request wants a JWT for a one-time code.
-func (s *Server) needsTOTP(c *call) bool { return c.req.Header.Get(auth.HeaderTOTP) != "" }
+func (s *Server) needsTOTP(c *call) bool { return c.req.Header.Get(spec.HeaderTOTP) != "" }
 
 // identify verifies credentials against a state. Unknown users cost the same as wrong passwords.
 func (s *Server) identify(ctx context.Context, r state.Reader, creds auth.Credentials) (caller, error) {

@@ -8,14 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
-)
-
-// The headers that carry credentials (contract section 1.2).
-const (
-	HeaderAppKey = "X-ComodIT-AppKey"
-	HeaderJWT    = "X-ComodIT-JwtToken"
-	HeaderTOTP   = "X-ComodIT-TotpToken"
 )
 
 // Credentials are what a request says about its sender: an application key's token, or a user and a
@@ -35,7 +29,7 @@ const maxCredential = 1024
 // FromRequest reads the credentials of a request. A token wins over user and password. The errors have
 // code Unauthenticated and say what is missing, never what was sent.
 func FromRequest(h http.Header) (Credentials, error) {
-	if token := h.Get(HeaderAppKey); token != "" {
+	if token := h.Get(spec.HeaderAppKey); token != "" {
 		if len(token) > maxCredential {
 			return Credentials{}, model.Errorf(model.Unauthenticated, "the application key is not a key of this server")
 		}
@@ -43,10 +37,10 @@ func FromRequest(h http.Header) (Credentials, error) {
 	}
 	value := h.Get("Authorization")
 	if value == "" {
-		if h.Get(HeaderJWT) != "" {
+		if h.Get(spec.HeaderJWT) != "" {
 			return Credentials{}, model.Errorf(model.Unauthenticated, "JWTs are not accepted: use a user and password, or an application key")
 		}
-		return Credentials{}, model.Errorf(model.Unauthenticated, "credentials are needed: send a user and password (Basic), or an application key in %s", HeaderAppKey)
+		return Credentials{}, model.Errorf(model.Unauthenticated, "credentials are needed: send a user and password (Basic), or an application key in %s", spec.HeaderAppKey)
 	}
 	scheme, encoded, _ := strings.Cut(value, " ")
 	if !strings.EqualFold(scheme, "Basic") {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/muster-hq/muster/api/auth"
+	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
 )
 
@@ -189,7 +190,7 @@ func FuzzFromRequest(f *testing.F) {
 	f.Add("Basic YTpi", "")
 	f.Add("basic  ////", "x")
 	f.Fuzz(func(t *testing.T, authorization, key string) {
-		h := http.Header{"Authorization": {authorization}, http.CanonicalHeaderKey(auth.HeaderAppKey): {key}}
+		h := http.Header{"Authorization": {authorization}, http.CanonicalHeaderKey(spec.HeaderAppKey): {key}}
 		c, err := auth.FromRequest(h)
 		if err == nil && c.Token == "" && len(c.Users) == 0 {
 			t.Fatal("accepted without credentials")

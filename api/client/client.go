@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/muster-hq/muster/api/auth"
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
 )
@@ -168,7 +167,7 @@ func (c *Client) send(ctx context.Context, op Op, body io.Reader, contentType st
 	}
 	req.Header.Set("Content-Type", contentType)
 	if c.cfg.AppKey != "" {
-		req.Header.Set(auth.HeaderAppKey, c.cfg.AppKey)
+		req.Header.Set(spec.HeaderAppKey, c.cfg.AppKey)
 	} else if c.cfg.User != "" {
 		req.SetBasicAuth(c.cfg.User, c.cfg.Password)
 	}

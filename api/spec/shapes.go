@@ -24,6 +24,13 @@ type Problem struct {
 // ContentTypeProblem is the media type of a Problem.
 const ContentTypeProblem = "application/problem+json"
 
+// The headers that carry credentials (contract section 1.2).
+const (
+	HeaderAppKey = "X-ComodIT-AppKey"
+	HeaderJWT    = "X-ComodIT-JwtToken"
+	HeaderTOTP   = "X-ComodIT-TotpToken"
+)
+
 // Headers of answers. Index and Epoch say which state an answer was read from.
 const (
 	HeaderRequestID = "X-Request-Id"
