@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/muster-hq/muster/dispatch/wire"
 )
@@ -52,6 +53,21 @@ type State struct {
 	lock     *os.File
 }
 
+// lockPatience is how long a start waits for the lock of an agent that was killed: the kernel keeps it
+// until the process is gone, and a child that was being started holds it until it becomes its program.
+const lockPatience = 2 * time.Second
+
+// takeLock locks f, trying again until patience is over.
+func takeLock(f *os.File, patience time.Duration) error {
+	for deadline := time.Now().Add(patience); ; {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 // OpenState makes the directory when it is absent, locks it, and makes the agent's keys at the first
 // start. Errors tell what is wrong with the directory.
 func OpenState(dir string) (*State, error) {
@@ -63,7 +79,7 @@ func OpenState(dir string) (*State, error) {
 		return nil, fmt.Errorf("the state directory must be writable for this user: %w", err)
 	}
 	s := &State{Dir: dir, lock: lock}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := takeLock(lock, lockPatience); err != nil {
 		_ = lock.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%s: %w; stop it, or name another directory with --state", dir, ErrInUse)
