@@ -17,7 +17,7 @@ import (
 // Bounds of group commit (design section 4).
 const (
 	packBytes    = 32 << 10 // of commits in one entry; a larger commit has an entry to itself
-	packInFlight = 64       // entries handed to raft and not answered
+	packInFlight = 4        // entries handed to raft and not answered, at least 2
 	queueBytes   = 32 << 20 // of commits that wait; beyond, callers are told to come back
 )
 
@@ -49,8 +49,8 @@ type flight struct {
 
 func newPacker(r *raft.Raft, now func() time.Time) *packer {
 	p := &packer{
-		raft: r, now: now, queue: make(chan *waiting, 16384), flying: make(chan flight, packInFlight),
-		stop: make(chan struct{}),
+		raft: r, now: now, queue: make(chan *waiting, 16384), stop: make(chan struct{}),
+		flying: make(chan flight, packInFlight-2), // besides, answer holds one and pack another
 	}
 	go p.pack()
 	go p.answer()
