@@ -74,6 +74,30 @@ func (*Presence) Ranges() []string { return nil }
 // Parent is the agent.
 func (p *Presence) Parent() (table, key string) { return "agent", p.AgentID }
 
+// AlertMark is the row of the last alert that was recorded of a resource: brokers repeat and reorder, and an
+// older alert must not undo what a newer one told.
+type AlertMark struct {
+	AgentID  string    `json:"agentId"`
+	Resource string    `json:"resource"` // digest of collection and resource
+	Sequence uint64    `json:"sequence"`
+	At       time.Time `json:"at"` // by the machine's clock
+}
+
+// Table names the table of alert marks.
+func (*AlertMark) Table() string { return "alertmark" }
+
+// Key is made of the agent's id and the resource's digest.
+func (m *AlertMark) Key() string { return m.AgentID + "/" + m.Resource }
+
+// Ranges: the marks of the agent.
+func (m *AlertMark) Ranges() []string { return []string{AlertMarksOf(m.AgentID)} }
+
+// Parent is the agent.
+func (m *AlertMark) Parent() (table, key string) { return "agent", m.AgentID }
+
+// AlertMarksOf is the range of an agent's alert marks.
+func AlertMarksOf(agentID string) string { return "agent/" + agentID }
+
 // EnrolToken is the row of a token that lets machines enrol into one environment. Only the public half
 // of the token's key is kept.
 type EnrolToken struct {
@@ -149,9 +173,9 @@ func (o *Order) Key() string { return o.ID }
 // Ranges: those that are out, and the one that is out to the host.
 func (o *Order) Ranges() []string {
 	if o.Done {
-		return []string{"host/" + o.HostID}
+		return []string{OrdersOf(o.HostID)}
 	}
-	return []string{"host/" + o.HostID, OpenOrders, OpenOrderOf(o.HostID)}
+	return []string{OrdersOf(o.HostID), OpenOrders, OpenOrderOf(o.HostID)}
 }
 
 // Parent is the host.
@@ -159,6 +183,9 @@ func (o *Order) Parent() (table, key string) { return "host", o.HostID }
 
 // OpenOrders is the range of all orders that are out.
 const OpenOrders = "open"
+
+// OrdersOf is the range of a host's orders.
+func OrdersOf(hostID string) string { return "host/" + hostID }
 
 // OpenOrderOf is the unique range of the order that is out to a host.
 func OpenOrderOf(hostID string) string { return "openhost/" + hostID }

@@ -11,7 +11,7 @@ import (
 
 // QueueChange numbers a draft, stores its contents and makes it a change of the host, which is UPDATING from then
 // on. A draft without tasks, or for a host without an instance, is dropped: the change is nil. Numbers begin at 0
-// and are never given twice. Error: TooLarge when a content does not fit a commit.
+// and are never given twice. Error: TooLarge when a content or the change does not fit a commit.
 func QueueChange(tx *state.Tx, hostID string, d Draft) (*model.Change, error) {
 	if len(d.Tasks) == 0 {
 		return nil, nil
@@ -36,6 +36,9 @@ func QueueChange(tx *state.Tx, hostID string, d Draft) (*model.Change, error) {
 	}
 	c := &model.Change{
 		ID: newID(), HostID: hostID, OrderNum: counter.Next, Description: d.Description, Created: tx.Now(), Actor: tx.Actor(), Tasks: d.Tasks,
+	}
+	if n := len(toJSON(c)); n > maxPlanned {
+		return nil, model.Errorf(model.TooLarge, "the change %q has %d tasks and takes %d bytes; at most %d are possible: make it smaller, by splitting an application", c.Description, len(c.Tasks), n, maxPlanned)
 	}
 	counter.Next++
 	if err := state.Put(tx, counter); err != nil {
@@ -120,8 +123,16 @@ func DeleteChange(tx *state.Tx, orgID, hostID string, num int) error {
 	if inFlight(c) {
 		return model.Errorf(model.Conflict, "change %d is on its way to the agent: delete it once it is processed", num)
 	}
-	state.Delete[model.Change](tx, c.ID)
+	dropChange(tx, c)
 	return nil
+}
+
+// dropChange deletes a change with the order that carried it.
+func dropChange(tx *state.Tx, c *model.Change) {
+	if c.Order != "" {
+		state.Delete[model.Order](tx, c.Order)
+	}
+	state.Delete[model.Change](tx, c.ID)
 }
 
 // DeleteChanges deletes the processed changes of a host, and unless processedOnly those not yet begun; one that
@@ -132,7 +143,7 @@ func DeleteChanges(tx *state.Tx, orgID, hostID string, processedOnly bool) error
 	}
 	for _, c := range state.List[model.Change](tx, model.ChangesOf(hostID)) {
 		if c.Done || !processedOnly && !inFlight(c) {
-			state.Delete[model.Change](tx, c.ID)
+			dropChange(tx, c)
 		}
 	}
 	return nil

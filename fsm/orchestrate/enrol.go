@@ -144,8 +144,11 @@ func RemoveAgent(tx *state.Tx, hostID string) {
 	}
 	state.Delete[model.Lanes](tx, a.ID)
 	state.Delete[model.Presence](tx, a.ID)
+	for _, k := range state.Keys[model.AlertMark](tx, model.AlertMarksOf(a.ID)) {
+		state.Delete[model.AlertMark](tx, k)
+	}
 	state.Delete[model.Agent](tx, a.ID)
-	for _, o := range state.List[model.Order](tx, "host/"+hostID) {
+	for _, o := range state.List[model.Order](tx, model.OrdersOf(hostID)) {
 		state.Delete[model.Order](tx, o.ID)
 	}
 }

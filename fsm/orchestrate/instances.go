@@ -10,23 +10,27 @@ import (
 
 // HostState derives the state of a host (contract section 4.1).
 func HostState(r state.Reader, hostID string) model.HostState {
-	if _, ok := state.Get[model.InstanceRow](r, hostID); !ok {
+	instance, ok := state.Get[model.InstanceRow](r, hostID)
+	if !ok {
 		return model.HostDefined
 	}
 	switch {
 	case len(state.Keys[model.Change](r, model.OpenChangesOf(hostID))) > 0:
 		return model.HostUpdating
-	case lastChangeFailed(r, hostID), len(state.Keys[model.ComplianceRow](r, model.ComplianceOf(hostID))) > 0:
+	case lastChangeFailed(r, instance), len(state.Keys[model.ComplianceRow](r, model.ComplianceOf(hostID))) > 0:
 		return model.HostError
 	}
 	return model.HostReady
 }
 
-// lastChangeFailed says whether the done change with the highest number has a failed task.
-func lastChangeFailed(r state.Reader, hostID string) bool {
-	failed := -1
+// lastChangeFailed says whether the done change with the highest number has a failed task. What failed on an
+// earlier machine of the host does not count.
+func lastChangeFailed(r state.Reader, i *model.InstanceRow) bool {
+	hostID, failed := i.HostID, -1
 	for _, c := range state.List[model.Change](r, model.FailedChangesOf(hostID)) {
-		failed = max(failed, c.OrderNum)
+		if !c.Created.Before(i.Created) {
+			failed = max(failed, c.OrderNum)
+		}
 	}
 	if failed < 0 {
 		return false
@@ -132,8 +136,9 @@ func LockInstance(tx *state.Tx, orgID, hostID string, locked bool) error {
 	return state.Put(tx, i)
 }
 
-// DeleteInstance forgets the machine of a host, with its agent, open changes and compliance errors; the host is
-// DEFINED again. Changes that are done stay readable. Errors: NotFound, Conflict (it is locked).
+// DeleteInstance forgets the machine of a host, with its agent, the changes not yet begun and the compliance errors;
+// the host is DEFINED again. Changes that are done stay readable, and so does the one that the agent had: its tasks
+// without an outcome end as interrupted, since nobody will hear of them. Errors: NotFound, Conflict (it is locked).
 func DeleteInstance(tx *state.Tx, orgID, hostID string) error {
 	i, err := instanceFor(tx, orgID, hostID)
 	if err != nil {
@@ -141,6 +146,12 @@ func DeleteInstance(tx *state.Tx, orgID, hostID string) error {
 	}
 	if i.Locked {
 		return model.Errorf(model.Conflict, "the instance is locked: unlock it first")
+	}
+	if o, out := state.Find[model.Order](tx, model.OpenOrderOf(hostID)); out {
+		o, _ := state.Edit[model.Order](tx, o.ID)
+		if err := closeOrder(tx, o, "interrupted: the instance was forgotten while the agent had this; whether it took effect is not known", true); err != nil {
+			return err
+		}
 	}
 	for _, id := range state.Keys[model.Change](tx, model.OpenChangesOf(hostID)) {
 		state.Delete[model.Change](tx, id)

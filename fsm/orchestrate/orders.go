@@ -63,20 +63,35 @@ func ExpireOrder(tx *state.Tx, id string) (bool, error) {
 	if !ok || o.Done || o.Heard || tx.Now().Before(o.Expires) {
 		return false, nil
 	}
+	return true, closeOrder(tx, o, expired+"the agent did not answer before "+o.Expires.UTC().Format(time.RFC3339)+"; retry the change once the machine is reachable", false)
+}
+
+// RefuseOrder closes an order that can never be sent, as too large a message: its tasks end with the reason. It
+// answers false when the agent has answered it, or it is over.
+func RefuseOrder(tx *state.Tx, id, reason string) (bool, error) {
+	o, ok := state.Edit[model.Order](tx, id)
+	if !ok || o.Done || o.Heard {
+		return false, nil
+	}
+	return true, closeOrder(tx, o, reason, false)
+}
+
+// closeOrder ends an order and the tasks of its change that have no outcome.
+func closeOrder(tx *state.Tx, o *model.Order, text string, interrupted bool) error {
 	o.Done = true
 	if err := state.Put(tx, o); err != nil {
-		return false, err
+		return err
 	}
 	c, ok := state.Edit[model.Change](tx, o.ChangeID)
 	if !ok {
-		return true, nil
+		return nil
 	}
 	for i := range c.Tasks {
-		if c.Tasks[i].Status == model.TaskPending {
-			c.Tasks[i].Status = model.TaskError
-			c.Tasks[i].Error = expired + "the agent did not answer before " + o.Expires.UTC().Format(time.RFC3339) + "; retry the change once the machine is reachable"
+		if t := &c.Tasks[i]; t.Status == model.TaskPending {
+			t.Status, t.Error, t.Interrupted = model.TaskError, text, interrupted
+			fit(c, t)
 		}
 	}
 	c.Done = true
-	return true, state.Put(tx, c)
+	return state.Put(tx, c)
 }
