@@ -324,6 +324,10 @@ func makeFolder(dir string) error {
 	return nil
 }
 
+// LockFolder takes a folder that holds the data folders of nodes, for a program that runs several. It is made
+// when absent, and given back when the result is closed or the process ends. The error names the process that has it.
+func LockFolder(dir string) (io.Closer, error) { return lockFolder(dir) }
+
 // lockFolder takes the data folder for this process, until the result is closed or the process ends.
 func lockFolder(dir string) (io.Closer, error) {
 	if err := makeFolder(dir); err != nil {

@@ -116,7 +116,7 @@ func TestCommandLine(t *testing.T) {
 		"no token":            {[]string{"run", "--bus", bus, "--state", state}, 2, "give an enrolment token with --token-file"},
 		"no token file":       {[]string{"run", "--bus", bus, "--state", state, "--token-file", file + "x"}, 1, "no such file"},
 		"a bad token":         {[]string{"run", "--bus", bus, "--state", state, "--token-file", file}, 1, "--token-file " + file},
-		"no root":             {[]string{"run", "--bus", bus, "--state", state, "--root", file}, 1, "is not a directory: make it first"},
+		"no root":             {[]string{"run", "--bus", bus, "--state", state, "--root", file}, 1, "is not a directory, and none can be made there"},
 		"state is a file":     {[]string{"run", "--bus", bus, "--state", file}, 1, "state directory"},
 		"a period too short":  {[]string{"run", "--bus", bus, "--check-interval", "1ms"}, 2, "at least 1s"},
 		"status of nobody":    {[]string{"status", "--state", state}, 0, "start the agent with --token-file first"},

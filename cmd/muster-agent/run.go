@@ -64,7 +64,7 @@ func runCommand(ctx context.Context, args []string, stderr io.Writer) error {
 	fs.Var(&f.urls, "bus", "`URL` of the bus: amqps://HOST:5671, or amqp:// without TLS; repeat it for more endpoints")
 	fs.StringVar(&f.tokenFile, "token-file", "", "`FILE` with the enrolment token; needed until this machine is a member")
 	fs.StringVar(&f.state, "state", "/var/lib/muster-agent", "`DIR` of the keys, the journal and the expected resources")
-	fs.StringVar(&f.root, "root", "", "`DIR` that the agent is confined to, for demonstrations without root")
+	fs.StringVar(&f.root, "root", "", "`DIR` that the agent is confined to, for demonstrations without root; made when absent")
 	fs.StringVar(&f.name, "name", "", "`NAME` of the host to become; the machine's host name when absent")
 	fs.DurationVar(&f.interval, "check-interval", agent.DefaultCheckInterval, "how often watched resources are checked besides events")
 	fs.DurationVar(&f.step, "step-timeout", agent.DefaultStepTimeout, "how long one step of a change may take")
@@ -106,8 +106,8 @@ func (f *runFlags) check() error {
 	if err != nil {
 		return fmt.Errorf("--root: %w", err)
 	}
-	if info, err := os.Stat(abs); err != nil || !info.IsDir() {
-		return fmt.Errorf("--root %s is not a directory: make it first", f.root)
+	if err := os.MkdirAll(abs, 0o755); err != nil {
+		return fmt.Errorf("--root %s is not a directory, and none can be made there: %w", f.root, err)
 	}
 	f.root = abs
 	return nil

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net"
 	"os"
 	"time"
 
@@ -64,6 +66,9 @@ func (c clusterAPI) Leave(ctx context.Context) error {
 	if err := c.n.Leave(ctx); err != nil {
 		return err
 	}
+	if err := writeSecret(c.m.cfg.leftFile(), time.Now().UTC().Format(time.RFC3339)+"\n"); err != nil {
+		c.m.log.Warn("the folder could not be marked as one that left its cluster", "error", err)
+	}
 	c.m.end(errLeft)
 	return nil
 }
@@ -81,8 +86,22 @@ func (c clusterAPI) Join(ctx context.Context, address, token string) error {
 	if err := pristine(view, c.n.Members()); err != nil {
 		return err
 	}
-	return c.m.rejoin(ctx, cluster.Bootstrap{Join: []string{address}, Token: token})
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return model.Errorf(model.Invalid, "address %q is not a member's cluster address like 10.0.0.1:8001", address)
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinLimit)
+	defer cancel()
+	defer context.AfterFunc(c.m.run, cancel)()
+	err = c.m.rejoin(ctx, c.n, cluster.Bootstrap{Join: []string{address}, Token: token})
+	if err == nil || model.CodeOf(err) == model.Conflict {
+		return err
+	}
+	// What the other cluster says of the token is not about who asks here.
+	return model.Errorf(model.Invalid, "this server did not join, and goes on as before: %s", err)
 }
+
+// joinLimit is how long the other cluster may take to answer; less than a client waits for the answer.
+const joinLimit = 20 * time.Second
 
 // pristine refuses what would be lost by joining another cluster.
 func pristine(r state.Reader, members []cluster.Member) error {
@@ -98,36 +117,70 @@ func pristine(r state.Reader, members []cluster.Member) error {
 	return nil
 }
 
-// rejoin exchanges the core for one in another cluster. The old one's folder is kept aside until the new
-// one stands, and taken back when it does not.
-func (m *server) rejoin(ctx context.Context, boot cluster.Bootstrap) error {
+// asideDir keeps what was before a join until the join has succeeded.
+func (c serverConfig) asideDir() string { return c.clusterDir() + ".before-join" }
+
+// dropAside removes what was before a join, and the password of an administrator that is no more.
+func (c serverConfig) dropAside() error {
+	err := os.Remove(c.passwordFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err = errors.Join(os.RemoveAll(c.asideDir()), err); err != nil {
+		return fmt.Errorf("remove what was before the join: %w", err)
+	}
+	return nil
+}
+
+// rejoin exchanges the core, whose node is old, for one in another cluster. The old one's folder is kept aside
+// until the new one stands, and taken back when it does not.
+func (m *server) rejoin(ctx context.Context, old *cluster.Node, boot cluster.Bootstrap) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.core == nil || m.core.cluster != old {
+		return model.Errorf(model.Conflict, "this server has joined a cluster meanwhile: see `muster cluster status`")
+	}
 	m.handler.Store(notReady())
 	if err := m.core.shutdown(ctx); err != nil {
 		m.log.Warn("while leaving the cluster of one", "error", err)
 	}
-	dir, aside := m.cfg.clusterDir(), m.cfg.clusterDir()+".before-join"
+	m.core = nil
+	// What was acknowledged until the old node stopped is in its memory still.
+	if err := pristine(old.Local(), old.Members()); err != nil {
+		return errors.Join(err, m.reopen(ctx))
+	}
+	dir, aside := m.cfg.clusterDir(), m.cfg.asideDir()
 	if err := os.Rename(dir, aside); err != nil {
-		m.end(err)
-		return fmt.Errorf("put the old state aside: %w", err)
+		return errors.Join(fmt.Errorf("put the old state aside: %w", err), m.reopen(ctx))
 	}
-	c, err := m.openCore(ctx, boot)
+	err := m.listenBus()
+	if err == nil {
+		m.core, err = m.openCore(ctx, boot)
+	}
 	if err != nil {
-		back := errors.Join(os.RemoveAll(dir), os.Rename(aside, dir))
-		if back == nil {
-			m.core, back = m.openCore(context.WithoutCancel(ctx), cluster.Bootstrap{})
+		if back := errors.Join(os.RemoveAll(dir), os.Rename(aside, dir)); back != nil {
+			m.end(back)
+			return errors.Join(err, back)
 		}
-		if back != nil {
-			m.end(fmt.Errorf("go on as before the failed join: %w", back))
-		}
-		return fmt.Errorf("join: %w", err)
+		return errors.Join(err, m.reopen(ctx))
 	}
-	m.core = c
-	if err := errors.Join(os.RemoveAll(aside), os.Remove(m.cfg.passwordFile())); err != nil {
+	if err := m.cfg.dropAside(); err != nil {
 		m.log.Warn("what was before the join is still there", "error", err)
 	}
 	return nil
+}
+
+// reopen goes on as before a join that failed; a server that cannot ends.
+func (m *server) reopen(ctx context.Context) error {
+	err := m.listenBus()
+	if err == nil {
+		m.core, err = m.openCore(context.WithoutCancel(ctx), cluster.Bootstrap{})
+	}
+	if err != nil {
+		err = fmt.Errorf("go on as before the failed join: %w", err)
+		m.end(err)
+	}
+	return err
 }
 
 // enrolTokens makes the texts of enrolment tokens: the private half is in the text only. ca is the digest of

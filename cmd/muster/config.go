@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,6 +37,7 @@ type serverConfig struct {
 
 func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	host, _ := os.Hostname()
+	host = strings.ToLower(host)
 	fs.StringVar(&c.Name, "name", host, "name of this node, unique in the cluster and kept for good")
 	fs.StringVar(&c.Data, "data", "/var/lib/muster", "folder of this node's state, keys and snapshots")
 	fs.StringVar(&c.HTTP, "http", ":8000", "address of the REST API")
@@ -45,8 +48,8 @@ func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.BusPasswordFile, "bus-password-file", "", "file with the password for --bus")
 	fs.StringVar(&c.Advertise, "advertise", "", "host name or address under which other nodes reach this one (default: found by looking at the interfaces)")
 	fs.IntVar(&c.BootstrapExpect, "bootstrap-expect", 0, "wait until this many nodes see one another, then form a new cluster (with --join and --token-file)")
-	fs.StringVar(&c.Join, "join", "", "become a member of the cluster that answers at this cluster address")
-	fs.StringVar(&c.TokenFile, "token-file", "", "file with the join token, from `muster cluster token` on a member")
+	fs.StringVar(&c.Join, "join", "", "become a member of the cluster that answers at this cluster address (more than one with commas between)")
+	fs.StringVar(&c.TokenFile, "token-file", "", "file with the join token that `muster cluster token` printed on a member; with --bootstrap-expect, the secret")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 }
 
@@ -87,25 +90,44 @@ func (c *serverConfig) loadFile(path string) error {
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
 	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("configuration %s: %w", path, err)
+		text := unknownKey().ReplaceAllString(err.Error(), `there is no setting "$1"; the keys are the names of the flags in muster server --help`)
+		return fmt.Errorf("configuration %s: %s", path, text)
 	}
 	return nil
 }
 
+// unknownKey is how the YAML decoder tells a key that is no field.
+func unknownKey() *regexp.Regexp {
+	return regexp.MustCompile(`field (\S+) not found in type \S+`)
+}
+
 func (c *serverConfig) validate() error {
 	var errs []error
-	for flag, addr := range map[string]string{"http": c.HTTP, "cluster": c.Cluster, "gossip": c.Gossip, "bus-listen": c.BusListen} {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			errs = append(errs, fmt.Errorf("--%s %q is not an address like :8000 or 10.0.0.1:8000", flag, addr))
+	for _, a := range []struct{ flag, addr string }{{"http", c.HTTP}, {"cluster", c.Cluster}, {"gossip", c.Gossip}, {"bus-listen", c.BusListen}} {
+		if !isAddress(a.addr) {
+			errs = append(errs, fmt.Errorf("--%s %q is not an address like :8000 or 10.0.0.1:8000", a.flag, a.addr))
 		}
 	}
-	if c.Name == "" || strings.ContainsAny(c.Name, " /\\:") {
-		errs = append(errs, fmt.Errorf("--name %q: give a name without blanks, slashes or colons", c.Name))
+	if !nodeName().MatchString(c.Name) {
+		errs = append(errs, fmt.Errorf("--name %q: give 1 to 63 lower-case letters, digits, dots and dashes, with a letter or digit at both ends", c.Name))
 	}
-	if c.BootstrapExpect < 0 || c.BootstrapExpect == 2 {
-		errs = append(errs, fmt.Errorf("--bootstrap-expect %d: give 1, 3, 5 or 7 (two nodes survive the loss of none)", c.BootstrapExpect))
+	if c.Data == "" {
+		errs = append(errs, errors.New("--data is empty: name the folder of this node's state"))
 	}
-	if c.Join != "" && c.TokenFile == "" {
+	if n := c.BootstrapExpect; n != 0 && (n < 0 || n > 7 || n%2 == 0) {
+		errs = append(errs, fmt.Errorf("--bootstrap-expect %d: give 1, 3, 5 or 7 (an even number survives the loss of no more nodes than one less)", n))
+	}
+	if c.Join != "" {
+		for _, addr := range strings.Split(c.Join, ",") {
+			if !isAddress(addr) || strings.HasPrefix(addr, ":") {
+				errs = append(errs, fmt.Errorf("--join %q is not the cluster address of a node, like n1:8001 (more than one with commas between)", addr))
+			}
+		}
+	}
+	switch {
+	case c.BootstrapExpect > 1 && (c.Join == "" || c.TokenFile == ""):
+		errs = append(errs, errors.New("--bootstrap-expect needs --join with the cluster addresses of the nodes, and --token-file with a secret that is the same on all of them"))
+	case c.Join != "" && c.TokenFile == "":
 		errs = append(errs, errors.New("--join needs --token-file with the token that `muster cluster token` prints on a member"))
 	}
 	if c.Bus != "" {
@@ -114,4 +136,17 @@ func (c *serverConfig) validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// nodeName is the form of a node's name; the cluster has the same rule.
+func nodeName() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`) }
+
+// isAddress says whether s is host:port with a port that exists; the host may be empty.
+func isAddress(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	n, err := strconv.Atoi(port)
+	return err == nil && n >= 0 && n <= 65535
 }

@@ -10,12 +10,17 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
+	"github.com/muster-hq/muster/cluster"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
@@ -85,15 +90,20 @@ type dev struct {
 }
 
 func (d *dev) run(ctx context.Context, nodes int, httpAddr string) (err error) {
-	if err := os.MkdirAll(d.dir, 0o700); err != nil {
-		return fmt.Errorf("the data folder cannot be made; choose another with --data: %w", err)
+	lock, err := cluster.LockFolder(d.dir)
+	if err != nil {
+		return fmt.Errorf("--data: %w", err)
 	}
+	defer lock.Close()
 	infoFile := filepath.Join(d.dir, "dev.json")
 	if err := os.Remove(infoFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	defer func() {
 		os.Remove(infoFile)
+		if ctx.Err() != nil {
+			err = nil // asked to stop, be it before all was up
+		}
 		for _, m := range d.members {
 			err = errors.Join(err, m.shutdown())
 		}
@@ -137,12 +147,15 @@ func (d *dev) run(ctx context.Context, nodes int, httpAddr string) (err error) {
 
 // configs gives each node its folder and its ports: the same ones at each start.
 func (d *dev) configs(nodes int, httpAddr string) ([]serverConfig, error) {
-	host, _, err := net.SplitHostPort(httpAddr)
-	if err != nil {
+	if !isAddress(httpAddr) {
 		return nil, usagef("--http %q is not an address like 127.0.0.1:8000", httpAddr)
 	}
-	if host == "" {
-		host = "127.0.0.1"
+	host, _, err := net.SplitHostPort(httpAddr)
+	if err != nil {
+		return nil, err
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = loopback
 	}
 	file := filepath.Join(d.dir, "ports.json")
 	var ports []int
@@ -213,37 +226,55 @@ func freePorts(host string, n int) ([]int, error) {
 // devStart bounds how long the nodes may take until they answer.
 const devStart = 60 * time.Second
 
-// open opens the nodes: at the first start the others join the first one, later all come back by themselves.
+// open opens the nodes: those that are members come back together, then the others join, or the first begins.
 func (d *dev) open(ctx context.Context, cfgs []serverConfig) error {
-	_, err := os.Stat(cfgs[len(cfgs)-1].clusterDir())
-	again := err == nil
 	ready, cancel := context.WithTimeoutCause(ctx, devStart, fmt.Errorf("the nodes did not become ready within %s", devStart))
 	defer cancel()
+	var newcomers []serverConfig
 	for i, cfg := range cfgs {
-		if i > 0 && !again {
-			token, err := d.members[0].core.cluster.CreateJoinToken(ready, time.Hour)
-			if err != nil {
-				return err
-			}
-			cfg.Join, cfg.TokenFile = cfgs[0].Cluster, filepath.Join(d.dir, "join-token")
-			if err := writeSecret(cfg.TokenFile, token+"\n"); err != nil {
-				return err
-			}
-		}
-		m, err := openServer(ctx, cfg, d.log.With("node", cfg.Name))
-		if err != nil {
-			return fmt.Errorf("%s: %w", cfg.Name, err)
-		}
-		d.members = append(d.members, m)
-		if !again {
-			if err := m.core.cluster.WaitReady(ready); err != nil {
-				return errors.Join(context.Cause(ready), err)
-			}
+		if i > 0 && !cfg.isMember() {
+			newcomers = append(newcomers, cfg)
+		} else if err := d.openOne(ctx, cfg); err != nil {
+			return err
 		}
 	}
+	if err := d.waitReady(ready); err != nil {
+		return err
+	}
+	for _, cfg := range newcomers {
+		token, err := d.members[0].core.cluster.CreateJoinToken(ready, time.Hour)
+		if err != nil {
+			return err
+		}
+		cfg.Join, cfg.TokenFile = cfgs[0].Cluster, filepath.Join(d.dir, "join-token")
+		if err := writeSecret(cfg.TokenFile, token+"\n"); err != nil {
+			return err
+		}
+		if err := errors.Join(d.openOne(ctx, cfg), os.Remove(cfg.TokenFile)); err != nil {
+			return err
+		}
+		if err := d.waitReady(ready); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(d.members, func(a, b *server) int { return strings.Compare(a.cfg.Name, b.cfg.Name) })
+	return nil
+}
+
+func (d *dev) openOne(ctx context.Context, cfg serverConfig) error {
+	m, err := openServer(ctx, cfg, d.log.With("node", cfg.Name))
+	if err != nil {
+		return fmt.Errorf("%s: %w", cfg.Name, err)
+	}
+	d.members = append(d.members, m)
+	return nil
+}
+
+// waitReady waits until every node that is open answers.
+func (d *dev) waitReady(ctx context.Context) error {
 	for _, m := range d.members {
-		if err := m.core.cluster.WaitReady(ready); err != nil {
-			return errors.Join(context.Cause(ready), err)
+		if err := m.core.cluster.WaitReady(ctx); err != nil {
+			return errors.Join(context.Cause(ctx), err)
 		}
 	}
 	return nil
@@ -253,7 +284,7 @@ func (d *dev) open(ctx context.Context, cfgs []serverConfig) error {
 func (d *dev) content(ctx context.Context) (devInfo, error) {
 	n := d.members[0].core.cluster
 	info := devInfo{
-		API: apiURL(d.members[0]), Bus: "amqps://" + d.members[0].busLn.Addr().String(), Organization: "Dev", Environment: "Default",
+		API: apiURL(d.members[0]), Bus: "amqps://" + local(d.members[0].busLn.Addr()), Organization: "Dev", Environment: "Default",
 		EnrolToken: filepath.Join(d.dir, "enrol-token"),
 	}
 	for _, m := range d.members {
@@ -315,7 +346,18 @@ func (d *dev) administrator(ctx context.Context) (id, file string, err error) {
 	}
 }
 
-func apiURL(m *server) string { return "http://" + m.httpLn.Addr().String() + "/api" }
+// loopback is where a port that listens on all addresses is reached from this machine.
+const loopback = "127.0.0.1"
+
+func apiURL(m *server) string { return "http://" + local(m.httpLn.Addr()) + "/api" }
+
+// local is an address of this machine that reaches a port.
+func local(a net.Addr) string {
+	if t, ok := a.(*net.TCPAddr); ok && t.IP.IsUnspecified() {
+		return net.JoinHostPort(loopback, strconv.Itoa(t.Port))
+	}
+	return a.String()
+}
 
 // tell prints what to type next.
 func (d *dev) tell(i devInfo) {
@@ -325,7 +367,32 @@ func (d *dev) tell(i devInfo) {
 	}
 	fmt.Fprintf(d.out, "Log in as %s; the password is in %s\n", i.Admin.Username, i.Admin.PasswordFile)
 	fmt.Fprintf(d.out, "\nIn another terminal:\n  export MUSTER_API=%s MUSTER_USER=%s MUSTER_PASSWORD_FILE=%s MUSTER_ORGANIZATION=%s MUSTER_ENVIRONMENT=%s\n",
-		i.API, i.Admin.Username, i.Admin.PasswordFile, i.Organization, i.Environment)
+		i.API, i.Admin.Username, quoted(i.Admin.PasswordFile), i.Organization, i.Environment)
 	fmt.Fprintf(d.out, "\nStart an agent (without root on a scratch folder; leave --root out to manage this machine):\n"+
-		"  muster-agent run --bus %s --token-file %s --state ./agent-state --root ./agent-root --name web1\n\nCtrl-C stops it.\n", i.Bus, i.EnrolToken)
+		"  %s run --bus %s --token-file %s --state ./agent-state --root ./agent-root --name web1\n\nCtrl-C stops it.\n", quoted(agentProgram()), i.Bus, quoted(i.EnrolToken))
+}
+
+// agentProgram is how to call the agent: by its name when the shell finds it, else where it lies beside this program.
+func agentProgram() string {
+	const name = "muster-agent"
+	if _, err := exec.LookPath(name); err == nil {
+		return name
+	}
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), name)
+		if _, err := os.Stat(beside); err == nil {
+			return beside
+		}
+	}
+	return name
+}
+
+// quoted is a word for the shell.
+func quoted(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("/._-+:@%,=", r) && (r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r))
+	}) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -34,6 +34,8 @@ type server struct {
 
 	mu   sync.Mutex // held while the core is exchanged
 	core *core
+	run  context.Context // ends when the server begins to stop
+	stop context.CancelFunc
 	done chan error // how the member ended by itself
 }
 
@@ -48,33 +50,59 @@ type core struct {
 // openServer opens the ports and the node, and serves. It returns when the node is a member, not yet when it is ready.
 func openServer(ctx context.Context, cfg serverConfig, log *slog.Logger) (_ *server, err error) {
 	m := &server{cfg: cfg, log: log, done: make(chan error, 1)}
+	m.run, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
+			m.stop()
 			m.closePorts()
 		}
 	}()
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("the data folder cannot be made; choose another with --data: %w", err)
+	}
+	if err := cfg.usable(); err != nil {
+		return nil, err
+	}
 	if m.httpLn, err = listen(cfg.HTTP, "--http", "the REST API"); err != nil {
 		return nil, err
 	}
-	if cfg.Bus == "" {
-		if m.busLn, err = listen(cfg.BusListen, "--bus-listen", "the agents"); err != nil {
-			return nil, err
-		}
+	if err := m.listenBus(); err != nil {
+		return nil, err
 	}
 	boot, err := cfg.bootstrap()
 	if err != nil {
 		return nil, err
 	}
+	m.handler.Store(notReady())
+	m.serveHTTP()
 	if m.core, err = m.openCore(ctx, boot); err != nil {
-		return nil, err
+		return nil, errors.Join(err, m.http.Close())
 	}
-	m.http = api.NewHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*m.handler.Load()).ServeHTTP(w, r) }), log)
+	return m, nil
+}
+
+// serveHTTP serves the REST API, or that there is none yet, until shutdown.
+func (m *server) serveHTTP() {
+	m.http = api.NewHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*m.handler.Load()).ServeHTTP(w, r) }), m.log)
 	go func() {
 		if err := m.http.Serve(m.httpLn); !errors.Is(err, http.ErrServerClosed) {
 			m.end(fmt.Errorf("the REST API stopped: %w", err))
 		}
 	}()
-	return m, nil
+}
+
+// listenBus opens the port for agents, or opens it again at the same place: a hub closes it when it stops.
+func (m *server) listenBus() (err error) {
+	if m.cfg.Bus != "" {
+		return nil
+	}
+	at := m.cfg.BusListen
+	if m.busLn != nil {
+		m.busLn.Close() // closed already but for the path of an error
+		at = m.busLn.Addr().String()
+	}
+	m.busLn, err = listen(at, "--bus-listen", "the agents")
+	return err
 }
 
 // listen opens a TCP port, or says which flag to change.
@@ -105,13 +133,18 @@ func (m *server) end(err error) {
 // bootstrap reads what the node becomes when its folder is empty.
 func (c serverConfig) bootstrap() (cluster.Bootstrap, error) {
 	var b cluster.Bootstrap
+	if c.isMember() {
+		return b, nil // the flags of the first start may stay, the token's file need not
+	}
 	var token []byte
 	if c.TokenFile != "" {
 		t, err := os.ReadFile(c.TokenFile)
 		if err != nil {
 			return b, fmt.Errorf("read the token: %w", err)
 		}
-		token = []byte(strings.TrimSpace(string(t)))
+		if token = []byte(strings.TrimSpace(string(t))); len(token) == 0 {
+			return b, fmt.Errorf("the token file %s is empty: it must hold the join token, or with --bootstrap-expect the shared secret", c.TokenFile)
+		}
 	}
 	var peers []string
 	if c.Join != "" {
@@ -140,11 +173,36 @@ func (c serverConfig) clusterDir() string { return filepath.Join(c.Data, "cluste
 
 func (c serverConfig) passwordFile() string { return filepath.Join(c.Data, "admin-password") }
 
+// isMember says whether the folder holds a member of a cluster; a start then looks at no token.
+func (c serverConfig) isMember() bool {
+	_, err := os.Stat(filepath.Join(c.clusterDir(), "node.json"))
+	return err == nil
+}
+
+// leftFile tells that the folder's node left its cluster.
+func (c serverConfig) leftFile() string { return filepath.Join(c.Data, "left-cluster") }
+
+// usable refuses the folder of a node that left, and brings one in order whose server was ended in the middle of
+// a join: either it is a member of the new cluster, or all is as before.
+func (c serverConfig) usable() error {
+	if b, err := os.ReadFile(c.leftFile()); err == nil {
+		return fmt.Errorf("%s is the folder of a node that left its cluster at %s: empty it to begin anew or to join again, or choose another with --data",
+			c.Data, strings.TrimSpace(string(b)))
+	}
+	if _, err := os.Stat(c.asideDir()); err != nil {
+		return nil
+	}
+	if c.isMember() {
+		return c.dropAside()
+	}
+	if err := errors.Join(os.RemoveAll(c.clusterDir()), os.Rename(c.asideDir(), c.clusterDir())); err != nil {
+		return fmt.Errorf("go back to what was before a join that did not end: %w", err)
+	}
+	return nil
+}
+
 // openCore joins or opens the cluster and starts what hangs on it.
 func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, error) {
-	if err := os.MkdirAll(m.cfg.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("the data folder cannot be made; choose another with --data: %w", err)
-	}
 	m.handler.Store(notReady())
 	opened := make(chan *cluster.Node, 1)
 	duties := newDuties(m.cfg, m.log, opened)
@@ -249,6 +307,7 @@ const stopTimeout = 10 * time.Second
 func (m *server) shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	m.stop() // a join that is under way gives the lock back
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var errs []error

@@ -56,6 +56,10 @@ bus-listen and MUSTER_BUS_LISTEN. Flags win over the environment, that over the 
 // runServer runs a node until ctx ends or it fails.
 func runServer(ctx context.Context, cfg serverConfig, log *slog.Logger) error {
 	m, err := openServer(ctx, cfg, log)
+	if err != nil && ctx.Err() != nil {
+		log.Info("stopped before the node was up", "error", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
