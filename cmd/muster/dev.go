@@ -57,7 +57,7 @@ func devCommand() *cobra.Command {
 "Default", and a token with which any number of agents may enrol. It prints how to use it from another
 terminal, and writes the same to DIR/dev.json once it is ready. State survives a restart with the same --data;
 Ctrl-C stops it.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if nodes != 1 && nodes != 3 {
 				return usagef("--nodes %d: give 1 or 3", nodes)

@@ -221,8 +221,8 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	policy := bus.NewPolicy(agentKeys{n}, bus.PolicyOptions{})
 	if m.cfg.Bus == "" {
 		c.hub = hub.New(hub.Config{Auth: policy, Log: m.log.With("part", "hub")})
-		c.serve(m, "the hub for agents", func() error { return c.hub.Serve(run, m.busLn, n.BusTLS()) })
-		c.serve(m, "the hub for dispatch", func() error { return c.hub.ServeTrusted(run, n.HubListener()) })
+		c.serve(run, m, "the hub for agents", func() error { return c.hub.Serve(run, m.busLn, n.BusTLS()) })
+		c.serve(run, m, "the hub for dispatch", func() error { return c.hub.ServeTrusted(run, n.HubListener()) })
 	}
 	rest, err := api.New(api.Config{
 		Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
@@ -257,10 +257,10 @@ func besideAPI(rest, bus http.Handler) http.Handler {
 	})
 }
 
-// serve runs a server of the core until the core stops; one that ends before ends the member.
-func (c *core) serve(m *server, what string, run func() error) {
+// serve runs a server of the core until ctx ends, when the core stops; one that ends before ends the member.
+func (c *core) serve(ctx context.Context, m *server, what string, run func() error) {
 	c.wg.Go(func() {
-		if err := run(); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, context.Canceled) {
+		if err := run(); err != nil && ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 			m.end(fmt.Errorf("%s stopped: %w", what, err))
 		}
 	})

@@ -33,7 +33,7 @@ cluster addresses of all:
 
 Every flag is also a key of the YAML file given with --config, and an environment variable: --bus-listen is
 bus-listen and MUSTER_BUS_LISTEN. Flags win over the environment, that over the file.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
 				file = os.Getenv("MUSTER_CONFIG")

@@ -84,8 +84,16 @@ func Start(ctx context.Context, cfg Config) (*Site, error) {
 	if cfg.Dial != nil {
 		s.http = &http.Client{Timeout: time.Minute, Transport: &http.Transport{DialContext: cfg.Dial, IdleConnTimeout: time.Minute}}
 	}
+	host := cfg.Host
+	if cfg.Prefix != nil {
+		host = "127.0.0.1" // the address may be of the namespace alone; there, all ports are free
+	}
+	ports, err := FreePorts(host, 4*cfg.Nodes) // together: asked for one by one, the kernel may give one twice
+	if err != nil {
+		return nil, err
+	}
 	for i := range cfg.Nodes {
-		n, err := s.newNode(i)
+		n, err := s.newNode(i, ports[4*i:4*i+4])
 		if err != nil {
 			return nil, err
 		}
@@ -98,15 +106,7 @@ func Start(ctx context.Context, cfg Config) (*Site, error) {
 	return s, nil
 }
 
-func (s *Site) newNode(i int) (*Node, error) {
-	host := s.cfg.Host
-	if s.cfg.Prefix != nil {
-		host = "127.0.0.1" // the address may be of the namespace alone; there, all ports are free
-	}
-	ports, err := FreePorts(host, 4)
-	if err != nil {
-		return nil, err
-	}
+func (s *Site) newNode(i int, ports []int) (*Node, error) {
 	at := func(k int) string { return net.JoinHostPort(s.cfg.Host, strconv.Itoa(ports[k])) }
 	name := fmt.Sprintf("n%d", i+1)
 	n := &Node{Dir: filepath.Join(s.cfg.Dir, name), HTTP: at(0), Cluster: at(1), Gossip: at(2), BusAddr: at(3), join: i > 0}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// loaded is the configuration that flags, environment and file give.
+func loaded(t *testing.T, file string, args ...string) (serverConfig, error) {
+	t.Helper()
+	var c serverConfig
+	cmd := &cobra.Command{Use: "server"}
+	c.flags(cmd.Flags())
+	if err := cmd.ParseFlags(args); err != nil {
+		t.Fatal(err)
+	}
+	if file != "" {
+		file = textFile(t, "muster.yaml", file)
+	}
+	return c, c.load(cmd, file)
+}
+
+func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
+	t.Setenv("MUSTER_HTTP", ":2")
+	t.Setenv("MUSTER_GOSSIP", ":22")
+	t.Setenv("MUSTER_BOOTSTRAP_EXPECT", "1")
+	c, err := loaded(t, "name: n7\nhttp: ':3'\ngossip: ':33'\ncluster: ':333'\nbootstrap-expect: 5\n", "--http", ":1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, v := range map[string][2]any{
+		"flag":                {c.HTTP, ":1"},
+		"environment":         {c.Gossip, ":22"},
+		"number there":        {c.BootstrapExpect, 1},
+		"file":                {c.Cluster, ":333"},
+		"another of file":     {c.Name, "n7"},
+		"default":             {c.BusListen, ":5671"},
+		"default log level":   {c.LogLevel, "info"},
+		"default data":        {c.Data, "/var/lib/muster"},
+		"nothing":             {c.Join, ""},
+		"no broker by itself": {c.Bus, ""},
+	} {
+		if v[0] != v[1] {
+			t.Errorf("%s: %v, expected %v", what, v[0], v[1])
+		}
+	}
+}
+
+func TestConfigurationThatIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		file string
+		args []string
+		want []string
+	}{
+		"unknown key":           {file: "name: n1\nhtpt: ':1'\n", want: []string{`there is no setting "htpt"`, "line 2", "names of the flags"}},
+		"no YAML":               {file: "name: [n1\n", want: []string{"muster.yaml", "line 1"}},
+		"a word for a number":   {file: "bootstrap-expect: many\n", want: []string{"line 1", "many"}},
+		"no address":            {args: []string{"--http", "8000"}, want: []string{"--http", `"8000"`, ":8000"}},
+		"no such port":          {args: []string{"--gossip", ":70000"}, want: []string{"--gossip", "70000"}},
+		"a name with blanks":    {args: []string{"--name", "node 1"}, want: []string{"--name", "node 1", "lower-case"}},
+		"a name in capitals":    {args: []string{"--name", "N1"}, want: []string{"--name", "N1", "lower-case"}},
+		"no data":               {args: []string{"--data", ""}, want: []string{"--data is empty"}},
+		"an even number":        {args: []string{"--bootstrap-expect", "2"}, want: []string{"1, 3, 5 or 7"}},
+		"four":                  {args: []string{"--bootstrap-expect", "4"}, want: []string{"1, 3, 5 or 7"}},
+		"expecting whom":        {args: []string{"--bootstrap-expect", "3"}, want: []string{"--bootstrap-expect needs --join", "--token-file"}},
+		"expecting by what":     {args: []string{"--bootstrap-expect", "3", "--join", "a:1,b:1"}, want: []string{"--token-file with a secret"}},
+		"join without token":    {args: []string{"--join", "a:1"}, want: []string{"--join needs --token-file", "muster cluster token"}},
+		"join where":            {args: []string{"--join", "a", "--token-file", "f"}, want: []string{`--join "a"`, "n1:8001"}},
+		"join one of two where": {args: []string{"--join", "a:1,b", "--token-file", "f"}, want: []string{`--join "b"`}},
+		"no broker":             {args: []string{"--bus", "http://x"}, want: []string{"--bus is not a broker's address"}},
+		"two faults":            {args: []string{"--bus", "x", "--name", "-"}, want: []string{"--bus", "--name"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := loaded(t, c.file, append([]string{"--name", "n1"}, c.args...)...)
+			if err == nil {
+				t.Fatal("it was taken")
+			}
+			for _, w := range c.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("the error is %q, expected %q in it", err, w)
+				}
+			}
+		})
+	}
+}
+
+func TestFaultInTheEnvironmentIsNamed(t *testing.T) {
+	t.Setenv("MUSTER_BOOTSTRAP_EXPECT", "many")
+	if _, err := loaded(t, "", "--name", "n1"); err == nil || !strings.Contains(err.Error(), "MUSTER_BOOTSTRAP_EXPECT") {
+		t.Errorf("the error is %v; it should name the variable", err)
+	}
+}
+
+// The name's rule here and in the cluster are one.
+func TestNodeNames(t *testing.T) {
+	for name, good := range map[string]bool{
+		"n1": true, "a": true, "node-1.example.com": true, strings.Repeat("a", 63): true,
+		"": false, "-": false, "a-": false, "A": false, "a b": false, "a/b": false, strings.Repeat("a", 64): false,
+	} {
+		if nodeName().MatchString(name) != good {
+			t.Errorf("%q: good is %v, expected %v", name, !good, good)
+		}
+	}
+}
+
+func TestCommandLineOfServerAndDev(t *testing.T) {
+	data := t.TempDir()
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"help":              {[]string{"--help"}, 0, "muster dev"},
+		"nothing":           {nil, 0, "muster server --help"},
+		"version":           {[]string{"--version"}, 0, "muster dev\n"},
+		"unknown":           {[]string{"serve"}, exitUsage, `unknown command "serve"`},
+		"server help":       {[]string{"server", "--help"}, 0, "--bootstrap-expect 3 --join"},
+		"server argument":   {[]string{"server", "now"}, exitUsage, "now"},
+		"server flag":       {[]string{"server", "--fast"}, exitUsage, "--fast"},
+		"server level":      {[]string{"server", "--name", "n1", "--log-level", "loud"}, exitUsage, `--log-level "loud"`},
+		"server config":     {[]string{"server", "--config", data + "/absent"}, exitUsage, "absent"},
+		"dev help":          {[]string{"dev", "--help"}, 0, "dev.json"},
+		"dev nodes":         {[]string{"dev", "--nodes", "2", "--data", data}, exitUsage, "give 1 or 3"},
+		"dev address":       {[]string{"dev", "--http", "8000", "--data", data}, exitUsage, "127.0.0.1:8000"},
+		"dev level":         {[]string{"dev", "--log-level", "loud", "--data", data}, exitUsage, "debug, info"},
+		"join needs a file": {[]string{"cluster", "join", "a:1", "--user", "u", "--password-file", textFile(t, "pw", "x")}, exitUsage, "--token-file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, errs, code := muster(t, c.args...)
+			if code != c.code || !strings.Contains(out+errs, c.want) {
+				t.Errorf("status %d, expected %d; expected %q in\n%s%s", code, c.code, c.want, out, errs)
+			}
+		})
+	}
+}
