@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-hq/muster/dispatch/bus"
@@ -104,6 +106,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	start("hubs", d.keepLinks)
 	start("outbox", d.runOutbox)
 	start("presence", d.runPresence)
+	start("forgotten", d.runForgotten)
 	wg.Wait()
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -148,6 +151,31 @@ func (d *Dispatcher) keepLinks(ctx context.Context) error {
 	}
 }
 
+// runForgotten takes the queues of agents that are no more away from the brokers, which ends what such an agent
+// still consumes. One that went while no leader looked leaves an empty queue, which on a hub ends with the hub.
+func (d *Dispatcher) runForgotten(ctx context.Context) error {
+	var known map[string]bool
+	for {
+		ws := state.NewWatchSet()
+		is := map[string]bool{}
+		for _, id := range state.Keys[model.Agent](d.cfg.Store.Local().Watched(ws), model.AllAgents) {
+			is[id] = true
+		}
+		for id := range known {
+			if !is[id] {
+				d.presence.forget(id)
+				d.everywhere(ctx, "delete the queue of an agent", func(ctx context.Context, s *bus.Session) error {
+					return bus.DeleteAgent(ctx, s, id)
+				})
+			}
+		}
+		known = is
+		if ws.Wait(ctx) != nil {
+			return nil
+		}
+	}
+}
+
 // lookAgain makes the outbox look at once; with an agent, that agent's order goes out again now.
 func (d *Dispatcher) lookAgain(agentID string) {
 	d.mu.Lock()
@@ -179,14 +207,18 @@ func (d *Dispatcher) allLinks() []*link {
 	return ls
 }
 
-func (d *Dispatcher) setLink(name string, l *link) {
+// addLink makes a link one to publish through; the answer takes it back.
+func (d *Dispatcher) addLink(l *link) (remove func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if l == nil {
-		delete(d.links, name)
-		return
+	d.links[l.name] = l
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.links[l.name] == l { // not the one that followed it
+			delete(d.links, l.name)
+		}
 	}
-	d.links[name] = l
 }
 
 // errNoHub is returned when no broker could take a message; it is tried again.
@@ -197,20 +229,26 @@ var errNoHub = errors.New("no broker took the message")
 func (d *Dispatcher) toAgent(ctx context.Context, agentID string, body []byte, spread bool) error {
 	links := d.allLinks()
 	seen := d.presence.where(agentID)
-	if !spread {
-		for _, l := range links {
-			if l.name == seen && l.publish(ctx, agentID, body) == nil {
-				return nil
-			}
+	if i := slices.IndexFunc(links, func(l *link) bool { return l.name == seen }); i >= 0 && !spread {
+		if links[i].publish(ctx, agentID, body) == nil {
+			return nil
 		}
+		links = slices.Delete(links, i, i+1)
 	}
-	err := errNoHub
+	var took atomic.Bool
+	var wg sync.WaitGroup
 	for _, l := range links {
-		if l.publish(ctx, agentID, body) == nil {
-			err = nil
-		}
+		wg.Go(func() {
+			if l.publish(ctx, agentID, body) == nil {
+				took.Store(true)
+			}
+		})
 	}
-	return err
+	wg.Wait()
+	if !took.Load() {
+		return errNoHub
+	}
+	return nil
 }
 
 // transient says that an update may succeed on another try or another leader, so that the message that

@@ -31,6 +31,8 @@ type rig struct {
 	t       *testing.T
 	ctx     context.Context
 	db      *statetest.DB
+	store   dispatch.Store // what the dispatcher gets; nil: db
+	more    func() []dispatch.Hub
 	org     string
 	env     string
 	key     ed25519.PublicKey
@@ -119,22 +121,33 @@ func (r *rig) startHub() {
 func (r *rig) startDispatch() {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.ctx)
+	var store dispatch.Store = r.db
+	if r.store != nil {
+		store = r.store
+	}
 	d := dispatch.New(dispatch.Config{
-		Term: r.term, Store: r.db, Log: slog.New(slog.DiscardHandler), HubsEvery: 20 * time.Millisecond,
+		Term: r.term, Store: store, Log: slog.New(slog.DiscardHandler), HubsEvery: 20 * time.Millisecond,
 		Heartbeat: 200 * time.Millisecond, RetryFirst: 100 * time.Millisecond, RetryMost: 400 * time.Millisecond,
 		Hubs: func() []dispatch.Hub {
-			return []dispatch.Hub{{Name: "h1", Config: bus.Config{
-				URLs: []string{"amqp://hub"}, MinBackoff: 10 * time.Millisecond, MaxBackoff: 50 * time.Millisecond,
-				Login: func(context.Context) (string, string, error) { return bus.UserOrchestrator, "", nil },
-				NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-					return r.dialTrusted(ctx)
-				},
-			}}}
+			hubs := []dispatch.Hub{r.link("h1", r.dialTrusted)}
+			if r.more != nil {
+				hubs = append(hubs, r.more()...)
+			}
+			return hubs
 		},
 	})
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
 	r.stop, r.done = cancel, done
+}
+
+// link is a hub by the way that it is dialled.
+func (r *rig) link(name string, dial func(ctx context.Context) (net.Conn, error)) dispatch.Hub {
+	return dispatch.Hub{Name: name, Config: bus.Config{
+		URLs: []string{"amqp://hub"}, MinBackoff: 10 * time.Millisecond, MaxBackoff: 50 * time.Millisecond,
+		Login:   func(context.Context) (string, string, error) { return bus.UserOrchestrator, "", nil },
+		NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+	}}
 }
 
 // dialTrusted opens a connection that the hub takes for the orchestrator's.

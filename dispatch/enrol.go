@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/muster-hq/muster/dispatch/bus"
 	"github.com/muster-hq/muster/dispatch/wire"
@@ -49,11 +51,10 @@ func (d *Dispatcher) onEnrol(ctx context.Context, l *link, data []byte) error {
 		return err
 	}
 	if agent != nil {
-		for _, other := range d.allLinks() {
-			if err := bus.DeclareAgent(ctx, other.s, agent.ID); err != nil {
-				d.log.Debug("queue not declared yet", "hub", other.name, "agent", agent.ID, "error", err)
-			}
-		}
+		d.presence.enrolled(agent.ID, time.Now())
+		d.everywhere(ctx, "declare the queue of an agent", func(ctx context.Context, s *bus.Session) error {
+			return bus.DeclareAgent(ctx, s, agent.ID)
+		})
 		d.log.Info("enrolled", "agent", agent.ID, "host", agent.HostID, "name", e.Name)
 	} else {
 		d.log.Info("enrolment refused", "agent", e.Agent, "name", e.Name, "token", e.Token)
@@ -62,6 +63,22 @@ func (d *Dispatcher) onEnrol(ctx context.Context, l *link, data []byte) error {
 		d.log.Debug("the answer to an enrolment was not taken; the agent will ask again", "agent", e.Agent, "error", err)
 	}
 	return nil
+}
+
+// everywhere does something at each hub, beside each other. A hub that does not answer in time loses its session,
+// and what it lacks is declared at the next.
+func (d *Dispatcher) everywhere(ctx context.Context, what string, do func(ctx context.Context, s *bus.Session) error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, l := range d.allLinks() {
+		wg.Go(func() {
+			if err := do(ctx, l.s); err != nil {
+				d.log.Debug("not done at a hub", "what", what, "hub", l.name, "error", err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // answer makes the signed welcome, or the signed refusal when refused says why.
@@ -104,6 +121,16 @@ func outcome(r wire.Reply) orchestrate.StepOutcome {
 	}
 }
 
+// bare is the outcome of a reply without its texts.
+func bare(r wire.Reply) orchestrate.StepOutcome {
+	r.Error, r.Output = "", nil
+	o := outcome(r)
+	if r.Status == wire.StatusError {
+		o.Error = "failed; what the agent says of it could not be recorded"
+	}
+	return o
+}
+
 // outputText is what an action printed, as one text.
 func outputText(raw json.RawMessage) string {
 	if len(raw) == 0 {
@@ -123,6 +150,6 @@ func outputText(raw json.RawMessage) string {
 func observation(a wire.Alert) orchestrate.Observation {
 	return orchestrate.Observation{
 		Origin: model.Origin(a.Origin), Collection: a.Collection, Resource: a.Resource, Compliant: a.Compliant,
-		Expected: a.Expected, Observed: a.Observed, At: a.At,
+		Sequence: a.Sequence, Expected: a.Expected, Observed: a.Observed, At: a.At,
 	}
 }

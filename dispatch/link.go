@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/muster-hq/muster/dispatch/bus"
 	"github.com/muster-hq/muster/dispatch/wire"
@@ -19,23 +22,38 @@ import (
 type link struct {
 	name string
 	s    *bus.Session
+	slow atomic.Int64 // until when the broker is taken for one that hangs; Unix nanoseconds
 }
 
-// publishTimeout bounds one publish with its confirm.
-const publishTimeout = 5 * time.Second
+// publishTimeout bounds one publish with its confirm. A broker that let one time out is given slowTimeout for as
+// long, since many wait for it.
+const (
+	publishTimeout = 5 * time.Second
+	slowTimeout    = publishTimeout / 20
+)
 
 // errLinkEnded is returned when a hub closed a consumer; the connection is made anew.
 var errLinkEnded = errors.New("the broker ended the consumer")
 
 // publish sends a message to an agent's queue at this hub, making the queue if the hub has lost it.
 func (l *link) publish(ctx context.Context, agentID string, body []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	limit := publishTimeout
+	if time.Now().UnixNano() < l.slow.Load() {
+		limit = slowTimeout
+	}
+	pctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := l.s.Publish(ctx, bus.ExchangeOrders, agentID, true, body)
+	err := l.s.Publish(pctx, bus.ExchangeOrders, agentID, true, body)
 	if errors.Is(err, bus.ErrReturned) {
-		if err = bus.DeclareAgent(ctx, l.s, agentID); err == nil {
-			err = l.s.Publish(ctx, bus.ExchangeOrders, agentID, true, body)
+		if err = bus.DeclareAgent(pctx, l.s, agentID); err == nil {
+			err = l.s.Publish(pctx, bus.ExchangeOrders, agentID, true, body)
 		}
+	}
+	switch {
+	case err == nil:
+		l.slow.Store(0)
+	case pctx.Err() != nil && ctx.Err() == nil:
+		l.slow.Store(time.Now().Add(publishTimeout).UnixNano())
 	}
 	return err
 }
@@ -52,12 +70,12 @@ func (d *Dispatcher) runLink(ctx context.Context, h Hub) {
 	}
 	err = conn.Run(ctx, func(ctx context.Context, s *bus.Session) error {
 		l := &link{name: h.Name, s: s}
-		if err := d.openLink(ctx, l); err != nil {
+		remove, err := d.openLink(ctx, l)
+		if err != nil {
 			return err
 		}
+		defer remove()
 		log.Info("dispatching")
-		d.setLink(h.Name, l)
-		defer d.setLink(h.Name, nil)
 		d.lookAgain("")
 		return d.receive(ctx, log, l)
 	})
@@ -66,66 +84,77 @@ func (d *Dispatcher) runLink(ctx context.Context, h Hub) {
 	}
 }
 
-// openLink declares what the hub needs: the topology, and the queue of each agent.
-func (d *Dispatcher) openLink(ctx context.Context, l *link) error {
+// openLink declares what the hub needs, the topology and the queue of each agent, and makes the link one of ours.
+// It is ours before the agents are listed, so that one who enrols meanwhile gets its queue here by the one way or
+// the other.
+func (d *Dispatcher) openLink(ctx context.Context, l *link) (remove func(), err error) {
 	if err := bus.Declare(ctx, l.s); err != nil {
-		return fmt.Errorf("declare topology: %w", err)
+		return nil, fmt.Errorf("declare topology: %w", err)
 	}
-	for _, id := range state.Keys[model.Agent](d.cfg.Store.Local(), model.AllAgents) {
-		if err := bus.DeclareAgent(ctx, l.s, id); err != nil {
-			return fmt.Errorf("declare the queue of agent %s: %w", id, err)
-		}
+	remove = d.addLink(l)
+	if err := bus.DeclareAgents(ctx, l.s, state.Keys[model.Agent](d.cfg.Store.Local(), model.AllAgents)); err != nil {
+		remove()
+		return nil, fmt.Errorf("declare the queues of agents: %w", err)
 	}
-	return nil
+	return remove, nil
 }
 
-// receive takes up what agents say at one hub. Each message is acknowledged after its effect is committed.
+// receive takes up what agents say at one hub. Each message is acknowledged after its effect is committed. The
+// queues do not wait for each other: an agent with much to tell must not make others seem silent.
 func (d *Dispatcher) receive(ctx context.Context, log *slog.Logger, l *link) error {
-	replies, err := l.s.Consume(ctx, bus.QueueReplies, 256)
-	if err != nil {
-		return fmt.Errorf("consume replies: %w", err)
-	}
-	presence, err := l.s.Consume(ctx, bus.QueuePresence, 256)
-	if err != nil {
-		return fmt.Errorf("consume presence: %w", err)
-	}
-	enrolments, err := l.s.Consume(ctx, bus.QueueEnrolments, 16)
-	if err != nil {
-		return fmt.Errorf("consume enrolments: %w", err)
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case m, ok := <-replies:
-			if !ok {
-				return errLinkEnded
-			}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, q := range []struct {
+		name     string
+		prefetch int
+		take     func(ctx context.Context, m bus.Delivery)
+	}{
+		{bus.QueueReplies, 256, func(ctx context.Context, m bus.Delivery) {
 			id, _ := wire.PeekKeyID(m.Body)
-			d.lanes.do(ctx, id, func() { d.settle(log, m, d.onReply(ctx, l, m.Body)) })
-		case m, ok := <-presence:
-			if !ok {
-				return errLinkEnded
-			}
-			d.settle(log, m, d.onPresence(l, m.Body))
-		case m, ok := <-enrolments:
-			if !ok {
-				return errLinkEnded
-			}
+			d.lanes.do(ctx, id, func() { d.settle(ctx, log, m, d.onReply(ctx, l, m.Body)) })
+		}},
+		{bus.QueuePresence, 256, func(ctx context.Context, m bus.Delivery) { d.settle(ctx, log, m, d.onPresence(l, m.Body)) }},
+		{bus.QueueEnrolments, 16, func(ctx context.Context, m bus.Delivery) {
 			id, _ := wire.PeekEnrolToken(m.Body)
-			d.lanes.do(ctx, id, func() { d.settle(log, m, d.onEnrol(ctx, l, m.Body)) })
-		}
+			d.lanes.do(ctx, id, func() { d.settle(ctx, log, m, d.onEnrol(ctx, l, m.Body)) })
+		}},
+	} {
+		group.Go(func() error {
+			deliveries, err := l.s.Consume(ctx, q.name, q.prefetch)
+			if err != nil {
+				return fmt.Errorf("consume %s: %w", q.name, err)
+			}
+			for m := range deliveries {
+				q.take(ctx, m)
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return errLinkEnded
+		})
 	}
+	return group.Wait()
 }
 
-// settle acknowledges a delivery, or gives it back when another try may go better.
-func (d *Dispatcher) settle(log *slog.Logger, m bus.Delivery, err error) {
+// giveBackAfter is the pause before a message goes back to its queue. Without it, a message that cannot be
+// recorded now would come again as fast as the broker can.
+const giveBackAfter = time.Second
+
+// settle acknowledges a delivery, or gives it back when another try may go better. What failed for a fault of ours
+// is tried once more here; after that it is left to its agent, who tells it again, ever more slowly.
+func (d *Dispatcher) settle(ctx context.Context, log *slog.Logger, m bus.Delivery, err error) {
 	switch {
 	case err == nil:
 		err = m.Ack()
-	case transient(err):
-		log.Debug("a message goes back to its queue", "error", err)
+	case ctx.Err() != nil || errors.Is(err, state.ErrFenced): // the next leader's
 		err = m.Nack(true)
+	case transient(err) && !(m.Redelivered && model.CodeOf(err) == model.Internal):
+		log.Debug("a message goes back to its queue", "error", err)
+		time.AfterFunc(giveBackAfter, func() {
+			if err := m.Nack(true); err != nil {
+				log.Debug("a delivery could not be given back; it comes again", "error", err)
+			}
+		})
+		return
 	default:
 		log.Warn("a message from the bus is refused", "key", m.Key, "error", err)
 		err = m.Ack()
@@ -159,7 +188,7 @@ func (d *Dispatcher) onPresence(l *link, data []byte) error {
 		return err
 	}
 	if p.Bye {
-		d.presence.gone(a.ID)
+		d.presence.gone(a.ID, p.Started)
 		return nil
 	}
 	if d.presence.heard(a.ID, l.name, p.Version, p.Started, time.Now()) {
@@ -169,7 +198,7 @@ func (d *Dispatcher) onPresence(l *link, data []byte) error {
 }
 
 // onReply commits a reply or an alert, then confirms it with a signed receipt. Without the receipt the
-// agent tells it again, which changes nothing.
+// agent tells it again, which changes nothing. What can never be recorded is confirmed too.
 func (d *Dispatcher) onReply(ctx context.Context, l *link, data []byte) error {
 	kind, err := wire.PeekKind(data)
 	if err != nil {
@@ -177,13 +206,14 @@ func (d *Dispatcher) onReply(ctx context.Context, l *link, data []byte) error {
 	}
 	var a *model.Agent
 	var seq uint64
-	var effect func(tx *state.Tx) error
+	var effect, plain func(tx *state.Tx) error // plain: when nothing but the bare outcome can be recorded
 	switch kind {
 	case wire.KindReply:
 		var r wire.Reply
 		if a, err = d.agentOf(data, kind, &r); err == nil {
 			seq = r.Sequence
 			effect = func(tx *state.Tx) error { return orchestrate.RecordReply(tx, a.ID, outcome(r)) }
+			plain = func(tx *state.Tx) error { return orchestrate.RecordReply(tx, a.ID, bare(r)) }
 		}
 	case wire.KindAlert:
 		var al wire.Alert
@@ -199,7 +229,17 @@ func (d *Dispatcher) onReply(ctx context.Context, l *link, data []byte) error {
 	}
 	d.presence.heard(a.ID, l.name, "", time.Time{}, time.Now())
 	if err := d.cfg.Store.Update(ctx, effect); err != nil {
-		return fmt.Errorf("record %s of agent %s: %w", kind, a.ID, err)
+		err = fmt.Errorf("record %s of agent %s: %w", kind, a.ID, err)
+		if transient(err) {
+			return err
+		}
+		// No later try can go better. The receipt makes an end of it.
+		d.log.Warn("what an agent told cannot be recorded as it is", "error", err)
+		if plain != nil {
+			if err := d.cfg.Store.Update(ctx, plain); err != nil {
+				return fmt.Errorf("record the bare %s of agent %s: %w", kind, a.ID, err)
+			}
+		}
 	}
 	key, err := orchestrate.SigningKey(d.cfg.Store.Local(), a.OrgID)
 	if err != nil {

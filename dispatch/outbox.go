@@ -2,10 +2,15 @@ package dispatch
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/muster-hq/muster/dispatch/wire"
@@ -23,8 +28,17 @@ type attempt struct {
 // outbox is the sending half: what the state says is open becomes orders, and orders go out until they
 // are answered.
 type outbox struct {
-	d   *Dispatcher
-	out map[string]*attempt // by order id
+	d     *Dispatcher
+	out   map[string]*attempt // by order id
+	slots chan struct{}       // bounds how many orders are being published
+	wg    sync.WaitGroup
+
+	mu     sync.Mutex
+	flying map[string]bool // orders that are being published
+}
+
+func newOutbox(d *Dispatcher) *outbox {
+	return &outbox{d: d, out: map[string]*attempt{}, slots: make(chan struct{}, publishers), flying: map[string]bool{}}
 }
 
 // hostsPerCommit bounds how many hosts' orders are written in one commit.
@@ -32,7 +46,8 @@ const hostsPerCommit = 32
 
 // runOutbox wakes on every change of what is open, on the nearest retry, and when an agent comes.
 func (d *Dispatcher) runOutbox(ctx context.Context) error {
-	o := &outbox{d: d, out: map[string]*attempt{}}
+	o := newOutbox(d)
+	defer o.wg.Wait()
 	for {
 		ws := state.NewWatchSet()
 		view := d.cfg.Store.Local().Watched(ws)
@@ -42,10 +57,7 @@ func (d *Dispatcher) runOutbox(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if !transient(err) && model.CodeOf(err) != model.Conflict {
-				return fmt.Errorf("write orders: %w", err)
-			}
-			d.log.Debug("orders not written yet", "error", err)
+			d.log.Warn("orders are not written yet", "error", err)
 		}
 		next := time.Now().Add(d.cfg.RetryMost)
 		if err != nil {
@@ -97,36 +109,56 @@ func waitingHosts(r state.Reader) []string {
 	return hosts
 }
 
-// write makes the orders of hosts, and says whether there were any.
-func (o *outbox) write(ctx context.Context, hosts []string) (bool, error) {
-	wrote := false
-	for len(hosts) > 0 {
-		n := min(hostsPerCommit, len(hosts))
-		batch := hosts[:n]
-		hosts = hosts[n:]
-		made := 0
-		err := o.d.cfg.Store.Update(ctx, func(tx *state.Tx) error {
-			made = 0
-			for _, h := range batch {
-				_, ok, err := orchestrate.NextOrder(tx, h, rand.Text(), o.d.cfg.Term, o.d.cfg.OrderTTL)
-				if err != nil {
-					return fmt.Errorf("order for host %s: %w", h, err)
-				}
-				if ok {
-					made++
-				}
-			}
-			return nil
-		})
-		if err != nil {
+// write makes the orders of hosts, and says whether there were any. One host's trouble is no other's: what does
+// not go together goes one by one. The error is the first of those that are left.
+func (o *outbox) write(ctx context.Context, hosts []string) (wrote bool, failed error) {
+	for batch := range slices.Chunk(hosts, hostsPerCommit) {
+		made, err := o.writeBatch(ctx, batch)
+		wrote = wrote || made > 0
+		if err == nil {
+			continue
+		}
+		switch model.CodeOf(err) {
+		case model.Unavailable, model.Unknown: // everybody's trouble
 			return wrote, err
 		}
-		wrote = wrote || made > 0
+		for i := range batch {
+			made, err := o.writeBatch(ctx, batch[i:i+1])
+			wrote = wrote || made > 0
+			if err != nil && failed == nil {
+				failed = err
+			}
+			if ctx.Err() != nil {
+				return wrote, ctx.Err()
+			}
+		}
 	}
-	return wrote, nil
+	return wrote, failed
 }
 
-// send publishes what is due, forgets what was answered, and says when it wants to be called next.
+// writeBatch makes the orders of some hosts in one commit.
+func (o *outbox) writeBatch(ctx context.Context, hosts []string) (made int, err error) {
+	err = o.d.cfg.Store.Update(ctx, func(tx *state.Tx) error {
+		made = 0
+		for _, h := range hosts {
+			_, ok, err := orchestrate.NextOrder(tx, h, rand.Text(), o.d.cfg.Term, o.d.cfg.OrderTTL)
+			if err != nil {
+				return fmt.Errorf("order for host %s: %w", h, err)
+			}
+			if ok {
+				made++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		made = 0
+	}
+	return made, err
+}
+
+// send lets go out what is due, forgets what was answered, and says when it wants to be called next. It waits for
+// no broker: one that hangs must not hold up what goes to others.
 func (o *outbox) send(ctx context.Context, view *state.View) time.Time {
 	now := time.Now()
 	next := now.Add(o.d.cfg.RetryMost)
@@ -135,20 +167,22 @@ func (o *outbox) send(ctx context.Context, view *state.View) time.Time {
 	for _, order := range state.List[model.Order](view, model.OpenOrders) {
 		open[order.ID] = true
 		a := o.out[order.ID]
-		if a == nil {
+		switch {
+		case a == nil:
 			a = &attempt{wait: o.d.cfg.RetryFirst}
 			o.out[order.ID] = a
-		} else if due[order.AgentID] {
+		case due[order.AgentID]:
 			a.wait = o.d.cfg.RetryFirst
-		} else if now.Before(a.next) {
+		case now.Before(a.next):
 			if a.next.Before(next) {
 				next = a.next
 			}
 			continue
 		}
-		o.publish(ctx, view, order, a)
+		again := a.wait > o.d.cfg.RetryFirst
+		o.fly(ctx, view, order, again)
 		a.next = now.Add(a.wait)
-		a.wait = min(a.wait*2, o.d.cfg.RetryMost)
+		a.wait = min(a.wait*2, o.d.retryMost(order.AgentID))
 		if a.next.Before(next) {
 			next = a.next
 		}
@@ -161,8 +195,46 @@ func (o *outbox) send(ctx context.Context, view *state.View) time.Time {
 	return next
 }
 
+// fly publishes an order once there is a slot, unless it is on its way.
+func (o *outbox) fly(ctx context.Context, view *state.View, order *model.Order, again bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.flying[order.ID] {
+		return
+	}
+	o.flying[order.ID] = true
+	o.wg.Go(func() {
+		defer func() {
+			o.mu.Lock()
+			delete(o.flying, order.ID)
+			o.mu.Unlock()
+		}()
+		select {
+		case o.slots <- struct{}{}:
+			o.publish(ctx, view, order, again)
+			<-o.slots
+		case <-ctx.Done():
+		}
+	})
+}
+
+// publishers bounds how many orders go out at once.
+const publishers = 64
+
+// absentFactor stretches the longest pause between two tries for an agent that nobody hears: its coming sends
+// the order at once, and its queues need no more copies.
+const absentFactor = 20
+
+// retryMost is the longest pause between two tries for an agent.
+func (d *Dispatcher) retryMost(agentID string) time.Duration {
+	if d.presence.known(agentID) {
+		return d.cfg.RetryMost
+	}
+	return absentFactor * d.cfg.RetryMost
+}
+
 // publish sends one order, or closes it when nobody can start it any more.
-func (o *outbox) publish(ctx context.Context, view *state.View, order *model.Order, a *attempt) {
+func (o *outbox) publish(ctx context.Context, view *state.View, order *model.Order, again bool) {
 	log := o.d.log.With("order", order.ID, "agent", order.AgentID, "change", order.ChangeID)
 	if !order.Heard && view.Now().After(order.Expires) {
 		err := o.d.cfg.Store.Update(ctx, func(tx *state.Tx) error {
@@ -177,13 +249,34 @@ func (o *outbox) publish(ctx context.Context, view *state.View, order *model.Ord
 	body, err := seal(view, order)
 	if err != nil {
 		log.Error("an order cannot be made from the state", "error", err)
+		o.refuse(ctx, log, order, err)
 		return
 	}
-	again := a.wait > o.d.cfg.RetryFirst
 	if err := o.d.toAgent(ctx, order.AgentID, body, again); err != nil {
 		log.Debug("order not published yet", "error", err)
 	}
 }
+
+// refuse closes an order that can never go out; its change tells why.
+func (o *outbox) refuse(ctx context.Context, log *slog.Logger, order *model.Order, cause error) {
+	text := "the order could not be made; the orchestrator's log says why"
+	if errors.Is(cause, errTooLarge) {
+		text = errTooLarge.Error()
+	}
+	err := o.d.cfg.Store.Update(ctx, func(tx *state.Tx) error {
+		_, err := orchestrate.RefuseOrder(tx, order.ID, text)
+		return err
+	})
+	if err != nil {
+		log.Debug("an order that cannot go out is not closed yet", "error", err)
+	}
+}
+
+// maxOrder bounds the signed bytes of an order: brokers take messages of at most 16 MiB.
+const maxOrder = wire.MaxSize - 64<<10
+
+// errTooLarge is what the tasks of a change end with that does not fit a message.
+var errTooLarge = errors.New("the files of this change are too large to be sent together; at most about 8 MiB are possible: make them smaller, or put some into another application")
 
 // seal makes the signed bytes of an order: the same ones each time, whoever leads.
 func seal(r state.Reader, o *model.Order) ([]byte, error) {
@@ -211,7 +304,23 @@ func seal(r state.Reader, o *model.Order) ([]byte, error) {
 		}
 		w.Steps[i] = s
 	}
-	return wire.Sign(wire.KindOrder, key, w)
+	return signOrder(key, w)
+}
+
+// signOrder signs an order that fits a message.
+func signOrder(key ed25519.PrivateKey, w wire.Order) ([]byte, error) {
+	size := 0
+	for i := range w.Steps {
+		size += len(w.Steps[i].Want) + len(w.Steps[i].Args)
+	}
+	if size/3*4 > maxOrder { // the envelope writes its body as base64
+		return nil, errTooLarge
+	}
+	body, err := wire.Sign(wire.KindOrder, key, w)
+	if err == nil && len(body) > maxOrder {
+		err = errTooLarge
+	}
+	return body, err
 }
 
 // withContent adds the content that a digest names to a want.

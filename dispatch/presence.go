@@ -45,6 +45,31 @@ func (p *presence) where(agentID string) string {
 	return p.seen[agentID].hub
 }
 
+// known says whether the agent is there, as far as this leader knows.
+func (p *presence) known(agentID string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.seen[agentID]
+	return ok
+}
+
+// enrolled gives a new agent, which the state calls up already, the time to log in as itself.
+func (p *presence) enrolled(agentID string, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.seen[agentID]; !ok {
+		p.seen[agentID] = sighting{at: now}
+	}
+}
+
+// forget drops an agent that is no more.
+func (p *presence) forget(agentID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.seen, agentID)
+	delete(p.news, agentID)
+}
+
 // heard notes a sign of life, and answers true when the agent was not known to be there: it is new to this
 // leader, came back, was started anew, or moved to another hub.
 func (p *presence) heard(agentID, hub, version string, started, now time.Time) bool {
@@ -62,10 +87,13 @@ func (p *presence) heard(agentID, hub, version string, started, now time.Time) b
 	return came
 }
 
-// gone notes that an agent said good-bye.
-func (p *presence) gone(agentID string) {
+// gone notes that an agent said good-bye; that of a process which another one has followed is late, and no news.
+func (p *presence) gone(agentID string, started time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if s, ok := p.seen[agentID]; ok && !s.started.IsZero() && !s.started.Equal(started) {
+		return
+	}
 	delete(p.seen, agentID)
 	p.tell(orchestrate.Transition{AgentID: agentID})
 }

@@ -267,7 +267,7 @@ func TestLoudScripts(t *testing.T) {
 		"plain": strings.Repeat("0123456789", 20_000), "binary": strings.Repeat("\x00\xff\x1b<", 50_000), "wide": strings.Repeat("ü☃", 40_000),
 	} {
 		t.Run(name, func(t *testing.T) {
-			const steps = 300
+			const steps = 60
 			c := w.draft(h, steps)
 			w.order(h, "O-"+name)
 			for i := range steps {
