@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// knownFields are the names of JSON fields that a Go type has, in lower case, as encoding/json compares.
+// knownFields are the names of JSON fields that a Go type has, as they are and in lower case, as encoding/json compares.
 // Nil means that the type writes itself and nothing can be carried.
 type knownFields struct{ names map[string]struct{} }
 
@@ -54,6 +54,7 @@ func (k *knownFields) collect(t reflect.Type, depth int) {
 		if name == "" {
 			name = f.Name
 		}
+		k.names[name] = struct{}{}
 		k.names[strings.ToLower(name)] = struct{}{}
 	}
 }
@@ -61,6 +62,9 @@ func (k *knownFields) collect(t reflect.Type, depth int) {
 // carry adds to value the top-level fields of old that the type does not know, in order of name.
 func carry(old, value []byte, known *knownFields) ([]byte, error) {
 	if known == nil || len(value) < 2 || value[len(value)-1] != '}' {
+		return value, nil
+	}
+	if known.cover(old) {
 		return value, nil
 	}
 	var fields map[string]json.RawMessage
@@ -93,4 +97,85 @@ func carry(old, value []byte, known *knownFields) ([]byte, error) {
 	}
 	out.WriteByte('}')
 	return out.Bytes(), nil
+}
+
+// cover says whether an object surely has no field beside the known ones. It reads names only, since this is
+// done at each write; what it cannot read at a glance is not covered. It does not check what json.Valid checks.
+func (k *knownFields) cover(object []byte) bool {
+	i := skipSpace(object, 0)
+	if i >= len(object) || object[i] != '{' {
+		return false
+	}
+	for i = skipSpace(object, i+1); i < len(object) && object[i] == '"'; {
+		end := skipText(object, i)
+		if end < 0 {
+			return false
+		}
+		if _, ok := k.names[string(object[i+1:end-1])]; !ok { // one with an escape is not known, either
+			return false
+		}
+		if i = skipSpace(object, end); i >= len(object) || object[i] != ':' {
+			return false
+		}
+		if i = skipValue(object, skipSpace(object, i+1)); i < 0 || i >= len(object) {
+			return false
+		}
+		if object[i] == ',' {
+			i = skipSpace(object, i+1)
+			continue
+		}
+		break
+	}
+	return i < len(object) && object[i] == '}' && skipSpace(object, i+1) == len(object)
+}
+
+func skipSpace(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// skipText gives the place after the text that begins at i, -1 when it does not end.
+func skipText(b []byte, i int) int {
+	for i++; ; i++ {
+		n := bytes.IndexByte(b[i:], '"')
+		if n < 0 {
+			return -1
+		}
+		i += n
+		slashes := 0
+		for b[i-1-slashes] == '\\' {
+			slashes++
+		}
+		if slashes%2 == 0 {
+			return i + 1
+		}
+	}
+}
+
+// skipValue gives the place of the comma or brace that ends the value at i, -1 when there is none.
+func skipValue(b []byte, i int) int {
+	for depth := 0; i < len(b); {
+		switch b[i] {
+		case '"':
+			if i = skipText(b, i); i < 0 {
+				return -1
+			}
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i
+			}
+			depth--
+		case ',':
+			if depth == 0 {
+				return i
+			}
+		}
+		i++
+	}
+	return -1
 }
