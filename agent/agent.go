@@ -87,7 +87,7 @@ func Open(o Options) (*Agent, error) {
 		a.stepTimeout = DefaultStepTimeout
 	}
 	var err error
-	if a.store, err = openStore(filepath.Join(o.State, "expected"), a.log); err != nil {
+	if a.store, err = openStore(filepath.Join(o.State, expectedDir), a.log); err != nil {
 		return nil, err
 	}
 	if a.journal, err = journal.Open(o.State, journal.Options{Log: a.log, Disk: o.Disk}); err != nil {

@@ -198,3 +198,48 @@ func FuzzOSRelease(f *testing.F) {
 		}
 	})
 }
+
+// TestMachineThatLostItsIdentityIsAnotherAgent: with the old keys its new orders would lie below the old fence, or
+// an old order above no fence.
+func TestMachineThatLostItsIdentityIsAnotherAgent(t *testing.T) {
+	dir := t.TempDir()
+	s := openState(t, dir)
+	first := s.AgentID()
+	reopen := func() string {
+		t.Helper()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = openState(t, dir)
+		return s.AgentID()
+	}
+	if reopen() != first {
+		t.Error("an enrolment that was cut off goes on with other keys")
+	}
+	if err := s.keepIdentity(Identity{Agent: first, Key: s.Key.Public().(ed25519.PublicKey)}, []byte("ca")); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"journal": "what was done\n", "expected/files": "x"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if reopen() != first {
+		t.Error("a member has other keys")
+	}
+	if err := os.Remove(filepath.Join(dir, identityFile)); err != nil {
+		t.Fatal(err)
+	}
+	if reopen() == first || s.Identity != nil {
+		t.Error("a machine that has to enrol again keeps its keys")
+	}
+	for _, name := range []string{"journal", "expected", caFile} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); !os.IsNotExist(err) {
+			t.Errorf("%s of the earlier membership is kept: %v", name, err)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/muster-hq/muster/agent/journal"
 	"github.com/muster-hq/muster/dispatch/wire"
 )
 
@@ -22,6 +23,7 @@ const (
 	keysFile     = "keys.json"
 	identityFile = "identity.json"
 	caFile       = "ca.pem"
+	expectedDir  = "expected"
 )
 
 // ErrInUse is wrapped by OpenState when another agent holds the directory.
@@ -86,7 +88,10 @@ func OpenState(dir string) (*State, error) {
 		}
 		return nil, fmt.Errorf("lock the state directory: %w", err)
 	}
-	err = s.loadKeys()
+	err = beginAnew(dir)
+	if err == nil {
+		err = s.loadKeys()
+	}
 	if err == nil {
 		s.Identity, err = ReadIdentity(dir)
 	}
@@ -98,6 +103,26 @@ func OpenState(dir string) (*State, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// beginAnew clears what is left of an earlier membership when the identity is gone: this machine will be another
+// agent. With its old keys the orchestrator would count its orders from the beginning, below the journal's fence,
+// and with its old keys but no journal an order of before could be done again. The journal goes last, since it is
+// what tells that there is something to clear.
+func beginAnew(dir string) error {
+	journalFile := filepath.Join(dir, journal.FileName)
+	if _, err := os.Lstat(filepath.Join(dir, identityFile)); !errors.Is(err, fs.ErrNotExist) {
+		return nil // here, or told by ReadIdentity
+	}
+	if _, err := os.Lstat(journalFile); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, left := range []string{keysFile, caFile, expectedDir, journal.FileName} {
+		if err := os.RemoveAll(filepath.Join(dir, left)); err != nil {
+			return fmt.Errorf("clear what is left of an earlier membership: %w", err)
+		}
+	}
+	return nil
 }
 
 // Close gives the directory free.
