@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"net"
 	"os"
 	"runtime"
 	"strings"
@@ -28,7 +29,36 @@ func Facts(root string) map[string]string {
 		}
 		break
 	}
+	for name, addr := range addresses(net.Interfaces) {
+		f["ip."+name] = addr
+	}
 	return f
+}
+
+// addresses are the first IPv4 address of each interface that is up, loopback left out: the published client
+// waits for the one of eth0.
+func addresses(interfaces func() ([]net.Interface, error)) map[string]string {
+	out := map[string]string{}
+	list, err := interfaces()
+	if err != nil {
+		return out // recognised by the rest
+	}
+	for _, i := range list {
+		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil {
+				out[i.Name] = n.IP.String()
+				break
+			}
+		}
+	}
+	return out
 }
 
 // osRelease reads the format of os-release(5), as far as simple values go.

@@ -3,7 +3,9 @@ package orchestrate
 import (
 	"bytes"
 	"crypto/ed25519"
+	"maps"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/muster-hq/muster/fsm/model"
@@ -89,6 +91,27 @@ type Enrolment struct {
 // hostNames are the names that a machine may choose for itself: a narrower set than people may type.
 func hostNames() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$`) }
 
+// What of an agent's facts becomes properties of its instance: names of an ordinary form, values of ordinary
+// length, and not more than maxFacts. The rest stays with the agent.
+const (
+	maxFacts     = 256
+	maxFactValue = 1024 // bytes
+)
+
+func factNames() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._:@-]{0,63}$`) }
+
+// properties are the facts that the instance shows, by key.
+func properties(facts map[string]string) []model.Property {
+	names := factNames()
+	var out []model.Property
+	for _, key := range slices.Sorted(maps.Keys(facts)) {
+		if v := facts[key]; v != "" && len(v) <= maxFactValue && names.MatchString(key) && len(out) < maxFacts {
+			out = append(out, model.Property{Key: key, Value: v})
+		}
+	}
+	return out
+}
+
 // Enrol makes a machine a host of the token's environment and answers its agent. The same agent asking
 // again with the same token gets the same answer and uses nothing up. A host that is only DEFINED under
 // the name is taken over; one that has an agent is not, since any holder of the token could claim it.
@@ -115,7 +138,7 @@ func Enrol(tx *state.Tx, e Enrolment) (*model.Agent, error) {
 	if !hostNames().MatchString(e.Name) {
 		return nil, model.Errorf(model.Invalid, "the host name %q is not usable: give one of letters, digits, dots and dashes with --name", e.Name)
 	}
-	host, err := AdoptHost(tx, token.OrgID, token.EnvID, e.Name)
+	host, err := AdoptHost(tx, token.OrgID, token.EnvID, e.Name, properties(e.Facts)...)
 	if err != nil {
 		return nil, err
 	}

@@ -156,9 +156,10 @@ func copyHost(tx *state.Tx, from *model.HostRow, envID, name string) (*model.Hos
 }
 
 // AdoptHost gives a machine that enrols its host: the DEFINED one of that name, whose applications are then
-// installed, or a new one. It comes with a running instance. Errors: NotFound (the environment), Invalid (the
-// name), Conflict (a host of that name has a machine already).
-func AdoptHost(tx *state.Tx, orgID, envID, name string) (*model.HostRow, error) {
+// installed, or a new one. It comes with a running instance, whose properties (contract section 3.3) are the
+// given ones over a hostname that is the host's name. Errors: NotFound (the environment), Invalid (the name),
+// Conflict (a host of that name has a machine already).
+func AdoptHost(tx *state.Tx, orgID, envID, name string, props ...model.Property) (*model.HostRow, error) {
 	h, ok := state.Find[model.HostRow](tx, model.HostNamed(envID, name))
 	if !ok {
 		var err error
@@ -172,7 +173,7 @@ func AdoptHost(tx *state.Tx, orgID, envID, name string) (*model.HostRow, error) 
 	if _, ok := state.Get[model.InstanceRow](tx, h.ID); ok {
 		return nil, model.Errorf(model.Conflict, "a host named %q has a machine already: choose another name, or forget that host's instance first", name)
 	}
-	return h, createInstance(tx, h, []model.Property{{Key: "hostname", Value: name}})
+	return h, createInstance(tx, h, sortedProperties([]model.Property{{Key: "hostname", Value: name}}, props))
 }
 
 // ownerPath is the address of an owner without leading slash, such as organizations/o/environments/e.
