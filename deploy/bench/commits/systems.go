@@ -21,7 +21,7 @@ import (
 
 // timing is that of both: patient, so that what is measured is commits and not elections on a busy machine.
 func timing() cluster.Timing {
-	return cluster.Timing{Heartbeat: time.Second, LeaderLease: 500 * time.Millisecond}
+	return cluster.Timing{Heartbeat: 2 * time.Second, LeaderLease: time.Second}
 }
 
 const (
