@@ -25,7 +25,7 @@ setup: ## install what tests of real components need (root on Debian or Ubuntu; 
 test: setup ## all tests; as root on Debian it installs what they need first
 	@deploy/scripts/gotest -timeout 25m ./...
 
-race: ## the tests that run in one process, under the race detector
+race: setup ## the tests that run in one process, under the race detector
 	@deploy/scripts/gotest -race -short -timeout 25m $(RACE)
 
 check: ## format, vet, static analysis, import table, tidy module, generated files, other platforms
