@@ -116,11 +116,7 @@ func contextEndpoints() map[string]endpoint {
 			if err != nil {
 				return nil, err
 			}
-			schema, err := model.ParseSchema(o.Schema)
-			if err != nil {
-				return nil, err
-			}
-			if schema.Secret && !at.role.May(auth.ReadSecret) {
+			if o.Secret && !at.role.May(auth.ReadSecret) {
 				return nil, forbidden()
 			}
 			return o, nil

@@ -209,6 +209,7 @@ type OriginSetting struct {
 	Value  json.RawMessage `json:"value,omitempty"`
 	Schema json.RawMessage `json:"schema,omitempty"`
 	From   string          `json:"from"` // address of the owner, or of the parameter for a default
+	Secret bool            `json:"-"`    // by any schema on the way to the value, also through links
 }
 
 // SettingTree holds all settings of an organization (contract section 3.2).

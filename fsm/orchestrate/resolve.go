@@ -206,9 +206,32 @@ func Origin(r state.Reader, orgID, hostID, appName, key string) (model.OriginSet
 	if err != nil {
 		return model.OriginSetting{}, err
 	}
-	e, ok := resolveKey(r, chainOf(r, OwnerOfContext(ctx)), key, nil)
+	c := chainOf(r, OwnerOfContext(ctx))
+	e, ok := resolveKey(r, c, key, nil)
 	if !ok {
 		return model.OriginSetting{}, model.Errorf(model.NotFound, "setting %q has no value for application %q on this host", key, appName)
 	}
-	return model.OriginSetting{Key: key, Value: e.Value, Schema: e.Schema, From: e.From}, nil
+	return model.OriginSetting{Key: key, Value: e.Value, Schema: e.Schema, From: e.From, Secret: e.Secret || leadsToSecret(r, c, key, nil)}, nil
+}
+
+// leadsToSecret says whether a key is a link, over any number of others, to one that is shown as secret where it
+// stands: by its own schema, or by that of a parameter which it may stand for.
+func leadsToSecret(r state.Reader, c chain, key string, seen []string) bool {
+	row := nearest(r, c, key)
+	if row == nil || row.Kind() != model.SettingLink || slices.Contains(seen, row.Key()) {
+		return false
+	}
+	t, err := model.ParseLink(row.Link)
+	if err != nil {
+		return false
+	}
+	o, ok := ownerAt(r, t)
+	if !ok || o.OrgID != row.Owner.OrgID {
+		return false
+	}
+	to := chainOf(r, o)
+	if s := nearest(r, to, t.Key); s != nil && isSecret(s.Schema) {
+		return true
+	}
+	return isSecret(parameterSchemas(r, o)[t.Key]) || leadsToSecret(r, to, t.Key, append(slices.Clone(seen), row.Key()))
 }

@@ -253,3 +253,27 @@ func TestImpactAndTree(t *testing.T) {
 		t.Errorf("tree %+v %v", tree, err)
 	}
 }
+
+// TestSecretsThroughLinks: a value stays secret under whatever name it is reached.
+func TestSecretsThroughLinks(t *testing.T) {
+	w := newWorld(t)
+	w.app(web)
+	h := w.host("h1", "web")
+	org, host := w.owner(model.LevelOrganization, w.org), w.owner(model.LevelHost, h)
+	w.set(org, model.Setting{Key: "own", Value: value(`"s3cret"`), Schema: value(`{"secret":true}`)})
+	w.set(org, model.Setting{Key: "pass", Value: value(`"s3cret"`)}) // secret by the schema of a parameter
+	w.set(org, model.Setting{Key: "plain", Value: value(`"open"`)})
+	w.set(org, model.Setting{Key: "hop", Link: "organizations/Demo/settings/pass"})
+	w.set(host, model.Setting{Key: "a", Link: "organizations/Demo/settings/own"})
+	w.set(host, model.Setting{Key: "b", Link: "organizations/Demo/settings/pass"})
+	w.set(host, model.Setting{Key: "c", Link: "organizations/Demo/settings/hop"})
+	w.set(host, model.Setting{Key: "d", Link: "organizations/Demo/settings/plain"})
+	w.set(host, model.Setting{Key: "round", Value: value("1"), Link: "organizations/Demo/environments/Default/hosts/h1/settings/round"})
+	w.set(w.context(h, "web"), model.Setting{Key: "pass", Value: value(`"s3cret"`), Schema: value(`{"secret":false}`)})
+	for key, want := range map[string]bool{"a": true, "b": true, "c": true, "d": false, "pass": true, "plain": false, "round": false} {
+		got, err := orchestrate.Origin(w.db.Local(), w.org, h, "web", key)
+		if err != nil || got.Secret != want || len(got.Value) == 0 {
+			t.Errorf("%s: %+v %v, want secret %v", key, got, err, want)
+		}
+	}
+}
