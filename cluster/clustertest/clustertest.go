@@ -203,6 +203,9 @@ func (c *Cluster) Isolate(i int) {
 	}
 }
 
+// Lost is how many sends, receipts and dials the cut paths have taken so far: 0 means that no cut was ever felt.
+func (c *Cluster) Lost() int64 { return c.net.lost.Load() }
+
 // Heal mends all paths.
 func (c *Cluster) Heal() { c.net.heal() }
 

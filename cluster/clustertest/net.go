@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type network struct {
 	owner map[string]int // address -> node
 	cut   map[[2]int]bool
 	conns map[*conn]struct{}
+	lost  atomic.Int64 // sends, receipts and dials that a cut path took
 }
 
 var errCut = errors.New("network is unreachable")
@@ -65,6 +67,7 @@ func (n *network) dialer(from int) func(context.Context, string) (net.Conn, erro
 		cut := known && (n.cut[[2]int{from, to}] || n.cut[[2]int{to, from}])
 		n.mu.Unlock()
 		if cut {
+			n.lost.Add(1)
 			return nil, errCut
 		}
 		var d net.Dialer
@@ -90,6 +93,7 @@ type conn struct {
 // Write sends, or swallows.
 func (c *conn) Write(b []byte) (int, error) {
 	if c.net.isCut(c.from, c.to) {
+		c.net.lost.Add(1)
 		return len(b), nil
 	}
 	return c.Conn.Write(b)
@@ -102,6 +106,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		if err != nil || !c.net.isCut(c.to, c.from) {
 			return n, err
 		}
+		c.net.lost.Add(1)
 	}
 }
 
