@@ -11,17 +11,18 @@ import (
 )
 
 // ErrDamaged says that a log entry on this node's disk is not what was written.
-var ErrDamaged = errors.New("the raft log on disk is damaged: stop this node, remove its data folder and let it join again")
+var ErrDamaged = errors.New("the raft log on disk is damaged: " + adviceDamaged)
+
+const adviceDamaged = "on another node run `muster cluster remove` for this one, empty its data folder and let it join again"
 
 // sumStore adds a CRC-32C to each entry's data and checks it on reading, which boltdb does not.
 type sumStore struct {
 	raft.LogStore
-	table  *crc32.Table
-	report func(error)
+	table *crc32.Table
 }
 
-func newSumStore(s raft.LogStore, report func(error)) *sumStore {
-	return &sumStore{LogStore: s, table: crc32.MakeTable(crc32.Castagnoli), report: report}
+func newSumStore(s raft.LogStore) *sumStore {
+	return &sumStore{LogStore: s, table: crc32.MakeTable(crc32.Castagnoli)}
 }
 
 // sum covers what decides: place, kind, data.
@@ -35,17 +36,14 @@ func (s *sumStore) sum(l *raft.Log, data []byte) uint32 {
 	return crc32.Update(c, s.table, data)
 }
 
-// GetLog reads an entry; ErrDamaged when its checksum does not hold. Raft stops the process when that happens
-// while applying, and tries again (and tells) when it happens while replicating.
+// GetLog reads an entry; ErrDamaged when its checksum does not hold.
 func (s *sumStore) GetLog(index uint64, l *raft.Log) error {
 	if err := s.LogStore.GetLog(index, l); err != nil {
 		return err
 	}
 	cut := len(l.Data) - 4
 	if cut < 0 || l.Index != index || binary.BigEndian.Uint32(l.Data[cut:]) != s.sum(l, l.Data[:cut]) {
-		err := fmt.Errorf("log entry %d: %w", index, ErrDamaged)
-		s.report(err)
-		return err
+		return fmt.Errorf("log entry %d: %w", index, ErrDamaged)
 	}
 	l.Data = l.Data[:cut:cut]
 	return nil

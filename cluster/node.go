@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -18,8 +17,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
 
 	"github.com/muster-hq/muster/cluster/gossip"
 	"github.com/muster-hq/muster/cluster/pki"
@@ -63,22 +60,6 @@ type life struct {
 	err  atomic.Pointer[error]
 	stop context.CancelFunc
 	wg   sync.WaitGroup
-}
-
-// diskState is what of a node is on disk. It is closed last.
-type diskState struct {
-	lock  io.Closer
-	bolt  *raftboltdb.BoltStore
-	logs  raft.LogStore
-	snaps raft.SnapshotStore
-}
-
-func (d *diskState) close() error {
-	var err error
-	if d.bolt != nil {
-		err = d.bolt.Close()
-	}
-	return errors.Join(err, d.lock.Close())
 }
 
 // Open starts a node: it takes the data folder, opens the port, joins or begins a cluster if the folder holds no
@@ -180,7 +161,7 @@ func (n *Node) startRaft() error {
 		return fmt.Errorf("making the state machine: %w", err)
 	}
 	hlog := raftLogger(n.log)
-	if err := n.disk.open(dir, n.cfg.Log, hlog); err != nil {
+	if err := unbroken(n.cfg.DataDir, func() error { return n.disk.open(dir, hlog, n.diskFailed) }); err != nil {
 		return err
 	}
 	rc := n.cfg.Timing.RaftConfig(n.cfg.Name)
@@ -190,32 +171,16 @@ func (n *Node) startRaft() error {
 		Stream: transport.NewStreamLayer(n.mux, n.self.Cluster), MaxPool: 3, Timeout: 5 * time.Second, Logger: hlog,
 	})
 	trans := newPatientTransport(inner, n.done)
-	if n.raft, err = raft.NewRaft(rc, machine, n.disk.logs, n.disk.bolt, n.disk.snaps, trans); err != nil {
+	err = unbroken(n.cfg.DataDir, func() error {
+		n.raft, err = raft.NewRaft(rc, machine, n.disk.logs, n.disk.stable, n.disk.snaps, trans)
+		return err
+	})
+	if err != nil {
 		_ = trans.Close()
 		return fmt.Errorf("starting raft: %w", err)
 	}
+	n.disk.running.Store(true)
 	trans.follow(func(term uint64) bool { return n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term })
-	return nil
-}
-
-func (d *diskState) open(dir string, log *slog.Logger, hlog hclog.Logger) error {
-	if err := makeFolder(dir); err != nil {
-		return err
-	}
-	var err error
-	d.bolt, err = raftboltdb.New(raftboltdb.Options{
-		Path: filepath.Join(dir, "log.db"), BoltOptions: &bbolt.Options{Timeout: time.Second}, MsgpackUseNewTimeFormat: true,
-	})
-	if err != nil {
-		return fmt.Errorf("opening the raft log: %w", err)
-	}
-	sums := newSumStore(d.bolt, func(err error) { log.Error("reading the raft log", "error", err) })
-	if d.logs, err = raft.NewLogCache(512, sums); err != nil {
-		return fmt.Errorf("opening the raft log: %w", err)
-	}
-	if d.snaps, err = raft.NewFileSnapshotStoreWithLogger(dir, 2, hlog); err != nil {
-		return fmt.Errorf("opening the snapshots: %w", err)
-	}
 	return nil
 }
 
@@ -223,6 +188,12 @@ func (d *diskState) open(dir string, log *slog.Logger, hlog hclog.Logger) error 
 func (n *Node) fail(err error) {
 	n.err.CompareAndSwap(nil, &err)
 	n.once.Do(func() { close(n.done) })
+}
+
+// diskFailed ends a node whose disk has failed.
+func (n *Node) diskFailed(err error) {
+	n.log.Error("this node's disk failed, and it stops", "data", n.cfg.DataDir, "error", err)
+	n.fail(fmt.Errorf("the disk of %s failed: %w", n.cfg.DataDir, err))
 }
 
 // Done is closed when the node has stopped or begins to: by Shutdown or Abort, or because it cannot go on, which

@@ -29,8 +29,7 @@ func TestFlippedBitInTheLogIsTold(t *testing.T) {
 		return b
 	}
 	bolt := open()
-	var told error
-	s := newSumStore(bolt, func(err error) { told = err })
+	s := newSumStore(bolt)
 	data := []byte("what was written")
 	if err := s.StoreLogs([]*raft.Log{{Index: 1, Term: 1, Data: data}, {Index: 2, Term: 1}}); err != nil {
 		t.Fatal(err)
@@ -44,8 +43,8 @@ func TestFlippedBitInTheLogIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(l.Data) != 0 || told != nil {
-		t.Errorf("an empty entry reads as %q, %v", l.Data, told)
+	if len(l.Data) != 0 {
+		t.Errorf("an empty entry reads as %q", l.Data)
 	}
 	if err := bolt.Close(); err != nil {
 		t.Fatal(err)
@@ -54,8 +53,8 @@ func TestFlippedBitInTheLogIsTold(t *testing.T) {
 	bolt = open()
 	defer func() { _ = bolt.Close() }()
 	s.LogStore = bolt
-	if err := s.GetLog(1, &l); !errors.Is(err, ErrDamaged) || !errors.Is(told, ErrDamaged) {
-		t.Errorf("read %q, %v; told %v", l.Data, err, told)
+	if err := s.GetLog(1, &l); !errors.Is(err, ErrDamaged) {
+		t.Errorf("read %q, %v", l.Data, err)
 	}
 	if err := s.GetLog(2, &l); err != nil {
 		t.Errorf("the entry beside it: %v", err)

@@ -1,0 +1,145 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+)
+
+// diskState is what of a node is on disk. It is closed last.
+type diskState struct {
+	lock    io.Closer
+	bolt    *raftboltdb.BoltStore
+	logs    raft.LogStore
+	stable  raft.StableStore
+	snaps   raft.SnapshotStore
+	running atomic.Bool // raft's goroutines call, no longer the one that starts it
+}
+
+func (d *diskState) close() error {
+	var err error
+	if d.bolt != nil {
+		err = d.bolt.Close()
+	}
+	return errors.Join(err, d.lock.Close())
+}
+
+// open opens the stores. Failed is told what ends the node: a write that failed, an entry that is damaged.
+func (d *diskState) open(dir string, hlog hclog.Logger, failed func(error)) error {
+	if err := makeFolder(dir); err != nil {
+		return err
+	}
+	var err error
+	d.bolt, err = raftboltdb.New(raftboltdb.Options{
+		Path: filepath.Join(dir, "log.db"), BoltOptions: &bbolt.Options{Timeout: time.Second}, MsgpackUseNewTimeFormat: true,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the raft log: %w", err)
+	}
+	stop := &stopper{running: &d.running, failed: failed}
+	d.stable = &stableStore{d.bolt, stop}
+	if d.logs, err = raft.NewLogCache(512, &logStore{newSumStore(d.bolt), stop}); err != nil {
+		return fmt.Errorf("opening the raft log: %w", err)
+	}
+	if d.snaps, err = raft.NewFileSnapshotStoreWithLogger(dir, 2, hlog); err != nil {
+		return fmt.Errorf("opening the snapshots: %w", err)
+	}
+	return nil
+}
+
+// stopper ends a node whose disk fails. Raft would go on as a follower that takes no entries, or would panic.
+type stopper struct {
+	running *atomic.Bool
+	failed  func(error)
+}
+
+// written tells of a write that failed.
+func (s *stopper) written(err error) error {
+	if err != nil {
+		err = fmt.Errorf("the raft log cannot be written (is the disk full?): make room and start this node again: %w", err)
+		s.failed(err)
+	}
+	return err
+}
+
+// leave ends the calling goroutine of raft, where the error would make raft panic, which would end the process before
+// the node could say why. What waits for the goroutine is freed, since raft counts it down as it ends.
+func (s *stopper) leave() {
+	if s.running.Load() {
+		runtime.Goexit()
+	}
+}
+
+// logStore is a log whose failures end the node.
+type logStore struct {
+	*sumStore
+	stop *stopper
+}
+
+// GetLog reads an entry. It does not return when the entry is damaged and raft runs.
+func (l *logStore) GetLog(index uint64, out *raft.Log) error {
+	err := l.sumStore.GetLog(index, out)
+	if errors.Is(err, ErrDamaged) {
+		l.stop.failed(err)
+		l.stop.leave()
+	}
+	return err
+}
+
+// StoreLog writes one entry.
+func (l *logStore) StoreLog(e *raft.Log) error { return l.stop.written(l.sumStore.StoreLog(e)) }
+
+// StoreLogs writes entries. After a failure a leader steps down and a follower answers no: nobody counts on them.
+func (l *logStore) StoreLogs(es []*raft.Log) error { return l.stop.written(l.sumStore.StoreLogs(es)) }
+
+// DeleteRange deletes entries.
+func (l *logStore) DeleteRange(first, last uint64) error {
+	return l.stop.written(l.sumStore.DeleteRange(first, last))
+}
+
+// stableStore is where raft keeps term and vote; its failures end the node.
+type stableStore struct {
+	raft.StableStore
+	stop *stopper
+}
+
+// Set keeps a value.
+func (s *stableStore) Set(key, value []byte) error {
+	return s.stop.written(s.StableStore.Set(key, value))
+}
+
+// SetUint64 keeps a number. It does not return when it fails and raft runs, since raft panics when it cannot keep its
+// term.
+func (s *stableStore) SetUint64(key []byte, value uint64) error {
+	err := s.stop.written(s.StableStore.SetUint64(key, value))
+	if err != nil {
+		s.stop.leave()
+	}
+	return err
+}
+
+// unbroken runs what reads the node's files for the first time: bbolt and raft panic over files that are damaged.
+func unbroken(dir string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			cause, ok := p.(error)
+			if !ok {
+				cause = fmt.Errorf("%v", p)
+			}
+			err = fmt.Errorf("the files in %s cannot be read: %w", dir, cause)
+			if !errors.Is(cause, ErrDamaged) {
+				err = fmt.Errorf("%w (%s)", err, adviceDamaged)
+			}
+		}
+	}()
+	return f()
+}
