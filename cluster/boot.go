@@ -185,9 +185,10 @@ func Forget(dir string) error {
 	return errors.Join(forget(dir), lock.Close())
 }
 
-// forget removes the log first: cut off after that, the node begins anew as it did at first.
+// forget removes the log first, but for the mark that there was one: cut off after that, the node begins anew as it
+// did at first.
 func forget(dir string) error {
-	for _, name := range []string{"raft", "node.json", "pki"} {
+	for _, name := range []string{begunFile, "raft", "node.json", "pki"} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("emptying the data folder: %w", err)
 		}
@@ -198,15 +199,38 @@ func forget(dir string) error {
 // begin bootstraps raft where that is this node's to do. Raft refuses it on a log that has anything.
 func (n *Node) begin(ctx context.Context, boot *booted) error {
 	if n.raft.LastIndex() > 0 {
-		return nil
+		return n.markBegun()
 	}
+	if _, err := os.Stat(n.begunPath()); err == nil {
+		return fmt.Errorf("the raft log in %s is gone, and with it what this node had stored: %s", n.cfg.DataDir, adviceDamaged)
+	}
+	n.spawn(func() {
+		if n.store.WaitIndex(ctx, 1) == nil {
+			if err := n.markBegun(); err != nil {
+				n.log.Error("it could not be noted that this node has a log", "error", err)
+			}
+		}
+	})
 	switch boot.Mode {
 	case modeAlone:
-		return n.bootstrap([]peerAddr{n.self})
+		return errors.Join(n.bootstrap([]peerAddr{n.self}), n.markBegun())
 	case modeExpect:
 		n.spawn(func() { n.gather(ctx, boot) })
 	}
 	return nil
+}
+
+// begunFile marks that the node has had a log. A log that is empty then has been lost: to begin anew would make
+// another cluster of the same name, with nothing of what was acknowledged, and a vote given twice.
+const begunFile = "begun"
+
+func (n *Node) begunPath() string { return filepath.Join(n.cfg.DataDir, begunFile) }
+
+func (n *Node) markBegun() error {
+	if _, err := os.Stat(n.begunPath()); err == nil {
+		return nil
+	}
+	return writeSynced(n.begunPath(), nil)
 }
 
 func (n *Node) bootstrap(peers []peerAddr) error {

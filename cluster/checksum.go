@@ -13,7 +13,8 @@ import (
 // ErrDamaged says that a log entry on this node's disk is not what was written.
 var ErrDamaged = errors.New("the raft log on disk is damaged: " + adviceDamaged)
 
-const adviceDamaged = "on another node run `muster cluster remove` for this one, empty its data folder and let it join again"
+const adviceDamaged = "on another member run `muster cluster remove` for this node, empty its data folder and let it join again; " +
+	"a node that was alone needs a copy of its folder"
 
 // sumStore adds a CRC-32C to each entry's data and checks it on reading, which boltdb does not.
 type sumStore struct {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +44,7 @@ func (d *diskState) open(dir string, hlog hclog.Logger, failed func(error)) erro
 		Path: filepath.Join(dir, "log.db"), BoltOptions: &bbolt.Options{Timeout: time.Second}, MsgpackUseNewTimeFormat: true,
 	})
 	if err != nil {
-		return fmt.Errorf("opening the raft log: %w", err)
+		return fmt.Errorf("opening the raft log %s: %w", filepath.Join(dir, "log.db"), err)
 	}
 	stop := &stopper{running: &d.running, failed: failed}
 	d.stable = &stableStore{d.bolt, stop}
@@ -129,7 +130,9 @@ func (s *stableStore) SetUint64(key []byte, value uint64) error {
 
 // unbroken runs what reads the node's files for the first time: bbolt and raft panic over files that are damaged.
 func unbroken(dir string, f func() error) (err error) {
+	old := debug.SetPanicOnFault(true) // bbolt maps the file, and reads past the end of one that was cut short
 	defer func() {
+		debug.SetPanicOnFault(old)
 		if p := recover(); p != nil {
 			cause, ok := p.(error)
 			if !ok {

@@ -172,11 +172,16 @@ func (n *Node) startRaft() error {
 	})
 	trans := newPatientTransport(inner, n.done)
 	err = unbroken(n.cfg.DataDir, func() error {
-		n.raft, err = raft.NewRaft(rc, machine, n.disk.logs, n.disk.stable, n.disk.snaps, trans)
-		return err
+		if n.raft, err = raft.NewRaft(rc, machine, n.disk.logs, n.disk.stable, n.disk.snaps, trans); err != nil {
+			return fmt.Errorf("the log or the snapshots in %s cannot be read (%s): %w", dir, adviceDamaged, err)
+		}
+		return nil
 	})
 	if err != nil {
 		_ = trans.Close()
+		if why := n.Err(); why != nil { // what raft says of it is less
+			err = why
+		}
 		return fmt.Errorf("starting raft: %w", err)
 	}
 	n.disk.running.Store(true)
