@@ -120,6 +120,9 @@ func (c *checker) system(kind, name, punctuation, last string) {
 
 // Validate refuses a file that cannot be put on a machine. Errors are Invalid.
 func (f *File) Validate() error {
+	if strings.HasSuffix(f.Path, "/") {
+		return Errorf(Invalid, "file %q: path is %q, which is a directory: name the file in it", f.Name, f.Path)
+	}
 	return checkPlaced("file", f.Name, f.Path, f.Mode, f.Owner, f.Group)
 }
 

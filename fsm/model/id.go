@@ -64,9 +64,14 @@ func ParseTime(field, s string) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	for _, form := range []string{timeForm, "2006-01-02T15:04:05-0700", time.RFC3339Nano} {
-		if t, err := time.Parse(form, s); err == nil {
-			return t.UTC(), nil
+		t, err := time.Parse(form, s)
+		if err != nil {
+			continue
 		}
+		if t = t.UTC(); t.Year() < 1970 || t.Year() > 9999 {
+			return time.Time{}, Errorf(Invalid, "%s is %q: give a time between 1970 and 9999", field, s)
+		}
+		return t, nil
 	}
 	return time.Time{}, Errorf(Invalid, "%s is %q: write it as 2018-04-04T15:37:30.612+0200", field, s)
 }
