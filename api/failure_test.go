@@ -195,6 +195,11 @@ func (c *cluster) Leave(context.Context) error {
 	return nil
 }
 
+func (c *cluster) Remove(_ context.Context, name string) error {
+	c.asked = append(c.asked, "remove "+name)
+	return nil
+}
+
 func (c *cluster) Join(_ context.Context, address, token string) error {
 	c.asked = append(c.asked, "join "+address+" "+token)
 	return model.Errorf(model.Conflict, "this server holds organizations")
@@ -204,7 +209,7 @@ func TestClusterIsForAdministrators(t *testing.T) {
 	c := &cluster{}
 	s := newSite(t, func(cfg *api.Config) { cfg.Cluster = c }).furnish()
 	eve := s.user("eve", "admin", "acme")
-	for _, op := range []client.Op{{Name: "cluster.show"}, {Name: "cluster.token", Body: map[string]any{}}, {Name: "cluster.leave"},
+	for _, op := range []client.Op{{Name: "cluster.show"}, {Name: "cluster.token", Body: map[string]any{}}, {Name: "cluster.leave"}, {Name: "cluster.remove", Params: map[string]string{"name": "n2"}},
 		{Name: "cluster.join", Body: map[string]any{"address": "a", "token": "t"}}} {
 		if err := eve.Call(t.Context(), op, nil); model.CodeOf(err) != model.Forbidden {
 			t.Errorf("%s by an organization's administrator: %v", op.Name, err)
@@ -214,8 +219,9 @@ func TestClusterIsForAdministrators(t *testing.T) {
 	s.call(s.admin, client.Op{Name: "cluster.show"}, &status)
 	s.call(s.admin, client.Op{Name: "cluster.token", Body: map[string]any{"expires": "5m"}}, nil)
 	s.call(s.admin, client.Op{Name: "cluster.leave"}, nil)
+	s.call(s.admin, client.Op{Name: "cluster.remove", Params: map[string]string{"name": "n2"}}, nil)
 	err := s.admin.Call(t.Context(), client.Op{Name: "cluster.join", Body: map[string]any{"address": "a:1", "token": "t"}}, nil)
-	if model.CodeOf(err) != model.Conflict || status.Leader != "n1" || strings.Join(c.asked, "; ") != "token 5m0s; leave; join a:1 t" {
+	if model.CodeOf(err) != model.Conflict || status.Leader != "n1" || strings.Join(c.asked, "; ") != "token 5m0s; leave; remove n2; join a:1 t" {
 		t.Errorf("status %+v, asked %q, join: %v", status, c.asked, err)
 	}
 }

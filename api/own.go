@@ -187,6 +187,9 @@ func clusterEndpoints() map[string]endpoint {
 			return cl.Token(c.req.Context(), life)
 		}),
 		"cluster.leave": of(noBody, func(c *call, cl Cluster) (any, error) { return done{true}, cl.Leave(c.req.Context()) }),
+		"cluster.remove": of(noBody, func(c *call, cl Cluster) (any, error) {
+			return done{true}, cl.Remove(c.req.Context(), c.params["name"])
+		}),
 		"cluster.join": of(objectBody, func(c *call, cl Cluster) (any, error) {
 			doc, err := model.Decode[spec.JoinRequest](c.body)
 			if err != nil {

@@ -38,6 +38,8 @@ type Cluster interface {
 	Token(ctx context.Context, expires time.Duration) (spec.JoinToken, error)
 	// Leave makes this node leave its cluster.
 	Leave(ctx context.Context) error
+	// Remove takes another member out of the cluster, also one that is dead.
+	Remove(ctx context.Context, name string) error
 	// Join makes this node, which must hold nothing but its first start, a member of another cluster.
 	Join(ctx context.Context, address, token string) error
 }

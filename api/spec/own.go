@@ -21,6 +21,7 @@ func own() []Section {
 			{GET, "/cluster", "cluster.show", Built, "", "", "ClusterStatus"},
 			{POST, "/cluster/tokens", "cluster.token", Built, "", "JoinTokenRequest", "JoinToken"},
 			{POST, "/cluster/leave", "cluster.leave", Built, "", "empty", "non-empty JSON"},
+			{DELETE, "/cluster/members/{name}", "cluster.remove", Built, "", "", "non-empty JSON"},
 			{POST, "/cluster/join", "cluster.join", Built, "", "JoinRequest", "non-empty JSON"},
 		}},
 	}

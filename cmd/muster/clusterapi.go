@@ -61,6 +61,14 @@ func (c clusterAPI) Token(ctx context.Context, expires time.Duration) (spec.Join
 	return spec.JoinToken{Token: text, Expires: time.Now().Add(expires).UTC().Format(time.RFC3339)}, nil
 }
 
+// Remove takes another member out. Removing this one is leaving, which ends it too.
+func (c clusterAPI) Remove(ctx context.Context, name string) error {
+	if name == c.n.Name() {
+		return model.Errorf(model.Conflict, "%s is the node that you asked: use muster cluster leave, or ask another node", name)
+	}
+	return c.n.Remove(ctx, name)
+}
+
 // Leave makes this node leave, and ends it.
 func (c clusterAPI) Leave(ctx context.Context) error {
 	if err := c.n.Leave(ctx); err != nil {

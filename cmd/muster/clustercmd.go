@@ -70,6 +70,10 @@ func clusterCommand(c *cli) *cobra.Command {
 			return c.printCluster(cmd, doc)
 		}),
 		clusterToken(c), clusterJoin(c),
+		c.verb("remove NAME", "Take a member that is dead out of the cluster; it can join again with an empty data folder", exactly("NAME"),
+			func(ctx context.Context, cl *client.Client, _ *cobra.Command, args []string) error {
+				return cl.Call(ctx, client.Op{Name: "cluster.remove", Params: map[string]string{"name": args[0]}}, nil)
+			}),
 		c.verb("leave", "Make the asked node leave its cluster", noArgs, func(ctx context.Context, cl *client.Client, _ *cobra.Command, _ []string) error {
 			return cl.Call(ctx, client.Op{Name: "cluster.leave"}, nil)
 		}))
