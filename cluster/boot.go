@@ -67,6 +67,7 @@ func (b *peerBook) list() []peerAddr {
 // that it stands for.
 type record struct {
 	Node      string     `json:"node"`
+	Instance  string     `json:"instance"` // see Member
 	ClusterID string     `json:"clusterId"`
 	Mode      string     `json:"mode"`
 	Expect    int        `json:"expect,omitempty"`
@@ -135,12 +136,12 @@ const gossipKeyFile = "gossip-key"
 
 // found makes the node a member by one of the three ways.
 func found(ctx context.Context, cfg Config, self peerAddr, pkiDir string) (*booted, error) {
-	b := &booted{record: record{Node: cfg.Name, Mode: modeAlone}}
+	b, instance := &booted{record: record{Node: cfg.Name, Mode: modeAlone}}, rand.Text()
 	var ca *pki.Authority
 	var err error
 	switch boot := cfg.Bootstrap; {
 	case boot.Token != "":
-		if b, err = join(ctx, cfg, self); err != nil {
+		if b, err = join(ctx, cfg, self, instance); err != nil {
 			return nil, err
 		}
 	case boot.Expect > 1:
@@ -167,7 +168,7 @@ func found(ctx context.Context, cfg Config, self peerAddr, pkiDir string) (*boot
 			return nil, err
 		}
 	}
-	b.ClusterID, b.fresh = b.id.ClusterID, true
+	b.ClusterID, b.Instance, b.fresh = b.id.ClusterID, instance, true
 	if err := b.id.Save(pkiDir); err != nil {
 		return nil, err
 	}

@@ -261,7 +261,7 @@ func authority(r state.Reader) (*pki.Authority, []byte, error) {
 }
 
 // join gets a node's identity from a cluster. Nothing is written here.
-func join(ctx context.Context, cfg Config, self peerAddr) (*booted, error) {
+func join(ctx context.Context, cfg Config, self peerAddr, instance string) (*booted, error) {
 	t, err := decodeToken(cfg.Bootstrap.Token)
 	if err != nil {
 		return nil, err
@@ -275,7 +275,7 @@ func join(ctx context.Context, cfg Config, self peerAddr) (*booted, error) {
 		return nil, err
 	}
 	body := joinRequest{Token: t.ID, Secret: t.Secret, CSR: req.CSR, Member: Member{
-		Name: cfg.Name, ClusterAddr: self.Cluster, APIAddr: cfg.APIAddr, Version: cfg.Version, Schema: state.Schema,
+		Name: cfg.Name, Instance: instance, ClusterAddr: self.Cluster, APIAddr: cfg.APIAddr, Version: cfg.Version, Schema: state.Schema,
 	}}
 	ctx, cancel := context.WithTimeout(ctx, 2*cfg.Timing.Deadline)
 	defer cancel()

@@ -20,6 +20,7 @@ import (
 // info is what a node tells of itself when asked.
 type info struct {
 	Name        string `json:"name"`
+	Instance    string `json:"instance,omitempty"` // see Member
 	ClusterAddr string `json:"clusterAddr"`
 	APIAddr     string `json:"apiAddr,omitempty"`
 	GossipAddr  string `json:"gossipAddr,omitempty"`
@@ -34,7 +35,7 @@ type info struct {
 func (n *Node) info() info {
 	_, leader := n.raft.LeaderWithID()
 	in := info{
-		Name: n.cfg.Name, ClusterAddr: n.self.Cluster, APIAddr: n.cfg.APIAddr, GossipAddr: n.self.Gossip, Version: n.cfg.Version,
+		Name: n.cfg.Name, Instance: n.instance, ClusterAddr: n.self.Cluster, APIAddr: n.cfg.APIAddr, GossipAddr: n.self.Gossip, Version: n.cfg.Version,
 		Schema: state.Schema, Applied: n.store.AppliedIndex(), Term: n.raft.CurrentTerm(), Leader: string(leader), ContactMs: -1,
 	}
 	if n.raft.State() == raft.Leader {
@@ -47,10 +48,14 @@ func (n *Node) info() info {
 
 func (i info) member(joined time.Time) *Member {
 	return &Member{
-		Name: i.Name, ClusterAddr: i.ClusterAddr, APIAddr: i.APIAddr, GossipAddr: i.GossipAddr,
+		Name: i.Name, Instance: i.Instance, ClusterAddr: i.ClusterAddr, APIAddr: i.APIAddr, GossipAddr: i.GossipAddr,
 		Version: i.Version, Schema: i.Schema, Joined: joined,
 	}
 }
+
+// is says whether who answered is that member, and not one that had its name before it was removed: the log of that
+// one lacks what its successor has told the leader that it has.
+func (i info) is(m *Member) bool { return i.Name == m.Name && i.Instance == m.Instance }
 
 // answer serves the questions of other nodes.
 func (n *Node) answer(ctx context.Context, peer string, op byte, body []byte) ([]byte, error) {
@@ -228,7 +233,7 @@ func (n *Node) moved(ctx context.Context, lead *Lead, m *Member) (*Member, error
 			continue
 		}
 		in, err := n.askInfo(ctx, addr)
-		if err != nil || in.Name != m.Name {
+		if err != nil || !in.is(m) {
 			continue // an old address, or someone else's now
 		}
 		next := in.member(m.Joined)
@@ -246,7 +251,7 @@ func (n *Node) moved(ctx context.Context, lead *Lead, m *Member) (*Member, error
 // given a vote: it could cost the quorum.
 func (n *Node) place(ctx context.Context, m *Member, s raft.Server, known bool) (bool, error) {
 	in, err := n.askInfo(ctx, m.ClusterAddr)
-	if err != nil || in.Name != m.Name {
+	if err != nil || !in.is(m) {
 		return false, nil // not there yet, or someone else
 	}
 	id, addr := raft.ServerID(m.Name), raft.ServerAddress(m.ClusterAddr)

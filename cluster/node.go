@@ -31,6 +31,7 @@ type Node struct {
 	cfg      Config
 	id       *pki.Identity
 	self     peerAddr
+	instance string // see Member
 	log      *slog.Logger
 	store    *state.Store
 	raft     *raft.Raft
@@ -101,7 +102,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 			err = errors.Join(err, forget(n.cfg.DataDir))
 		}
 	}()
-	n.id = boot.id
+	n.id, n.instance = boot.id, boot.Instance
 	n.mux = transport.New(ln, n.id, n.cfg.Transport)
 	n.peers.add(boot.peers...)
 	if err := n.startGossip(boot); err != nil {

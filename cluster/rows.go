@@ -5,6 +5,7 @@ import "time"
 // Member is a node that belongs to the cluster. Its row is written before it may vote.
 type Member struct {
 	Name        string    `json:"name"`
+	Instance    string    `json:"instance,omitempty"` // random, made when its folder became a member: tells it from one that had its name before
 	ClusterAddr string    `json:"clusterAddr"`
 	APIAddr     string    `json:"apiAddr,omitempty"`
 	GossipAddr  string    `json:"gossipAddr,omitempty"`
