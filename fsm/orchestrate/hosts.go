@@ -82,6 +82,13 @@ func UpdateHost(tx *state.Tx, orgID, hostID string, patch []byte) (*model.HostRo
 	if err := state.Put(tx, h); err != nil {
 		return nil, err
 	}
+	if a, ok := state.Find[model.Agent](tx, model.AgentOfHost(hostID)); ok && moved {
+		a, _ := state.Edit[model.Agent](tx, a.ID)
+		a.EnvID = h.EnvID
+		if err := state.Put(tx, a); err != nil {
+			return nil, err
+		}
+	}
 	if renamed || moved {
 		if err := moveLinks(tx, orgID, was, ownerPath(tx, OwnerOfHost(h))); err != nil {
 			return nil, err
