@@ -39,7 +39,8 @@ bench: build ## the benchmarks, each against a baseline taken in the same run; t
 	@deploy/scripts/bench
 
 demo: build ## the main job on this machine, without root: three nodes, two agents (KEEP=1 leaves them running)
-	@go run ./deploy/demo -bin bin $(if $(KEEP),-keep)
+	@mkdir -p .cache && go build -o .cache/demo ./deploy/demo
+	@exec .cache/demo -bin bin $(if $(KEEP),-keep)
 
 clean: ## remove what the other targets made
 	rm -rf bin bench .cache

@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -32,27 +34,38 @@ func main() {
 	}
 }
 
-// limit is how long the whole demonstration may take.
-const limit = 2 * time.Minute
+// limit is how long the whole demonstration may take, patience how long one thing that a step waits for.
+const (
+	limit    = 2 * time.Minute
+	patience = 20 * time.Second
+)
 
-func run(ctx context.Context, bin, dir string, keep bool, out io.Writer) error {
-	bin, err := filepath.Abs(bin)
-	if err != nil {
+func run(ctx context.Context, bin, dir string, keep bool, out io.Writer) (err error) {
+	if bin, err = filepath.Abs(bin); err != nil {
 		return err
 	}
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "muster-demo-"); err != nil {
 			return err
 		}
-		if !keep {
-			defer os.RemoveAll(dir)
-		}
+		defer func() {
+			if err != nil || !keep {
+				err = errors.Join(err, os.RemoveAll(dir))
+			}
+		}()
 	}
-	d := &demo{bin: bin, dir: dir, out: out}
-	err = d.play(ctx, d.steps())
+	d := &demo{bin: bin, dir: dir, out: out, patience: patience}
+	return d.show(ctx, d.steps(), keep)
+}
+
+// show plays the steps, and stops everything afterwards unless it is to be kept and all went well.
+func (d *demo) show(ctx context.Context, steps []step, keep bool) error {
+	err := d.play(ctx, steps)
 	if err == nil && keep {
-		d.leave()
-		return nil
+		if err = d.revive(ctx); err == nil {
+			d.leave()
+			return nil
+		}
 	}
 	if stopErr := d.stop(); err == nil {
 		err = stopErr
@@ -78,7 +91,7 @@ func (d *demo) play(ctx context.Context, steps []step) error {
 		if err != nil {
 			fmt.Fprintln(d.out, "FAILED")
 			if cause := context.Cause(ctx); cause != nil {
-				err = errors.Join(cause, err)
+				err = fmt.Errorf("%w: %w", cause, err)
 			}
 			return fmt.Errorf("step %d, %s: %w", i+1, s.title, err)
 		}
@@ -92,6 +105,7 @@ func (d *demo) play(ctx context.Context, steps []step) error {
 type demo struct {
 	bin, dir string
 	out      io.Writer
+	patience time.Duration // with what a step waits for; a step has more than one such thing
 	site     *site.Site
 	agents   []*site.Agent
 }
@@ -103,6 +117,19 @@ func (d *demo) stop() error {
 	return d.site.Stop()
 }
 
+// revive starts the nodes again that were killed.
+func (d *demo) revive(ctx context.Context) error {
+	for i, n := range d.site.Nodes {
+		if n.Running() {
+			continue
+		}
+		if err := errors.Join(n.Start(), d.site.WaitReady(ctx, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // leave says how to use what is left running.
 func (d *demo) leave() {
 	fmt.Fprintf(d.out, "\nLeft running; state, logs and scratch roots are in %s\n", d.dir)
@@ -112,6 +139,14 @@ func (d *demo) leave() {
 	for _, a := range d.agents {
 		fmt.Fprintf(d.out, "  agent %s  root %s   pid %d\n", a.Host, a.Root, a.Pid())
 	}
-	fmt.Fprintf(d.out, "Log in with:\n  export MUSTER_API=%s MUSTER_USER=admin MUSTER_PASSWORD_FILE=%s MUSTER_ORGANIZATION=%s MUSTER_ENVIRONMENT=%s\n",
-		d.site.Nodes[0].API(), d.site.AdminPasswordFile(), d.site.Org, d.site.Env)
+	pids := []string{}
+	for _, a := range d.agents {
+		pids = append(pids, strconv.Itoa(a.Pid()))
+	}
+	for _, n := range d.site.Nodes {
+		pids = append(pids, strconv.Itoa(n.Pid()))
+	}
+	fmt.Fprintf(d.out, "Log in with:\n  export MUSTER_API=%s MUSTER_USER=admin MUSTER_PASSWORD_FILE=%s MUSTER_ORGANIZATION=%s MUSTER_ENVIRONMENT=%s\n  %s host list\n",
+		d.site.Nodes[0].API(), d.site.AdminPasswordFile(), d.site.Org, d.site.Env, filepath.Join(d.bin, "muster"))
+	fmt.Fprintf(d.out, "Stop it with:\n  kill %s\n", strings.Join(pids, " "))
 }

@@ -20,7 +20,6 @@ const (
 	notePath = "/var/log/handler.log"
 	motd     = "Welcome to ${_host.name}.\n<#if greeting??>\n${greeting}\n</#if>\n<#list admins as a>\n- ${a}\n</#list>\n"
 	script   = "#!/bin/sh\necho \"greeting is now: ${greeting}\" >> var/log/handler.log\n"
-	stepTime = 20 * time.Second
 )
 
 // application is what both hosts get: a file from a template, and a script that a setting's handler runs.
@@ -129,10 +128,10 @@ func (d *demo) startAgents(ctx context.Context) (string, error) {
 
 // waitState waits until a host has a state; an agent that ended is told at once.
 func (d *demo) waitState(ctx context.Context, a *site.Agent, want model.HostState) error {
-	return site.WaitFor(ctx, a.Host+" to be "+string(want), stepTime, func(ctx context.Context) (bool, error) {
+	return site.WaitFor(ctx, a.Host+" to be "+string(want), d.patience, func(ctx context.Context) (bool, error) {
 		select {
 		case <-a.Done():
-			return false, fmt.Errorf("the agent of %s ended:\n%s", a.Host, a.Tail())
+			return false, site.GiveUp(fmt.Errorf("the agent of %s ended:\n%s", a.Host, a.Tail()))
 		default:
 		}
 		var h model.Host
@@ -147,10 +146,22 @@ func (d *demo) settled(ctx context.Context, node int, a *site.Agent, after int) 
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	ctx, cancel := context.WithTimeout(ctx, d.patience)
 	defer cancel()
+	ctx, ended := context.WithCancelCause(ctx)
+	defer ended(nil)
+	go func() {
+		select {
+		case <-a.Done():
+			ended(fmt.Errorf("the agent of %s ended", a.Host))
+		case <-ctx.Done():
+		}
+	}()
 	changes, err := c.WaitChanges(ctx, d.site.In("host", a.Host), after, 50*time.Millisecond, nil)
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
 		return fmt.Errorf("waiting for the change of %s: %w\n%s", a.Host, err, a.Tail())
 	}
 	if len(changes) == 0 {
@@ -237,7 +248,7 @@ func (d *demo) drift(ctx context.Context) (string, error) {
 	}
 	at := time.Now()
 	var found model.ComplianceError
-	err := site.WaitFor(ctx, "the compliance error", stepTime, func(ctx context.Context) (bool, error) {
+	err := site.WaitFor(ctx, "the compliance error", d.patience, func(ctx context.Context) (bool, error) {
 		es, err := d.errorsOf(ctx, 1, a)
 		if err != nil || len(es) == 0 {
 			return false, err
@@ -276,7 +287,7 @@ func (d *demo) repair(ctx context.Context) (string, error) {
 	if err := d.settled(ctx, 0, a, before[0]); err != nil {
 		return "", err
 	}
-	err = site.WaitFor(ctx, "the compliance error to go", stepTime, func(ctx context.Context) (bool, error) {
+	err = site.WaitFor(ctx, "the compliance error to go", d.patience, func(ctx context.Context) (bool, error) {
 		es, err := d.errorsOf(ctx, 1, a)
 		return err == nil && len(es) == 0, err
 	})
@@ -309,7 +320,7 @@ func (d *demo) greet(ctx context.Context, node int, op, greeting string) error {
 		return err
 	}
 	set := client.Op{Name: op, Level: "environment", Params: d.site.In("key", "greeting"), Body: map[string]string{"key": "greeting", "value": greeting}}
-	err = site.WaitFor(ctx, "the setting to be taken", stepTime, func(ctx context.Context) (bool, error) {
+	err = site.WaitFor(ctx, "the setting to be taken", d.patience, func(ctx context.Context) (bool, error) {
 		err := d.call(ctx, node, set, nil)
 		return err == nil, err
 	})

@@ -92,7 +92,7 @@ func (p *Process) Kill() {
 
 // Stop asks it to end, waits for ten seconds, then kills it. It tells how it ended.
 func (p *Process) Stop() error {
-	if !p.running() {
+	if !p.Running() {
 		return nil // killed by us, or ended before: whoever waited for more was told then
 	}
 	p.mu.Lock()
@@ -123,7 +123,7 @@ func (p *Process) signal(sig syscall.Signal) {
 
 // Dump makes a running Go program write its goroutines to its output and end: for a test that found it stuck.
 func (p *Process) Dump() {
-	if p.running() {
+	if p.Running() {
 		p.signal(syscall.SIGQUIT)
 	}
 }
@@ -166,8 +166,16 @@ func FreePorts(host string, n int) ([]int, error) {
 	return ports, nil
 }
 
-// WaitFor asks cond every 20 ms until it answers true; its error names what was waited for, and the last
-// error of cond.
+// final is an error after which waiting makes no sense.
+type final struct{ error }
+
+func (f final) Unwrap() error { return f.error }
+
+// GiveUp makes an error of a condition one that ends WaitFor at once.
+func GiveUp(err error) error { return final{err} }
+
+// WaitFor asks cond every 20 ms until it answers true, or an error of GiveUp; its error names what was waited
+// for, and the last error of cond.
 func WaitFor(ctx context.Context, what string, limit time.Duration, cond func(ctx context.Context) (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -178,6 +186,9 @@ func WaitFor(ctx context.Context, what string, limit time.Duration, cond func(ct
 		ok, err := cond(ctx)
 		if ok && err == nil {
 			return nil
+		}
+		if errors.As(err, new(final)) {
+			return fmt.Errorf("waiting for %s: %w", what, err)
 		}
 		if err != nil && ctx.Err() == nil {
 			last = err
@@ -193,8 +204,8 @@ func WaitFor(ctx context.Context, what string, limit time.Duration, cond func(ct
 	}
 }
 
-// running says whether it was started and has not ended.
-func (p *Process) running() bool {
+// Running says whether it was started and has not ended.
+func (p *Process) Running() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cmd == nil {

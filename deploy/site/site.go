@@ -170,7 +170,7 @@ func (s *Site) WaitReady(ctx context.Context, i int) error {
 	return WaitFor(ctx, n.Name+" to be ready", startLimit, func(ctx context.Context) (bool, error) {
 		select {
 		case <-n.Done():
-			return false, fmt.Errorf("%s ended:\n%s", n.Name, n.Tail())
+			return false, GiveUp(fmt.Errorf("%s ended:\n%s", n.Name, n.Tail()))
 		default:
 		}
 		c, err := s.Client(i)
@@ -241,7 +241,7 @@ func (s *Site) Leader(ctx context.Context) (int, error) {
 			return false, err
 		}
 		for i, n := range s.Nodes {
-			if n.Name == st.Leader && n.running() {
+			if n.Name == st.Leader && n.Running() {
 				leader = i
 			}
 		}
