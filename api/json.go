@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -54,7 +55,45 @@ func checkJSON(body []byte, want kind) error {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return model.Errorf(model.Invalid, "the body goes on after its end: remove what follows byte %d", end)
 	}
+	if at := halfCharacter(body); at >= 0 {
+		return model.Errorf(model.Invalid, "the body has half of an escaped character at byte %d: %s stands for no text alone", at, body[at:at+6])
+	}
 	return nil
+}
+
+// halfCharacter finds an escape such as \ud800 without its other half in valid JSON, or answers -1. A decoder
+// would put another character in its place without a word.
+func halfCharacter(body []byte) int {
+	for i := 0; i < len(body); i++ {
+		if body[i] != '\\' {
+			continue
+		}
+		r := escaped(body[i:])
+		switch {
+		case r >= 0xDC00 && r <= 0xDFFF:
+			return i
+		case r >= 0xD800 && r <= 0xDBFF:
+			if low := escaped(body[i+6:]); low < 0xDC00 || low > 0xDFFF {
+				return i
+			}
+			i += 11
+		default:
+			i++ // what is escaped may be a backslash
+		}
+	}
+	return -1
+}
+
+// escaped is the number of the \u escape that b begins with, or 0.
+func escaped(b []byte) rune {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return 0
+	}
+	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	if err != nil {
+		return 0
+	}
+	return rune(n)
 }
 
 func badByte(b []byte) int {

@@ -95,10 +95,13 @@ func (a *Application) validateParts(c *checker) {
 	}
 }
 
-// number refuses an id below -1; -1 means unset.
+// maxID is the highest id of a user or group on Linux; the one above means "none" to the system's calls.
+const maxID = 1<<32 - 2
+
+// number refuses an id that no machine has; -1 means unset.
 func (c *checker) number(kind, name, field string, v *int) {
-	if v != nil && *v < -1 {
-		c.fail("%s %q: %s is %d: give a number from 0, or -1 to leave it to the machine", kind, name, field, *v)
+	if v != nil && (*v < -1 || *v > maxID) {
+		c.fail("%s %q: %s is %d: give a number from 0 to %d, or -1 to leave it to the machine", kind, name, field, *v, maxID)
 	}
 }
 

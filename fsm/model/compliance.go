@@ -62,12 +62,13 @@ const (
 	TypeDirectories  = "directories"
 )
 
-// ResourceType is the type name that a compliance error shows for a collection word.
+// ResourceType is the type name that a compliance error shows for a collection word, one of the six of contract
+// section 3.6: a directory shows as a file.
 func ResourceType(word string) string {
 	switch word {
 	case TypeServices:
 		return "serviceResource"
-	case TypeFiles:
+	case TypeFiles, TypeDirectories: // the published client's list breaks off at a type it does not know
 		return "fileResource"
 	case TypePackages:
 		return "packageResource"
@@ -77,8 +78,6 @@ func ResourceType(word string) string {
 		return "groupResource"
 	case TypeRepositories:
 		return "repoResource"
-	case TypeDirectories:
-		return "directoryResource"
 	}
 	return word + "Resource"
 }

@@ -122,7 +122,7 @@ type carried map[string]json.RawMessage
 // readCarried decodes data into v, a pointer to a struct without methods.
 func readCarried(data []byte, v any) (carried, error) {
 	if err := json.Unmarshal(data, v); err != nil {
-		return nil, decodeError(data, err)
+		return nil, within(v, data, decodeError(data, err))
 	}
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(data, &all); err != nil {
@@ -162,6 +162,22 @@ func writeCarried(v any, rest carried) ([]byte, error) {
 		out[name] = raw
 	}
 	return json.Marshal(out)
+}
+
+// within says in which part of an application a fault is: file "a": mode must be a text.
+func within(v any, data []byte, err error) error {
+	kind := strings.TrimSuffix(strings.TrimSuffix(reflect.TypeOf(v).Elem().Name(), "Fields"), "Resource")
+	var e *Error
+	if kind == "application" || !errors.As(err, &e) {
+		return err
+	}
+	var part struct {
+		Name json.RawMessage `json:"name"`
+	}
+	if json.Unmarshal(data, &part) == nil && len(part.Name) > 0 && part.Name[0] == '"' {
+		kind += " " + string(part.Name)
+	}
+	return Errorf(e.Code, "%s: %s", kind, strings.Join(e.Messages, ", "))
 }
 
 func isEmptyJSON(raw json.RawMessage) bool {

@@ -485,8 +485,8 @@ func TestAlertsAreBounded(t *testing.T) {
 	if err != nil || len(got.CurrentState) > 10<<10 {
 		t.Fatalf("%d bytes, %v", len(got.CurrentState), err)
 	}
-	var kept map[string]string
-	if err := json.Unmarshal(got.CurrentState, &kept); err != nil || kept["mode"] != "644" || !strings.Contains(kept["long"], "left out") || !strings.Contains(kept["nested"], "left out") {
+	var kept struct{ Mode, Long, Nested string }
+	if err := json.Unmarshal(got.CurrentState, &kept); err != nil || kept.Mode != "644" || !strings.Contains(kept.Long, "left out") || !strings.Contains(kept.Nested, "left out") {
 		t.Errorf("kept %.200v %v", kept, err)
 	}
 	for _, name := range []string{"a\x00b", strings.Repeat("n", 5000)} {

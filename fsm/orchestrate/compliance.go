@@ -90,9 +90,9 @@ func ComplianceErrors(r state.Reader, orgID, hostID string) ([]model.ComplianceE
 
 func complianceDoc(r state.Reader, c *model.ComplianceRow) model.ComplianceError {
 	doc := model.ComplianceError{
-		Application: c.Application, Type: model.ResourceType(c.Type), Name: c.Name,
-		CurrentState: c.Observed, ExpectedState: c.Expected, Since: model.FormatTime(c.Since),
+		Application: c.Application, Type: model.ResourceType(c.Type), Name: c.Name, Since: model.FormatTime(c.Since),
 	}
+	doc.ExpectedState, doc.CurrentState = states(r, c)
 	if c.AppID != "" {
 		doc.Application = cmp.Or(applicationName(r, c.AppID), c.Application)
 	}
@@ -109,6 +109,10 @@ func complianceAt(r state.Reader, orgID, hostID, appName, typ, name string) (*mo
 		row.AppID = a.ID
 	}
 	found, ok := state.Get[model.ComplianceRow](r, row.Key())
+	if !ok && typ == model.TypeFiles { // a directory shows as a file
+		row.Type = model.TypeDirectories
+		found, ok = state.Get[model.ComplianceRow](r, row.Key())
+	}
 	if !ok {
 		return nil, model.Errorf(model.NotFound, "there is no compliance error applications/%s/%s/%s", appName, typ, name)
 	}

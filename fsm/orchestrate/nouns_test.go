@@ -150,7 +150,8 @@ func TestComplianceErrors(t *testing.T) {
 	}
 	put(`{"mode":"644"}`, `null`)
 	got, err := orchestrate.GetComplianceError(w.db.Local(), w.org, h, "web", "files", "conf")
-	if err != nil || got.Type != "fileResource" || string(got.CurrentState) != "{}" || string(got.ExpectedState) != `{"mode":"644"}` {
+	if err != nil || got.Type != "fileResource" || string(got.CurrentState) != `{"path":"/etc/conf","present":true}` ||
+		string(got.ExpectedState) != `{"mode":"644","path":"/etc/conf","present":true}` {
 		t.Errorf("got %+v %v", got, err)
 	}
 	index := w.db.Local().Index()
@@ -165,7 +166,7 @@ func TestComplianceErrors(t *testing.T) {
 	w.finish(h)
 	put(`{"mode":"600"}`, `{"mode":"1"}`) // the agent still says web
 	list, err := orchestrate.ComplianceErrors(w.db.Local(), w.org, h)
-	if err != nil || len(list) != 1 || list[0].Application != "www" || string(list[0].ExpectedState) != `{"mode":"600"}` {
+	if err != nil || len(list) != 1 || list[0].Application != "www" || string(list[0].ExpectedState) != `{"mode":"600","path":"/etc/conf","present":true}` {
 		t.Errorf("after a rename: %+v %v", list, err)
 	}
 	w.do(func(tx *state.Tx) error {

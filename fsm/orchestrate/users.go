@@ -201,16 +201,21 @@ func groupOwner(r state.Reader, o model.Owner, name string) error {
 	return nil
 }
 
-// UpdateGroup replaces the users of a group, given by user name. Errors: NotFound, Invalid (an unknown user).
+// UpdateGroup replaces the users of a group, given by user name. Errors: NotFound, Invalid (an unknown user, another
+// name), Conflict (an organization without an administrator: nobody could enter it any more).
 func UpdateGroup(tx *state.Tx, o model.Owner, name string, patch []byte) (model.Group, error) {
 	if err := groupOwner(tx, o, name); err != nil {
 		return model.Group{}, err
 	}
 	doc, err := model.Decode[struct {
+		Name  *string       `json:"name"`
 		Users *[]model.User `json:"users"`
 	}](patch)
 	if err != nil {
 		return model.Group{}, err
+	}
+	if doc.Name != nil && *doc.Name != name {
+		return model.Group{}, model.Errorf(model.Invalid, "the name of group %q cannot change: the groups are fixed", name)
 	}
 	if doc.Users == nil {
 		return groupDoc(tx, o, name), nil
@@ -221,6 +226,9 @@ func UpdateGroup(tx *state.Tx, o model.Owner, name string, patch []byte) (model.
 	}
 	g.Users = []string{}
 	for _, member := range *doc.Users {
+		if member.Username == "" {
+			return model.Group{}, model.Errorf(model.Invalid, "a member of group %q has no username: give one", name)
+		}
 		u, err := UserByName(tx, member.Username)
 		if err != nil {
 			return model.Group{}, model.Errorf(model.Invalid, "user %q does not exist: create the account first", member.Username)
@@ -228,6 +236,9 @@ func UpdateGroup(tx *state.Tx, o model.Owner, name string, patch []byte) (model.
 		if !slices.Contains(g.Users, u.ID) {
 			g.Users = append(g.Users, u.ID)
 		}
+	}
+	if len(g.Users) == 0 && o.Level == model.LevelOrganization && name == model.GroupAdmin {
+		return model.Group{}, model.Errorf(model.Conflict, "group %q of the organization would be empty, and nobody could manage it: leave one user", name)
 	}
 	g.Version++
 	if err := state.Put(tx, g); err != nil {
