@@ -55,7 +55,7 @@ func CreateOrganization(tx *state.Tx, doc model.Organization, creatorID string, 
 }
 
 func taken409(kind, name string) error {
-	return model.Errorf(model.Conflict, "the %s name %q is taken: choose another", kind, name)
+	return model.Errorf(model.Conflict, "the %s name %q is taken already: choose another", kind, name)
 }
 
 // newSecret makes an access key or secret of 32 characters, upper-case letters and digits: 160 random bits.
