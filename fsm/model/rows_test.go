@@ -233,12 +233,15 @@ func TestInstanceProperties(t *testing.T) {
 
 func TestResourceTypes(t *testing.T) {
 	seen := map[string]bool{}
-	for _, word := range []string{model.TypeServices, model.TypeFiles, model.TypePackages, model.TypeUsers, model.TypeGroups, model.TypeRepositories, model.TypeDirectories} {
+	for _, word := range []string{model.TypeServices, model.TypeFiles, model.TypePackages, model.TypeUsers, model.TypeGroups, model.TypeRepositories} {
 		name := model.ResourceType(word)
 		if seen[name] || !strings.HasSuffix(name, "Resource") || strings.HasPrefix(name, word+"R") {
 			t.Errorf("%s is shown as %s", word, name)
 		}
 		seen[name] = true
+	}
+	if got := model.ResourceType(model.TypeDirectories); got != "fileResource" { // the contract has six types
+		t.Errorf("a directory is shown as %s", got)
 	}
 	if got := model.ResourceType("cron"); got != "cronResource" {
 		t.Errorf("a word of later: %s", got)
