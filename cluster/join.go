@@ -146,6 +146,9 @@ func (n *Node) CreateJoinToken(ctx context.Context, ttl time.Duration) (string, 
 	return t.encode()
 }
 
+// joinPatience is how long a joiner may take to send what it asks; anyone may connect as one.
+const joinPatience = 5 * time.Second
+
 // serveJoin answers joiners, a few at a time.
 func (n *Node) serveJoin(ctx context.Context) {
 	ln := n.mux.Listener(transport.Join)
@@ -164,6 +167,7 @@ func (n *Node) serveJoin(ctx context.Context) {
 		n.spawn(func() {
 			defer func() { _ = c.Close(); <-slots }()
 			_ = c.SetDeadline(time.Now().Add(n.cfg.Timing.Deadline))
+			_ = c.SetReadDeadline(time.Now().Add(joinPatience))
 			var req joinRequest
 			if err := readJoin(c, &req); err != nil {
 				n.log.Debug("a joiner sent what cannot be read", "remote", c.RemoteAddr().String(), "error", err)

@@ -32,7 +32,7 @@ const (
 // Options bounds what strangers can cost. Zero values mean the defaults.
 type Options struct {
 	HandshakeTimeout time.Duration // for the handshake and the first byte together; 5 s
-	MaxPending       int           // connections that have not said their kind; 128, more are closed at once
+	MaxPending       int           // connections that have not said their kind; 128: one more closes the one that has been silent for longest
 	// Dial opens the plain connection; nil means TCP. Tests cut networks here.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	Log  *slog.Logger
@@ -64,13 +64,13 @@ type Mux struct {
 	server *tls.Config
 	client *tls.Config
 	queues map[Kind]*queue
-	slots  chan struct{}
 	stop   context.CancelFunc
 	ctx    context.Context
 	wg     sync.WaitGroup
 
-	mu   sync.Mutex
-	open map[net.Conn]struct{} // accepted, not closed: Close ends them
+	mu      sync.Mutex
+	open    map[net.Conn]struct{} // accepted, not closed: Close ends them
+	pending []net.Conn            // accepted, of no kind yet; the oldest first
 }
 
 // New starts to serve ln as the node of that identity.
@@ -78,7 +78,7 @@ func New(ln net.Listener, id *pki.Identity, opt Options) *Mux {
 	opt = opt.withDefaults()
 	m := &Mux{
 		opt: opt, ln: ln, server: id.ServerTLS(), client: id.ClientTLS(),
-		queues: map[Kind]*queue{}, slots: make(chan struct{}, opt.MaxPending), open: map[net.Conn]struct{}{},
+		queues: map[Kind]*queue{}, open: map[net.Conn]struct{}{},
 	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	for _, k := range []Kind{Raft, Forward, Hub, Join} {
@@ -129,43 +129,52 @@ func (m *Mux) accept() {
 			}
 			continue
 		}
-		select {
-		case m.slots <- struct{}{}:
-			m.wg.Add(1)
-			go m.greet(c)
-		default:
-			_ = c.Close()
-		}
+		m.await(c)
+		m.wg.Add(1)
+		go m.greet(c)
+	}
+}
+
+// await counts a connection as pending. A member says its kind within milliseconds, so when strangers fill the places
+// it is one of theirs that is oldest.
+func (m *Mux) await(c net.Conn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.pending) >= m.opt.MaxPending {
+		_ = m.pending[0].Close()
+		m.pending = slices.Delete(m.pending, 0, 1)
+	}
+	m.pending = append(m.pending, c)
+}
+
+func (m *Mux) settled(c net.Conn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if i := slices.Index(m.pending, c); i >= 0 {
+		m.pending = slices.Delete(m.pending, i, i+1)
 	}
 }
 
 // greet does the handshake, reads the kind, and hands the connection over.
 func (m *Mux) greet(plain net.Conn) {
 	defer m.wg.Done()
-	released := false
-	release := func() {
-		if !released {
-			released = true
-			<-m.slots
-		}
-	}
-	defer release()
 	conn := &tracked{Conn: tls.Server(plain, m.server), mux: m}
 	m.mu.Lock()
 	m.open[conn] = struct{}{}
 	m.mu.Unlock()
 	if m.ctx.Err() != nil {
+		m.settled(plain)
 		_ = conn.Close()
 		return
 	}
 	kind, err := m.handshake(conn)
+	m.settled(plain)
 	if err != nil {
 		// Any port scanner gets here: not worth more than debug.
 		m.opt.Log.Debug("cluster port: connection refused", "remote", plain.RemoteAddr().String(), "error", err)
 		_ = conn.Close()
 		return
 	}
-	release()
 	q := m.queues[kind]
 	select {
 	case q.conns <- conn:
