@@ -62,7 +62,7 @@ Ctrl-C stops it.`,
 			if nodes != 1 && nodes != 3 {
 				return usagef("--nodes %d: give 1 or 3", nodes)
 			}
-			log, err := newLogger(cmd.ErrOrStderr(), level)
+			log, logLevel, err := newLogger(cmd.ErrOrStderr(), level)
 			if err != nil {
 				return &usageError{err}
 			}
@@ -70,7 +70,7 @@ Ctrl-C stops it.`,
 			if err != nil {
 				return err
 			}
-			d := &dev{dir: dir, log: log, out: cmd.OutOrStdout()}
+			d := &dev{dir: dir, log: log, level: logLevel, out: cmd.OutOrStdout()}
 			return d.run(cmd.Context(), nodes, httpAddr)
 		},
 	}
@@ -85,6 +85,7 @@ Ctrl-C stops it.`,
 type dev struct {
 	dir     string
 	log     *slog.Logger
+	level   *slog.LevelVar
 	out     io.Writer
 	members []*server
 }
@@ -104,6 +105,7 @@ func (d *dev) run(ctx context.Context, nodes int, httpAddr string) (err error) {
 		if ctx.Err() != nil {
 			err = nil // asked to stop, be it before all was up
 		}
+		d.level.Set(max(d.level.Level(), slog.LevelError)) // that the others leave is no news to those that are left
 		for _, m := range d.members {
 			err = errors.Join(err, m.shutdown())
 		}

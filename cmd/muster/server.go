@@ -41,7 +41,7 @@ bus-listen and MUSTER_BUS_LISTEN. Flags win over the environment, that over the 
 			if err := cfg.load(cmd, file); err != nil {
 				return &usageError{err}
 			}
-			log, err := newLogger(cmd.ErrOrStderr(), cfg.LogLevel)
+			log, _, err := newLogger(cmd.ErrOrStderr(), cfg.LogLevel)
 			if err != nil {
 				return &usageError{err}
 			}
@@ -76,15 +76,15 @@ func runServer(ctx context.Context, cfg serverConfig, log *slog.Logger) error {
 	return errors.Join(err, m.shutdown())
 }
 
-// newLogger logs as text on a terminal, as JSON elsewhere.
-func newLogger(w io.Writer, level string) (*slog.Logger, error) {
-	var l slog.Level
+// newLogger logs as text on a terminal, as JSON elsewhere. The level may be changed later.
+func newLogger(w io.Writer, level string) (*slog.Logger, *slog.LevelVar, error) {
+	l := new(slog.LevelVar)
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level %q: give debug, info, warn or error", level)
+		return nil, nil, fmt.Errorf("--log-level %q: give debug, info, warn or error", level)
 	}
 	opts := &slog.HandlerOptions{Level: l}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return slog.New(slog.NewTextHandler(w, opts)), nil
+		return slog.New(slog.NewTextHandler(w, opts)), l, nil
 	}
-	return slog.New(slog.NewJSONHandler(w, opts)), nil
+	return slog.New(slog.NewJSONHandler(w, opts)), l, nil
 }
