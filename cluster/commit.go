@@ -177,6 +177,11 @@ func fate(err error) error {
 func (n *Node) Update(ctx context.Context, fn func(tx *state.Tx) error) error {
 	ctx, cancel := n.deadline(ctx)
 	defer cancel()
+	if !n.clock.known() { // fn sees the leader's time, never ours
+		if _, err := n.makeCurrent(ctx, 0); err != nil {
+			return err
+		}
+	}
 	return state.Run(ctx, n.store, (*proposer)(n), state.TxOptions{}, fn)
 }
 

@@ -30,6 +30,7 @@ type Config struct {
 	Timing           Timing       // raft's and ours
 	Listener         net.Listener // serves the cluster port instead of binding ClusterAddr
 	Transport        transport.Options
+	Now              func() time.Time // the machine's clock; nil means time.Now
 }
 
 // Bootstrap says how a node with an empty folder gets into a cluster. The zero value makes a cluster of one.
@@ -83,6 +84,9 @@ func (c Config) withDefaults() (Config, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.Timing = c.Timing.withDefaults()
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if c.Transport.Log == nil {
 		c.Transport.Log = c.Log
 	}

@@ -157,6 +157,8 @@ func (n *Node) openTerm(ctx context.Context) (*Lead, error) {
 			return nil, fmt.Errorf("beginning the first epoch: %w", err)
 		}
 	}
+	// The clock goes on from where the last leader's was, should that one have been ahead of ours.
+	n.clock.hear(n.clock.now(true, n.store.Now()).UnixNano())
 	lead := &Lead{Term: term, Epoch: n.store.Epoch(), node: n}
 	if n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term || ctx.Err() != nil {
 		return nil, fmt.Errorf("term %d is over", term)
@@ -170,10 +172,7 @@ func (n *Node) openTerm(ctx context.Context) (*Lead, error) {
 }
 
 func (n *Node) command(e fsm.Entry) error {
-	e.Time = time.Now()
-	if s := n.store.Now(); s.After(e.Time) {
-		e.Time = s
-	}
+	e.Time = n.clock.now(true, n.store.Now())
 	f := n.raft.Apply(e.Encode(nil), 0)
 	if err := n.await(f); err != nil {
 		return err

@@ -73,7 +73,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Log, disk: &diskState{}, notify: make(chan bool, 1024), kick: make(chan struct{}, 1),
-		life: life{done: make(chan struct{}), down: make(chan struct{})},
+		life: life{done: make(chan struct{}), down: make(chan struct{})}, clock: clock{wall: cfg.Now},
 	}
 	if n.disk.lock, err = lockFolder(cfg.DataDir); err != nil {
 		return nil, err
@@ -342,32 +342,6 @@ func (n *Node) voterCount() int {
 	}
 	return c
 }
-
-// clock guesses the leader's time.
-type clock struct {
-	offset atomic.Int64 // of the leader's clock to ours, nanoseconds
-	last   atomic.Int64 // the latest that was given out while leading
-}
-
-// now is the leader's time: our own while leading, never backwards, else as last heard.
-func (n *Node) now() time.Time {
-	t := time.Now().UnixNano()
-	if n.leading.Load() == nil {
-		return time.Unix(0, t+n.clock.offset.Load()).UTC()
-	}
-	t = max(t, n.store.Now().UnixNano())
-	for {
-		last := n.clock.last.Load()
-		if t <= last {
-			return time.Unix(0, last).UTC()
-		}
-		if n.clock.last.CompareAndSwap(last, t) {
-			return time.Unix(0, t).UTC()
-		}
-	}
-}
-
-func (n *Node) heard(nanos int64) { n.clock.offset.Store(nanos - time.Now().UnixNano()) }
 
 // raftLogger turns raft's lines into records.
 func raftLogger(log *slog.Logger) hclog.Logger {

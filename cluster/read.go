@@ -35,7 +35,7 @@ func (n *Node) makeCurrent(ctx context.Context, index uint64) (time.Time, error)
 			if err := n.store.WaitIndex(ctx, max(cur.index, index)); err != nil {
 				return time.Time{}, n.giveUp(err, false)
 			}
-			n.heard(cur.nanos)
+			n.clock.hear(cur.nanos)
 			return time.Unix(0, cur.nanos).UTC(), nil
 		}
 		if e := n.pause(ctx, err); e != nil {
