@@ -167,7 +167,11 @@ func (c *Conn) Run(ctx context.Context, session func(ctx context.Context, s *Ses
 			return ctx.Err()
 		}
 		wait := pause.next()
-		c.log.WarnContext(ctx, "bus not connected", "error", err, "again_in", wait)
+		log := c.log
+		if IsRefused(err) {
+			log = log.With("hint", "the broker does not know this agent or token, or not yet, or this machine's clock is many hours wrong")
+		}
+		log.WarnContext(ctx, "bus not connected", "error", err, "again_in", wait)
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
