@@ -50,7 +50,7 @@ func TestRefusals(t *testing.T) {
 		text string
 		fn   func(tx *state.Tx) error
 	}{
-		"organization twice": {model.Conflict, "choose another name", func(tx *state.Tx) error {
+		"organization twice": {model.Conflict, "choose another", func(tx *state.Tx) error {
 			_, err := orchestrate.CreateOrganization(tx, model.Organization{Name: "Demo"}, "", true)
 			return err
 		}},
@@ -62,26 +62,26 @@ func TestRefusals(t *testing.T) {
 			_, err := orchestrate.CreateOrganization(tx, model.Organization{Name: "New", Settings: []model.Setting{{}}}, "", true)
 			return err
 		}},
-		"organization renamed to another's name": {model.Conflict, "choose another name", func(tx *state.Tx) error {
+		"organization renamed to another's name": {model.Conflict, "choose another", func(tx *state.Tx) error {
 			_, err := orchestrate.UpdateOrganization(tx, w.org, []byte(`{"name":"Other"}`))
 			return err
 		}},
 		"organization with machines": {model.Conflict, "1 host(s) with an instance", func(tx *state.Tx) error { return orchestrate.DeleteOrganization(tx, w.org) }},
-		"environment twice": {model.Conflict, "choose another name", func(tx *state.Tx) error {
+		"environment twice": {model.Conflict, "choose another", func(tx *state.Tx) error {
 			_, err := orchestrate.CreateEnvironment(tx, w.org, model.Environment{Name: "Second"})
 			return err
 		}},
-		"environment cloned to a taken name": {model.Conflict, "choose another name", func(tx *state.Tx) error {
+		"environment cloned to a taken name": {model.Conflict, "choose another", func(tx *state.Tx) error {
 			_, err := orchestrate.CloneEnvironment(tx, w.org, w.env, "Second")
 			return err
 		}},
 		"environment with hosts":    {model.Conflict, "host", func(tx *state.Tx) error { return orchestrate.DeleteEnvironment(tx, w.org, w.env) }},
-		"host twice":                {model.Conflict, `"h2" already`, host(model.Host{Name: "h2"})},
+		"host twice":                {model.Conflict, `"h2" is taken already`, host(model.Host{Name: "h2"})},
 		"host with an unknown app":  {model.Invalid, `"nope" does not exist`, host(model.Host{Name: "n", Applications: []string{"nope"}})},
 		"host with an app twice":    {model.Conflict, "already", host(model.Host{Name: "n", Applications: []string{"web", "web"}})},
 		"host with a setting twice": {model.Invalid, "twice", host(model.Host{Name: "n", Settings: []model.Setting{{Key: "a"}, {Key: "a"}}})},
 		"host with a bad link":      {model.Invalid, "not the path of a setting", host(model.Host{Name: "n", Settings: []model.Setting{{Key: "a", Link: "x"}}})},
-		"host renamed to a taken name": {model.Conflict, `"h2" already`, func(tx *state.Tx) error {
+		"host renamed to a taken name": {model.Conflict, `"h2" is taken already`, func(tx *state.Tx) error {
 			_, err := orchestrate.UpdateHost(tx, w.org, h, []byte(`{"name":"h2"}`))
 			return err
 		}},
@@ -94,15 +94,15 @@ func TestRefusals(t *testing.T) {
 			return err
 		}},
 
-		"application twice": {model.Conflict, "choose another name", func(tx *state.Tx) error {
+		"application twice": {model.Conflict, "choose another", func(tx *state.Tx) error {
 			_, err := orchestrate.CreateApplication(tx, w.org, model.Application{Name: "web"})
 			return err
 		}},
-		"application cloned to a taken name": {model.Conflict, "choose another name", func(tx *state.Tx) error {
+		"application cloned to a taken name": {model.Conflict, "choose another", func(tx *state.Tx) error {
 			_, err := orchestrate.CloneApplication(tx, w.org, appID, "web")
 			return err
 		}},
-		"application renamed to a taken name": {model.Conflict, "choose another name", update(`{"name":"web"}`)},
+		"application renamed to a taken name": {model.Conflict, "choose another", update(`{"name":"web"}`)},
 		"application in use":                  {model.Conflict, "installed on 1 host", func(tx *state.Tx) error { return orchestrate.DeleteApplication(tx, w.org, appID) }},
 		"handler for an absent file":          {model.Invalid, `names the file "gone"`, update(`{"handlers":[{"on":["k"],"do":[{"action":"update","resource":"file://gone"}]}]}`)},
 		"handler for a service that is taken": {model.Invalid, `names the service "on"`, update(`{"services":[{"name":"off"}]}`)},
