@@ -256,7 +256,11 @@ func (c *call) readBody(w http.ResponseWriter, want bodyKind) error {
 	if want == uploadBody {
 		limit = c.srv.cfg.MaxContent
 	}
-	// The form around an uploaded content needs some room of its own.
+	// The form around an uploaded content needs some room of its own. What says that it is larger is refused before
+	// it is sent: who waits for "100 Continue", as the published client does with uploads, reads the error.
+	if c.req.ContentLength > limit+64<<10 {
+		return model.Errorf(model.TooLarge, "the body is larger than %d bytes: it has %d", limit, c.req.ContentLength)
+	}
 	c.req.Body = http.MaxBytesReader(w, c.req.Body, limit+64<<10)
 	if want == uploadBody {
 		content, err := readUpload(c.req, limit)

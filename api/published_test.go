@@ -1,9 +1,15 @@
 package api_test
 
 import (
+	"bufio"
+	"encoding/base64"
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
@@ -140,4 +146,34 @@ func TestPublishedRename(t *testing.T) {
 		{"GET", "/organizations/acme%202/environments/Dev%202/hosts/web.2/instance/", "", 200, `"host":"web.2"`},
 		{"GET", "/organizations/acme", "", 404, ""},
 	})
+}
+
+// Uploads of the client wait for "100 Continue": one that is too large gets its error and not the go-ahead.
+func TestPublishedLargeUpload(t *testing.T) {
+	s := newSite(t).furnish()
+	address := strings.TrimSuffix(strings.TrimPrefix(s.url, "http://"), "/api")
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // a test's
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	head := "POST /api/organizations/acme/applications/web/files/site.conf/content HTTP/1.1\r\nHost: " + address +
+		"\r\nAuthorization: Basic " + base64.StdEncoding.EncodeToString([]byte("admin:"+adminPassword)) + "\r\nAccept: */*\r\nContent-Length: 20000000\r\n" +
+		"Content-Type: multipart/form-data; boundary=B\r\nExpect: 100-continue\r\n\r\n"
+	if _, err := conn.Write([]byte(head)); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read only
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(string(b), `larger than 8388608 bytes: it has 20000000`) {
+		t.Errorf("%d %s %v", resp.StatusCode, b, err)
+	}
+	s.play([]exchange{{"GET", "/organizations/acme/applications/web/files/site.conf/content", "", 200, "listen ${port};\n"}})
 }
