@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -84,6 +85,38 @@ func TestConnectionsThatBreak(t *testing.T) {
 	})
 	if n := files.actCount("run /x"); n != len(orders) {
 		t.Errorf("%d actions for %d orders", n, len(orders))
+	}
+}
+
+// The hub dies with all its queues while it holds replies that it has confirmed and the orchestrator has not: the agent
+// tells them again, and does nothing again.
+func TestHubLostWithRepliesOnTheirWay(t *testing.T) {
+	o := agenttest.Start(t, func(c *hub.Config) {
+		c.Fault = func(exchange, key string) []time.Duration {
+			if exchange == bus.ExchangeAgents && strings.HasSuffix(key, ".reply") {
+				return []time.Duration{500 * time.Millisecond} // taken, and on its way for long
+			}
+			return []time.Duration{0}
+		}
+	})
+	files := newFake("files")
+	a := member(t, o, files)
+	for n := 1; n <= 4; n++ {
+		order := o.Order(a.identity.Agent, n, act("files", "/x", "run"), apply("files", "/a", "1"), act("files", "/y", "run"))
+		o.Send(order)
+		waitFor(t, "the work to be done", func() bool { return files.actCount("run /y") == n })
+		if len(o.Replies(order.ID)) != 0 {
+			t.Log("a reply was fast; the next round may do better")
+		}
+		o.Restart() // what was on its way is gone
+		waitFor(t, "every reply", func() bool { return o.Over(order) })
+		waitFor(t, "the receipts", func() bool { return a.Outstanding().Replies == 0 })
+		o.Send(order) // and once more, as a leader would that did not hear
+	}
+	for _, what := range []string{"run /x", "run /y"} {
+		if n := files.actCount(what); n != 4 {
+			t.Errorf("%s: %d times for 4 orders", what, n)
+		}
 	}
 }
 

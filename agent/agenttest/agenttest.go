@@ -10,9 +10,11 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -30,9 +32,10 @@ type Orchestrator struct {
 	t       testing.TB
 	key     ed25519.PrivateKey
 	trusted string // address of the hub's own door
-	hub     *hub.Hub
+	begin   func() // starts a hub
 
 	mu       sync.Mutex
+	hub      *hub.Hub
 	refuse   string // why enrolments are refused; "" welcomes
 	mute     bool   // no receipts
 	agents   map[string]ed25519.PublicKey
@@ -66,25 +69,32 @@ func Start(t testing.TB, adjust ...func(*hub.Config)) *Orchestrator {
 	for _, f := range adjust {
 		f(&cfg)
 	}
-	h := hub.New(cfg)
-	o.hub = h
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	outer, inner := listen(t), listen(t)
-	o.URL, o.trusted = "amqps://"+outer.Addr().String(), inner.Addr().String()
-	wg.Go(func() { _ = h.Serve(ctx, outer, &tls.Config{Certificates: []tls.Certificate{chain}}) })
-	wg.Go(func() { _ = h.ServeTrusted(ctx, inner) })
-	conn, err := bus.New(bus.Config{URLs: []string{"amqp://orchestrator:x@" + o.trusted}})
+	outer, inner := "127.0.0.1:0", "127.0.0.1:0"
+	o.begin = func() {
+		h := hub.New(cfg)
+		o.mu.Lock()
+		o.hub = h
+		o.mu.Unlock()
+		out, in := listen(t, outer), listen(t, inner)
+		outer, inner = out.Addr().String(), in.Addr().String()
+		wg.Go(func() { _ = h.Serve(ctx, out, &tls.Config{Certificates: []tls.Certificate{chain}}) })
+		wg.Go(func() { _ = h.ServeTrusted(ctx, in) })
+	}
+	o.begin()
+	o.URL, o.trusted = "amqps://"+outer, inner
+	conn, err := bus.New(bus.Config{URLs: []string{"amqp://orchestrator:x@" + o.trusted}, MinBackoff: 10 * time.Millisecond, MaxBackoff: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ready := make(chan struct{})
+	ready := make(chan struct{}, 1)
 	wg.Go(func() {
 		_ = conn.Run(ctx, func(ctx context.Context, s *bus.Session) error { return o.work(ctx, s, ready) })
 	})
 	t.Cleanup(func() {
 		cancel()
-		_ = h.Close()
+		_ = o.current().Close()
 		wg.Wait()
 	})
 	select {
@@ -95,9 +105,31 @@ func Start(t testing.TB, adjust ...func(*hub.Config)) *Orchestrator {
 	return o
 }
 
-func listen(t testing.TB) net.Listener {
+func (o *Orchestrator) current() *hub.Hub {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.hub
+}
+
+// Restart kills the hub with all that lies in its queues, and starts an empty one at the same addresses. It returns
+// when the orchestrator is back on it.
+func (o *Orchestrator) Restart() {
+	o.t.Helper()
+	o.mu.Lock()
+	old := o.session
+	o.mu.Unlock()
+	o.current().Kill()
+	o.begin()
+	Wait(o.t, "the orchestrator on the hub that came back", func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.session != old
+	})
+}
+
+func listen(t testing.TB, addr string) net.Listener {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +169,9 @@ func (o *Orchestrator) Mute(mute bool) {
 }
 
 // Disconnect cuts the connections of an agent, as a load balancer may.
-func (o *Orchestrator) Disconnect(agent string) int { return o.hub.Disconnect(bus.AgentUser(agent)) }
+func (o *Orchestrator) Disconnect(agent string) int {
+	return o.current().Disconnect(bus.AgentUser(agent))
+}
 
 // TokenFile writes the token into a file of the test and returns its path.
 func (o *Orchestrator) TokenFile() string {
@@ -153,6 +187,14 @@ func (o *Orchestrator) TokenFile() string {
 func (o *Orchestrator) work(ctx context.Context, s *bus.Session, ready chan struct{}) error {
 	if err := bus.Declare(ctx, s); err != nil {
 		return err
+	}
+	o.mu.Lock()
+	known := slices.Collect(maps.Keys(o.agents))
+	o.mu.Unlock()
+	for _, id := range known { // an empty hub has lost them
+		if err := bus.DeclareAgent(ctx, s, id); err != nil {
+			return err
+		}
 	}
 	queues := map[string]func(context.Context, *bus.Session, bus.Delivery) error{
 		bus.QueueEnrolments: o.onEnrol, bus.QueueReplies: o.onMessage, bus.QueuePresence: o.onMessage,
@@ -176,7 +218,10 @@ func (o *Orchestrator) work(ctx context.Context, s *bus.Session, ready chan stru
 	o.mu.Lock()
 	o.session = s
 	o.mu.Unlock()
-	close(ready)
+	select {
+	case ready <- struct{}{}:
+	default: // another connection, to a hub that came back
+	}
 	<-ctx.Done()
 	return ctx.Err()
 }
