@@ -68,12 +68,10 @@ func (d *Dispatcher) onEnrol(ctx context.Context, l *link, data []byte) error {
 // everywhere does something at each hub, beside each other. A hub that does not answer in time loses its session,
 // and what it lacks is declared at the next.
 func (d *Dispatcher) everywhere(ctx context.Context, what string, do func(ctx context.Context, s *bus.Session) error) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
-	defer cancel()
 	var wg sync.WaitGroup
 	for _, l := range d.allLinks() {
 		wg.Go(func() {
-			if err := do(ctx, l.s); err != nil {
+			if err := l.try(ctx, func(ctx context.Context) error { return do(ctx, l.s) }); err != nil {
 				d.log.Debug("not done at a hub", "what", what, "hub", l.name, "error", err)
 			}
 		})

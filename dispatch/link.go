@@ -37,22 +37,30 @@ var errLinkEnded = errors.New("the broker ended the consumer")
 
 // publish sends a message to an agent's queue at this hub, making the queue if the hub has lost it.
 func (l *link) publish(ctx context.Context, agentID string, body []byte) error {
+	return l.try(ctx, func(ctx context.Context) error {
+		err := l.s.Publish(ctx, bus.ExchangeOrders, agentID, true, body)
+		if errors.Is(err, bus.ErrReturned) {
+			if err = bus.DeclareAgent(ctx, l.s, agentID); err == nil {
+				err = l.s.Publish(ctx, bus.ExchangeOrders, agentID, true, body)
+			}
+		}
+		return err
+	})
+}
+
+// try does something at the hub, with the patience that the hub has earned.
+func (l *link) try(ctx context.Context, do func(ctx context.Context) error) error {
 	limit := publishTimeout
 	if time.Now().UnixNano() < l.slow.Load() {
 		limit = slowTimeout
 	}
-	pctx, cancel := context.WithTimeout(ctx, limit)
+	tctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := l.s.Publish(pctx, bus.ExchangeOrders, agentID, true, body)
-	if errors.Is(err, bus.ErrReturned) {
-		if err = bus.DeclareAgent(pctx, l.s, agentID); err == nil {
-			err = l.s.Publish(pctx, bus.ExchangeOrders, agentID, true, body)
-		}
-	}
+	err := do(tctx)
 	switch {
 	case err == nil:
 		l.slow.Store(0)
-	case pctx.Err() != nil && ctx.Err() == nil:
+	case tctx.Err() != nil && ctx.Err() == nil:
 		l.slow.Store(time.Now().Add(publishTimeout).UnixNano())
 	}
 	return err
@@ -114,8 +122,8 @@ func (d *Dispatcher) receive(ctx context.Context, log *slog.Logger, l *link) err
 		}},
 		{bus.QueuePresence, 256, func(ctx context.Context, m bus.Delivery) { d.settle(ctx, log, m, d.onPresence(l, m.Body)) }},
 		{bus.QueueEnrolments, 16, func(ctx context.Context, m bus.Delivery) {
-			id, _ := wire.PeekEnrolToken(m.Body)
-			d.lanes.do(ctx, id, func() { d.settle(ctx, log, m, d.onEnrol(ctx, l, m.Body)) })
+			// Not by token: many machines bring the same one, and need not wait for each other.
+			d.lanes.do(ctx, string(m.Body), func() { d.settle(ctx, log, m, d.onEnrol(ctx, l, m.Body)) })
 		}},
 	} {
 		group.Go(func() error {
@@ -227,7 +235,9 @@ func (d *Dispatcher) onReply(ctx context.Context, l *link, data []byte) error {
 	if err != nil {
 		return err
 	}
-	d.presence.heard(a.ID, l.name, "", time.Time{}, time.Now())
+	if d.presence.heard(a.ID, l.name, "", time.Time{}, time.Now()) {
+		d.lookAgain(a.ID) // it moved, and its heartbeat is behind
+	}
 	if err := d.cfg.Store.Update(ctx, effect); err != nil {
 		err = fmt.Errorf("record %s of agent %s: %w", kind, a.ID, err)
 		if transient(err) {
