@@ -45,11 +45,11 @@ func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Gossip, "gossip", ":8002", "address of the gossip between nodes (TCP and UDP, encrypted)")
 	fs.StringVar(&c.BusListen, "bus-listen", ":5671", "address at which agents reach this node's embedded hub (AMQP over TLS)")
 	fs.StringVar(&c.Bus, "bus", "", "use this broker in place of the embedded hubs: amqp://user@host:5672/vhost or amqps://...")
-	fs.StringVar(&c.BusPasswordFile, "bus-password-file", "", "file with the password for --bus")
+	fs.StringVar(&c.BusPasswordFile, "bus-password-file", "", "`file` with the password for --bus")
 	fs.StringVar(&c.Advertise, "advertise", "", "host name or address under which other nodes reach this one (default: found by looking at the interfaces)")
 	fs.IntVar(&c.BootstrapExpect, "bootstrap-expect", 0, "wait until this many nodes see one another, then form a new cluster (with --join and --token-file)")
 	fs.StringVar(&c.Join, "join", "", "become a member of the cluster that answers at this cluster address (more than one with commas between)")
-	fs.StringVar(&c.TokenFile, "token-file", "", "file with the join token that `muster cluster token` printed on a member; with --bootstrap-expect, the secret")
+	fs.StringVar(&c.TokenFile, "token-file", "", "`file` with the join token that muster cluster token printed on a member; with --bootstrap-expect, the secret")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 }
 
