@@ -1,0 +1,71 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/muster-hq/muster/deploy/site"
+	"github.com/muster-hq/muster/dispatch/bus/rabbittest"
+	"github.com/muster-hq/muster/fsm/model"
+)
+
+// TestRabbitMQLostMidChange stops a real RabbitMQ in the middle of a change, takes all that it has on its disks, and
+// starts it again. The change ends well, and no line is there twice.
+func TestRabbitMQLostMidChange(t *testing.T) {
+	rabbittest.Need(t)
+	ports, err := site.FreePorts("127.0.0.1", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &killRig{rig: startSite(t, site.Config{
+		Nodes: 1, Bus: fmt.Sprintf("amqp://orchestrator@127.0.0.1:%d", ports[0]), BusPW: rabbittest.PasswordFile(t),
+	})}
+	b := rabbittest.StartAt(t, rabbittest.Options{Port: ports[0], Auth: "http://" + r.site.Nodes[0].HTTP + "/bus/auth"})
+	a, err := r.site.StartAgent(site.AgentConfig{
+		Host: "victim", TokenFile: r.enrolToken(1), Root: filepath.Join(r.dir, "root"), Buses: []string{b.AgentURL},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.agent = a
+	r.waitState("victim", model.HostReady)
+	doc, texts := killApplication()
+	for name, text := range texts { // slow enough to be cut in two
+		texts[name] = strings.Replace(text, "\n", "\nsleep 0.4\n", 1)
+	}
+	r.application(doc, texts)
+	r.install("victim", "lines")
+	r.set("context", "settings.create", r.p("host", "victim", "app", "lines"), "round", "0")
+	r.settle("victim")
+	r.check(0)
+	count := func() (n int) {
+		for s := range scripts {
+			n += r.lines()[r.line(strconv.Itoa(s))]
+		}
+		return n
+	}
+	r.round++
+	r.set("context", "settings.update", r.p("host", "victim", "app", "lines", "key", "round"), "round", strconv.Itoa(r.round))
+	if err := site.WaitFor(r.ctx, "the first line", limit, func(context.Context) (bool, error) { return count() > 0, nil }); err != nil {
+		t.Fatal(err)
+	}
+	b.Ctl(t, "stop_app")
+	done := count()
+	if done == scripts {
+		t.Error("the broker stopped after the change was over: nothing was tried")
+	}
+	b.Ctl(t, "reset")
+	at := time.Now()
+	b.Ctl(t, "start_app")
+	changes := r.settle("victim")
+	if last := changes[len(changes)-1]; last.Failed() {
+		t.Errorf("the change failed: %s", describe(last))
+	}
+	r.check(r.round)
+	t.Logf("%d of %d lines when the broker was gone; settled %.1f s after it began to start", done, scripts, time.Since(at).Seconds())
+}
