@@ -29,8 +29,9 @@ type attempt struct {
 // are answered.
 type outbox struct {
 	d     *Dispatcher
-	out   map[string]*attempt // by order id
-	slots chan struct{}       // bounds how many orders are being published
+	out   map[string]*attempt  // by order id
+	bad   map[string]time.Time // hosts whose order could not be written, and when to try again
+	slots chan struct{}        // bounds how many orders are being published
 	wg    sync.WaitGroup
 
 	mu     sync.Mutex
@@ -38,7 +39,7 @@ type outbox struct {
 }
 
 func newOutbox(d *Dispatcher) *outbox {
-	return &outbox{d: d, out: map[string]*attempt{}, slots: make(chan struct{}, publishers), flying: map[string]bool{}}
+	return &outbox{d: d, out: map[string]*attempt{}, bad: map[string]time.Time{}, slots: make(chan struct{}, publishers), flying: map[string]bool{}}
 }
 
 // hostsPerCommit bounds how many hosts' orders are written in one commit.
@@ -51,7 +52,7 @@ func (d *Dispatcher) runOutbox(ctx context.Context) error {
 	for {
 		ws := state.NewWatchSet()
 		view := d.cfg.Store.Local().Watched(ws)
-		hosts := waitingHosts(view)
+		hosts := slices.DeleteFunc(waitingHosts(view), func(h string) bool { return time.Now().Before(o.bad[h]) })
 		wrote, err := o.write(ctx, hosts)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -110,7 +111,7 @@ func waitingHosts(r state.Reader) []string {
 }
 
 // write makes the orders of hosts, and says whether there were any. One host's trouble is no other's: what does
-// not go together goes one by one. The error is the first of those that are left.
+// not go together goes one by one, and who fails alone is left alone for a while. The error tells of those.
 func (o *outbox) write(ctx context.Context, hosts []string) (wrote bool, failed error) {
 	for batch := range slices.Chunk(hosts, hostsPerCommit) {
 		made, err := o.writeBatch(ctx, batch)
@@ -118,22 +119,29 @@ func (o *outbox) write(ctx context.Context, hosts []string) (wrote bool, failed 
 		if err == nil {
 			continue
 		}
-		switch model.CodeOf(err) {
-		case model.Unavailable, model.Unknown: // everybody's trouble
+		if everybodys(ctx, err) {
 			return wrote, err
 		}
 		for i := range batch {
 			made, err := o.writeBatch(ctx, batch[i:i+1])
 			wrote = wrote || made > 0
-			if err != nil && failed == nil {
-				failed = err
+			delete(o.bad, batch[i])
+			if err != nil && everybodys(ctx, err) {
+				return wrote, err
 			}
-			if ctx.Err() != nil {
-				return wrote, ctx.Err()
+			if err != nil {
+				failed = errors.Join(failed, err)
+				o.bad[batch[i]] = time.Now().Add(o.d.cfg.RetryMost)
 			}
 		}
 	}
 	return wrote, failed
+}
+
+// everybodys says that a failure is not one host's own: no leader, no answer, a term that is over.
+func everybodys(ctx context.Context, err error) bool {
+	code := model.CodeOf(err)
+	return ctx.Err() != nil || code == model.Unavailable || code == model.Unknown || errors.Is(err, state.ErrFenced)
 }
 
 // writeBatch makes the orders of some hosts in one commit.
