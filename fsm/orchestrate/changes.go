@@ -29,6 +29,10 @@ func QueueChange(tx *state.Tx, hostID string, d Draft) (*model.Change, error) {
 			continue
 		}
 		digest, err := state.PutContent(tx, content)
+		if model.CodeOf(err) == model.TooLarge {
+			return nil, model.Errorf(model.TooLarge, "file %q of application %q comes to %d bytes once rendered, which is too large for a template: make it smaller, or split it",
+				d.Tasks[i].Origin.Name, d.Tasks[i].Origin.Application, len(content))
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,8 @@
 package orchestrate_test
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"strings"
 	"testing"
 
@@ -284,5 +286,35 @@ func TestCloneIsApart(t *testing.T) {
 	w.do(func(tx *state.Tx) error { return orchestrate.DeleteHost(tx, w.org, hostClone) })
 	if got := orchestrate.HostState(w.db.Local(), h); got != model.HostReady {
 		t.Errorf("the original is %s", got)
+	}
+}
+
+// TestLargeFiles: one that is not rendered may have any size; a template has a bound, which names the file.
+func TestLargeFiles(t *testing.T) {
+	w := newWorld(t)
+	appID := w.app(handlersOf(""))
+	h := w.host("h1")
+	junk := make([]byte, 300<<10)
+	if _, err := rand.Read(junk); err != nil {
+		t.Fatal(err)
+	}
+	put := func(file string, content []byte) {
+		t.Helper()
+		if _, err := state.StageContent(t.Context(), w.db, content); err != nil {
+			t.Fatal(err)
+		}
+		w.do(func(tx *state.Tx) error { return orchestrate.PutFileContent(tx, w.org, appID, file, content) })
+	}
+	install := func(tx *state.Tx) error {
+		_, err := orchestrate.InstallApplication(tx, w.org, h, model.ApplicationContext{Application: "app"})
+		return err
+	}
+	put("a", append([]byte{0}, junk...))
+	put("b", []byte(base64.StdEncoding.EncodeToString(junk)+"${_host.name}"))
+	w.refused(model.TooLarge, `file "b" of application "app" comes to`, install)
+	put("b", []byte("small"))
+	w.do(install)
+	if got, ok := state.Content(w.db.Local(), w.change(h).Tasks[0].Content); !ok || len(got) != len(junk)+1 {
+		t.Errorf("the large file has %d bytes", len(got))
 	}
 }
