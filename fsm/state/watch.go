@@ -7,9 +7,11 @@ import (
 )
 
 // WatchSet gathers what was read through watched views of one store, and waits until some of it changes.
-// It serves one round: read, Wait, then begin again with a new set and a new view.
+// It serves one round: read, Wait, then begin again with a new set and a new view. What is read once Wait has been
+// called is not watched, and does not wait for Wait to end.
 type WatchSet struct {
 	mu   sync.Mutex
+	full bool // Wait was called: the rest changes no more
 	st   *Store
 	life uint64          // which life of the store was read; a restore begins another
 	late bool            // views of two lives were read: something has changed for sure
@@ -22,6 +24,9 @@ func NewWatchSet() *WatchSet { return &WatchSet{keys: map[mark]uint64{}} }
 func (ws *WatchSet) add(v *View, kind byte, table, name string) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
+	if ws.full {
+		return
+	}
 	if ws.st == nil {
 		ws.st, ws.life = v.st, v.pub.life
 	}
@@ -39,7 +44,8 @@ func (ws *WatchSet) add(v *View, kind byte, table, name string) {
 // for the context. Otherwise the error is the context's.
 func (ws *WatchSet) Wait(ctx context.Context) error {
 	ws.mu.Lock()
-	defer ws.mu.Unlock()
+	ws.full = true
+	ws.mu.Unlock()
 	if ws.st == nil {
 		<-ctx.Done()
 		return fmt.Errorf("wait for a change of nothing: %w", ctx.Err())

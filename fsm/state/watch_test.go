@@ -100,6 +100,44 @@ func snapshotOf(t *testing.T, db *statetest.DB) *bytes.Buffer {
 	return &buf
 }
 
+// TestReadingDuringTheWait is what a sender does that waits for news while it still writes out what it read.
+func TestReadingDuringTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := statetest.New(t)
+		put(t, db, &item{ID: "a", Env: "e", Name: "a"}, &item{ID: "b", Env: "e", Name: "b"})
+		ws := state.NewWatchSet()
+		v := db.Local().Watched(ws)
+		state.Get[item](v, "a")
+		ctx, cancel := context.WithCancel(t.Context())
+		waited := make(chan error, 1)
+		go func() { waited <- ws.Wait(ctx) }()
+		synctest.Wait()
+		read := make(chan bool, 1)
+		go func() { _, ok := state.Get[item](v, "b"); read <- ok }()
+		synctest.Wait()
+		select {
+		case ok := <-read:
+			if !ok {
+				t.Error("b was not found")
+			}
+		default:
+			t.Error("the read waits for the wait")
+		}
+		put(t, db, &item{ID: "b", Env: "e", Name: "b2"})
+		synctest.Wait()
+		select {
+		case err := <-waited:
+			t.Errorf("what was read during the wait woke it: %v", err)
+		default:
+		}
+		put(t, db, &item{ID: "a", Env: "e", Name: "a2"})
+		if err := <-waited; err != nil {
+			t.Errorf("slept through: %v", err)
+		}
+		cancel()
+	})
+}
+
 func TestRestoreWakesWatchers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db, other := statetest.New(t), statetest.New(t)
