@@ -18,6 +18,9 @@ import (
 	"github.com/muster-hq/muster/deploy/bench/report"
 )
 
+// runLimit is how long the whole may take: some ten times of what it takes when all is well.
+const runLimit = 3 * time.Minute
+
 // opLimit is how long one operation may take before the benchmark is broken.
 const opLimit = 20 * time.Second
 
@@ -29,8 +32,10 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, runLimit, fmt.Errorf("it took longer than %s", runLimit))
+	defer cancel()
 	if err := run(ctx, *bin, *out, *turns, *ops); err != nil {
-		fmt.Fprintln(os.Stderr, "roundtrip:", err)
+		fmt.Fprintln(os.Stderr, "roundtrip:", errors.Join(err, context.Cause(ctx)))
 		os.Exit(1)
 	}
 }
