@@ -91,6 +91,27 @@ func firstPassword(path string) (string, error) {
 	return pw, nil
 }
 
+// dropStalePassword waits for the first administrator, and removes a password file that is not its: that of a node
+// which lost its leadership between writing the file and making the administrator. It is for nodes that have just
+// become members: later the password may have changed.
+func (c serverConfig) dropStalePassword(ctx context.Context, local func() *state.View, log *slog.Logger) {
+	for {
+		ws := state.NewWatchSet()
+		u, err := orchestrate.UserByName(local().Watched(ws), adminName)
+		if err == nil {
+			b, err := os.ReadFile(c.passwordFile())
+			if err != nil || auth.VerifyPassword(u.PasswordHash, strings.TrimSpace(string(b))) {
+				return
+			}
+			log.Warn("another node made the first administrator: the password written here is of no use", "removed", c.passwordFile(), "error", os.Remove(c.passwordFile()))
+			return
+		}
+		if ws.Wait(ctx) != nil {
+			return
+		}
+	}
+}
+
 // writeSecret writes a file that only its owner reads, whole or not at all.
 func writeSecret(path, text string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".secret-*") // mode 0600

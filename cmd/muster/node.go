@@ -205,6 +205,7 @@ func (c serverConfig) usable() error {
 func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, error) {
 	m.handler.Store(notReady())
 	opened := make(chan *cluster.Node, 1)
+	fresh := !m.cfg.isMember()
 	duties := newDuties(m.cfg, m.log, opened)
 	n, err := cluster.Open(ctx, cluster.Config{
 		Name: m.cfg.Name, DataDir: m.cfg.clusterDir(), ClusterAddr: m.cfg.Cluster, ClusterAdvertise: m.cfg.advertised(m.cfg.Cluster),
@@ -233,6 +234,9 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	}
 	h := besideAPI(rest.Handler(), http.StripPrefix("/bus/auth", rabbitauth.Handler(policy, m.log.With("part", "bus"))))
 	m.handler.Store(&h)
+	if fresh {
+		c.wg.Go(func() { m.cfg.dropStalePassword(run, n.Local, m.log) })
+	}
 	c.wg.Go(func() {
 		select {
 		case <-n.Done():

@@ -11,6 +11,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/muster-hq/muster/api/auth"
+	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/state"
+	"github.com/muster-hq/muster/fsm/state/statetest"
 )
 
 func TestServerOnAnEmptyFolder(t *testing.T) {
@@ -170,9 +175,10 @@ func TestThreeNodesBeginTogether(t *testing.T) {
 	for _, n := range nodes {
 		n.waitLogin(pw)
 		if n.passwordFile() != pw {
-			if _, err := os.Stat(n.passwordFile()); !os.IsNotExist(err) {
-				t.Errorf("%s has a password too: %v", n.name, err)
-			}
+			eventually(t, n.name+" to have no password of its own", func() bool {
+				_, err := os.Stat(n.passwordFile())
+				return os.IsNotExist(err)
+			})
 		}
 	}
 	nodes[0].waitVoters(pw, 3)
@@ -267,4 +273,36 @@ func filesBelow(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return strings.Join(out, "\n")
+}
+
+// A node that lost its leadership between writing the password and making the administrator must not keep a
+// password that opens nothing.
+func TestPasswordOfNobodyIsRemoved(t *testing.T) {
+	db := statetest.New(t)
+	c := serverConfig{Data: t.TempDir()}
+	ended := make(chan struct{})
+	begin := func() {
+		ended = make(chan struct{})
+		go func() { defer close(ended); c.dropStalePassword(t.Context(), db.Local, discard()) }()
+	}
+	if err := writeSecret(c.passwordFile(), "mine\n"); err != nil {
+		t.Fatal(err)
+	}
+	begin()
+	hash := auth.HashPassword("another's")
+	if err := db.Update(t.Context(), func(tx *state.Tx) error { _, err := orchestrate.FirstStart(tx, adminName, hash); return err }); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if _, err := os.Stat(c.passwordFile()); !os.IsNotExist(err) {
+		t.Errorf("the file of a password that opens nothing: %v", err)
+	}
+	if err := writeSecret(c.passwordFile(), "another's\n"); err != nil {
+		t.Fatal(err)
+	}
+	begin()
+	<-ended
+	if _, err := os.Stat(c.passwordFile()); err != nil {
+		t.Errorf("the file of the right password: %v", err)
+	}
 }
