@@ -56,22 +56,22 @@ func (c *call) host(r state.Reader, at scope, row *model.HostRow, err error) (an
 	return orchestrate.HostDoc(r, row, c.show(at.role)), nil
 }
 
-// mayMove checks the other end of a move: a host may only go where the caller may make one.
+// mayMove checks the other end of a move: a host may only go where the caller may make one. An environment that is
+// not there or not visible is a wrong value: of a 404 the published client says that the host was not found.
 func (c *call) mayMove(r state.Reader, at scope) error {
 	var to struct {
 		Environment *string `json:"environment"`
 	}
-	if err := json.Unmarshal(c.body, &to); err != nil || to.Environment == nil || *to.Environment == at.env.Name {
+	if err := json.Unmarshal(c.body, &to); err != nil || to.Environment == nil || *to.Environment == "" || *to.Environment == at.env.Name {
 		return nil // a wrong kind of value is refused with the rest of the document
 	}
-	env, err := orchestrate.EnvironmentByName(r, at.org.ID, *to.Environment)
-	if err != nil {
-		return err
+	var role auth.Role
+	if env, err := orchestrate.EnvironmentByName(r, at.org.ID, *to.Environment); err == nil {
+		role = c.caller.grantsOf(r, at.org.ID).env(at.org.ID, env.ID)
 	}
-	role := c.caller.grantsOf(r, at.org.ID).env(at.org.ID, env.ID)
 	switch {
 	case !role.May(auth.Enter):
-		return model.Errorf(model.NotFound, "there is no environment %q in organization %q", *to.Environment, at.org.Name)
+		return model.Errorf(model.Invalid, "environment %q does not exist: the host cannot move there", *to.Environment)
 	case !role.May(auth.Operate):
 		return forbidden()
 	}

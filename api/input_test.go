@@ -47,6 +47,7 @@ func TestBadInput(t *testing.T) {
 		{"no administrator", "PUT", "/organizations/acme/groups/admin", `{"users": []}`, 409, "nobody could manage it"},
 		{"group renamed", "PUT", "/organizations/acme/groups/users/", `{"name": "x", "users": []}`, 400, "the groups are fixed"},
 		{"member without name", "PUT", "/organizations/acme/groups/users", `{"users": [{}]}`, 400, "has no username"},
+		{"move to nowhere", "PUT", h, `{"environment": "Nope"}`, 400, `environment "Nope" does not exist`},
 		{"relative path", "POST", "/organizations/acme/applications/web/files/", `{"name": "f", "path": "etc/f"}`, 400, "must be absolute"},
 		{"path that climbs", "POST", "/organizations/acme/applications/web/files/", `{"name": "f", "path": "/etc/../f"}`, 400, "as /f"},
 		{"mode", "POST", "/organizations/acme/applications/web/files/", `{"name": "f", "path": "/f", "mode": "999"}`, 400, "octal digits"},

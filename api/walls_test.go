@@ -209,8 +209,9 @@ func TestEnvironmentsHideAndShow(t *testing.T) {
 	}
 	// Moving a host is making one at the other end.
 	err = guest.Call(t.Context(), client.Op{Name: "hosts.update", Params: host(), Body: map[string]any{"environment": "Prod"}}, nil)
-	if model.CodeOf(err) != model.NotFound {
-		t.Errorf("a host is moved to an environment that its mover cannot see: %v", err)
+	nowhere := guest.Call(t.Context(), client.Op{Name: "hosts.update", Params: host(), Body: map[string]any{"environment": "None"}}, nil)
+	if model.CodeOf(err) != model.Invalid || strings.ReplaceAll(err.Error(), "Prod", "None") != nowhere.Error() {
+		t.Errorf("a host is moved to an environment that its mover cannot see: %v, and to none: %v", err, nowhere)
 	}
 }
 
