@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -197,7 +198,8 @@ func (d *dev) configs(nodes int, httpAddr string) ([]serverConfig, error) {
 	return cfgs, nil
 }
 
-// freePorts asks the kernel for ports that are free for TCP and UDP.
+// freePorts finds ports that are free for TCP and UDP. They lie below those that the kernel hands out by itself:
+// they are used again at the next start, and no connection may have taken one meanwhile.
 func freePorts(host string, n int) ([]int, error) {
 	var ports []int
 	var held []io.Closer
@@ -206,21 +208,24 @@ func freePorts(host string, n int) ([]int, error) {
 			c.Close()
 		}
 	}()
-	for tries := 0; len(ports) < n && tries < 20*n; tries++ {
-		ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	var last error
+	for tries := 0; len(ports) < n && tries < 50*n; tries++ {
+		ln, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(20000+rand.IntN(12000))))
 		if err != nil {
-			return nil, fmt.Errorf("no port on %s: %w", host, err)
+			last = err
+			continue
 		}
 		held = append(held, ln)
 		u, err := net.ListenPacket("udp", ln.Addr().String())
 		if err != nil {
+			last = err
 			continue
 		}
 		held = append(held, u)
 		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
 	}
 	if len(ports) < n {
-		return nil, fmt.Errorf("%s has no %d free ports", host, n)
+		return nil, fmt.Errorf("%s has no %d free ports: %w", host, n, last)
 	}
 	return ports, nil
 }
