@@ -90,6 +90,36 @@ func overTLS(talk func(ctx context.Context, c net.Conn)) func(ctx context.Contex
 	}
 }
 
+// crowd comes to all ports of a node.
+func (s *strangers) crowd(ctx context.Context, n *node, gossip string) {
+	for addr, hello := range map[string]string{
+		n.http:    "GET /api/organizations HTTP/1.1\r\nHost: x\r\n",
+		n.cluster: "\x16\x03\x01\x02\x00\x01",
+		n.bus:     "AMQP\x00\x00\x09\x01",
+		gossip:        "\x0c\x00\x00",
+	} {
+		for range 150 { // the cluster port waits for 128
+			s.keep(ctx, "tcp", addr, silent)
+		}
+		for range 20 {
+			s.keep(ctx, "tcp", addr, slowly(hello))
+		}
+		for range 4 {
+			s.keep(ctx, "tcp", addr, garbage(""))
+			s.keep(ctx, "tcp", addr, garbage(hello))
+		}
+	}
+	for _, addr := range []string{n.cluster, n.bus} {
+		for range 10 {
+			s.keep(ctx, "tcp", addr, overTLS(silent))
+			s.keep(ctx, "tcp", addr, overTLS(slowly("JRF")))
+		}
+		s.keep(ctx, "tcp", addr, overTLS(garbage("J\x00\x00\xff\xff")))
+		s.keep(ctx, "tcp", addr, overTLS(garbage("AMQP\x00\x00\x09\x01\x01\x00\x00\xff\xff\xff\xff")))
+	}
+	s.keep(ctx, "udp", gossip, garbage(""))
+}
+
 // TestStrangersOnEveryPort holds connections that say nothing, say it slowly or say nonsense open on every port of the
 // leader, more than it waits for, and expects that nobody else notices: neither clients, nor the other nodes, of which
 // one is started anew meanwhile.
@@ -114,33 +144,7 @@ func TestStrangersOnEveryPort(t *testing.T) {
 	s := &strangers{felt: map[string]int{}}
 	defer s.wg.Wait()
 	defer cancel()
-	for addr, hello := range map[string]string{
-		first.http:    "GET /api/organizations HTTP/1.1\r\nHost: x\r\n",
-		first.cluster: "\x16\x03\x01\x02\x00\x01",
-		first.bus:     "AMQP\x00\x00\x09\x01",
-		gossip:        "\x0c\x00\x00",
-	} {
-		for range 150 { // the cluster port waits for 128
-			s.keep(ctx, "tcp", addr, silent)
-		}
-		for range 20 {
-			s.keep(ctx, "tcp", addr, slowly(hello))
-		}
-		for range 4 {
-			s.keep(ctx, "tcp", addr, garbage(""))
-			s.keep(ctx, "tcp", addr, garbage(hello))
-		}
-	}
-	for _, addr := range []string{first.cluster, first.bus} {
-		for range 10 {
-			s.keep(ctx, "tcp", addr, overTLS(silent))
-			s.keep(ctx, "tcp", addr, overTLS(slowly("JRF")))
-		}
-		s.keep(ctx, "tcp", addr, overTLS(garbage("J\x00\x00\xff\xff")))
-		s.keep(ctx, "tcp", addr, overTLS(garbage("AMQP\x00\x00\x09\x01\x01\x00\x00\xff\xff\xff\xff")))
-	}
-	s.keep(ctx, "udp", gossip, garbage(""))
-
+	s.crowd(ctx, first, gossip)
 	eventually(t, "strangers on every port", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
