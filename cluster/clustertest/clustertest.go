@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -26,12 +27,37 @@ type Cluster struct {
 	edit  func(i int, c *cluster.Config)
 	mu    sync.Mutex
 	nodes []*member
+	out   *output
 }
 
 type member struct {
 	node *cluster.Node // nil while killed
 	cfg  cluster.Config
 	addr string
+}
+
+// output is the test's, until the test is over: goroutines of the libraries may speak for a moment after their
+// node has stopped, and a test that is over must not be written to.
+type output struct {
+	mu      sync.Mutex
+	w       io.Writer
+	stopped bool
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stopped {
+		return len(p), nil
+	}
+	return o.w.Write(p)
+}
+
+func (o *output) stop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stopped = true
 }
 
 // Option changes how a cluster is made.
@@ -45,7 +71,8 @@ func WithConfig(edit func(i int, c *cluster.Config)) Option {
 // New starts n nodes, called node-0 and so on, and waits until all vote. They are stopped with the test.
 func New(t testing.TB, n int, opts ...Option) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, net: &network{owner: map[string]int{}, cut: map[[2]int]bool{}, conns: map[*conn]struct{}{}}}
+	c := &Cluster{t: t, net: &network{owner: map[string]int{}, cut: map[[2]int]bool{}, conns: map[*conn]struct{}{}}, out: &output{w: t.Output()}}
+	t.Cleanup(c.out.stop) // after the nodes: cleanups run last to first
 	for _, o := range opts {
 		o(c)
 	}
@@ -94,7 +121,7 @@ func (c *Cluster) start(i int) {
 	cfg.Transport.Dial = c.net.dialer(i)
 	cfg.Timing.Reconcile = 500 * time.Millisecond
 	if testing.Verbose() {
-		cfg.Log = slog.New(slog.NewTextHandler(c.t.Output(), nil)).With("node", cfg.Name)
+		cfg.Log = slog.New(slog.NewTextHandler(c.out, nil)).With("node", cfg.Name)
 	}
 	if c.edit != nil {
 		c.edit(i, &cfg)

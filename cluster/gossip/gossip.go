@@ -52,6 +52,7 @@ type Config struct {
 // Gossip is a running member. It is safe for concurrent use.
 type Gossip struct {
 	list   *memberlist.Memberlist
+	lines  *logWriter
 	meta   []byte
 	id     string
 	events chan Event
@@ -100,7 +101,8 @@ func Start(cfg Config) (*Gossip, error) {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	mc.LogOutput = nil
-	mc.Logger = log.New(&logWriter{log: logger}, "", 0)
+	g.lines = &logWriter{log: logger}
+	mc.Logger = log.New(g.lines, "", 0)
 	g.list, err = memberlist.Create(mc)
 	if err != nil {
 		return nil, fmt.Errorf("opening the gossip port %s: %w", cfg.Bind, err)
@@ -163,6 +165,7 @@ func (g *Gossip) Close(leave time.Duration) error {
 		}
 		close(g.done)
 		g.wg.Wait()
+		g.lines.stop()
 	})
 	return err
 }
@@ -249,18 +252,33 @@ func (g *Gossip) LocalState(bool) []byte { return nil }
 func (g *Gossip) MergeRemoteState([]byte, bool) {}
 
 // logWriter turns memberlist's lines into records. Its warnings are about peers and often about strangers.
-type logWriter struct{ log *slog.Logger }
+// Some of its goroutines go on for a moment after its Shutdown: once stopped, nothing is logged any more.
+type logWriter struct {
+	log *slog.Logger
+
+	mu      sync.Mutex
+	stopped bool
+}
 
 var _ io.Writer = (*logWriter)(nil)
 
 // Write logs one line.
 func (w *logWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	line := strings.TrimSpace(string(p))
 	switch {
+	case w.stopped:
 	case strings.HasPrefix(line, "[ERR]"), strings.HasPrefix(line, "[WARN]"):
 		w.log.Info("gossip", "said", line)
 	default:
 		w.log.Debug("gossip", "said", line)
 	}
 	return len(p), nil
+}
+
+func (w *logWriter) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
 }
