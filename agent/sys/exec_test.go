@@ -38,9 +38,9 @@ func script(t *testing.T, dir, text string) {
 
 func TestRunGivesOutputAndExitCode(t *testing.T) {
 	m, dir := machine(t, nil)
-	put(t, dir+"/work/here", "", 0o600)
+	put(t, dir+"/job/here", "", 0o600)
 	script(t, dir, `ls; cat; echo "$X $1" >&2; exit 7`)
-	r, err := m.Run(t.Context(), sys.Command{Argv: []string{"/s", "a b;c"}, Dir: "/work", Env: []string{"X=1"}, Stdin: []byte("in\n")})
+	r, err := m.Run(t.Context(), sys.Command{Argv: []string{"/s", "a b;c"}, Dir: "/job", Env: []string{"X=1"}, Stdin: []byte("in\n")})
 	if want := (sys.Result{ExitCode: 7, Stdout: "here\nin\n", Stderr: "1 a b;c\n"}); err != nil || r != want {
 		t.Errorf("Run = %+v, %v, want %+v", r, err, want)
 	}
