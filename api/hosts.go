@@ -141,18 +141,8 @@ func instanceEndpoints() map[string]endpoint {
 		return nil, orchestrate.DeleteInstance(tx, at.org.ID, at.host.ID)
 	})
 	return map[string]endpoint{
-		"host.instance.show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
-			doc, err := orchestrate.GetInstance(r, at.org.ID, at.host.ID)
-			if err != nil {
-				return nil, err
-			}
-			if agent, ok := state.Find[model.Agent](r, model.AgentOfHost(at.host.ID)); ok && c.srv.cfg.Agents != nil {
-				doc.SynapseState = model.SynapseDown
-				if c.srv.cfg.Agents.Present(agent.ID) {
-					doc.SynapseState = model.SynapseUp
-				}
-			}
-			return doc, nil
+		"host.instance.show": reading(auth.Read, func(_ *call, r state.Reader, at scope) (any, error) {
+			return orchestrate.GetInstance(r, at.org.ID, at.host.ID)
 		}),
 		// A machine without a console still answers an object (contract section 2.1).
 		"host.instance.vnc.show": reading(auth.Read, func(_ *call, r state.Reader, at scope) (any, error) {

@@ -44,17 +44,11 @@ type Cluster interface {
 	Join(ctx context.Context, address, token string) error
 }
 
-// Agents tells which agents are connected now.
-type Agents interface {
-	Present(agentID string) bool
-}
-
 // Config is what New needs. Store and Log are required.
 type Config struct {
 	Store   Store
 	Log     *slog.Logger
 	Cluster Cluster                         // nil: the cluster's rows answer 501
-	Agents  Agents                          // nil: presence is what the state says
 	Ready   func(ctx context.Context) error // nil: always ready
 	Timeout time.Duration                   // of one request; default 30 s
 	Root    string                          // of the API's paths; default "/api"

@@ -11,11 +11,6 @@ const (
 	GroupNoAccess = "no access"
 )
 
-// Groups are the names of the fixed groups, in the order in which they are listed.
-func Groups() []string {
-	return []string{GroupAdmin, GroupUsers, GroupAuditors, GroupReadonly, GroupNoAccess}
-}
-
 // Role is what a caller is to one object; a greater one may do more.
 type Role int
 

@@ -150,9 +150,6 @@ func Content(r Reader, digest string) ([]byte, bool) {
 	return content, true
 }
 
-// HasContent says whether a content is stored, without reading it.
-func HasContent(r Reader, digest string) bool { return r.row(tableContents, digest) != nil }
-
 func (h contentHead) chunkKey(digest string, n uint64) string {
 	return fmt.Sprintf("%s/%s/%06d", digest, h.nonce, n)
 }
