@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
 	"github.com/muster-hq/muster/fsm/state/statetest"
+	"github.com/muster-hq/muster/internal/freeport"
 )
 
 // within is how long anything in these tests may take.
@@ -98,7 +100,11 @@ func (r *rig) update(fn func(tx *state.Tx) error) {
 func (r *rig) startHub() {
 	r.t.Helper()
 	if r.addr == "" {
-		r.addr = "127.0.0.1:0"
+		ports, err := freeport.Take("127.0.0.1", 1) // later hubs are bound to it again
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0]))
 	}
 	ln, err := net.Listen("tcp", r.addr)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/muster-hq/muster/dispatch/bus"
 	"github.com/muster-hq/muster/dispatch/hub"
 	"github.com/muster-hq/muster/dispatch/wire"
+	"github.com/muster-hq/muster/internal/freeport"
 )
 
 // Orchestrator is one organization and its hub.
@@ -71,7 +73,11 @@ func Start(t testing.TB, adjust ...func(*hub.Config)) *Orchestrator {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	outer, inner := "127.0.0.1:0", "127.0.0.1:0"
+	ports, err := freeport.Take("127.0.0.1", 2) // they are bound again when the orchestrator is back
+	if err != nil {
+		t.Fatal(err)
+	}
+	outer, inner := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0])), net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[1]))
 	o.begin = func() {
 		h := hub.New(cfg)
 		o.mu.Lock()

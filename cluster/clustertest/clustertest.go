@@ -10,11 +10,13 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/muster-hq/muster/cluster"
+	"github.com/muster-hq/muster/internal/freeport"
 )
 
 // Patience is how long a wait may take before the test fails.
@@ -108,7 +110,11 @@ func (c *Cluster) start(i int) {
 	m := c.nodes[i]
 	addr := m.addr
 	if addr == "" {
-		addr = "127.0.0.1:0"
+		ports, err := freeport.Take("127.0.0.1", 1) // it is bound again when the node is back
+		if err != nil {
+			c.t.Fatalf("node %d: %v", i, err)
+		}
+		addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0]))
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -25,6 +24,7 @@ import (
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
+	"github.com/muster-hq/muster/internal/freeport"
 )
 
 // devInfo is what `muster dev` tells, on the terminal and in DIR/dev.json.
@@ -173,7 +173,7 @@ func (d *dev) configs(nodes int, httpAddr string) ([]serverConfig, error) {
 		return nil, fmt.Errorf("%s was made with --nodes %d: give the same again, or another --data", d.dir, len(ports)/4)
 	}
 	if len(ports) == 0 {
-		if ports, err = freePorts(host, 4*nodes); err != nil {
+		if ports, err = freeport.Take(host, 4*nodes); err != nil {
 			return nil, err
 		}
 		b, err := json.Marshal(ports)
@@ -196,38 +196,6 @@ func (d *dev) configs(nodes int, httpAddr string) ([]serverConfig, error) {
 		cfgs = append(cfgs, c)
 	}
 	return cfgs, nil
-}
-
-// freePorts finds ports that are free for TCP and UDP. They lie below those that the kernel hands out by itself:
-// they are used again at the next start, and no connection may have taken one meanwhile.
-func freePorts(host string, n int) ([]int, error) {
-	var ports []int
-	var held []io.Closer
-	defer func() {
-		for _, c := range held {
-			c.Close()
-		}
-	}()
-	var last error
-	for tries := 0; len(ports) < n && tries < 50*n; tries++ {
-		ln, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(20000+rand.IntN(12000))))
-		if err != nil {
-			last = err
-			continue
-		}
-		held = append(held, ln)
-		u, err := net.ListenPacket("udp", ln.Addr().String())
-		if err != nil {
-			last = err
-			continue
-		}
-		held = append(held, u)
-		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
-	}
-	if len(ports) < n {
-		return nil, fmt.Errorf("%s has no %d free ports: %w", host, n, last)
-	}
-	return ports, nil
 }
 
 // devStart bounds how long the nodes may take until they answer.

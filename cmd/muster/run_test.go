@@ -15,6 +15,7 @@ import (
 
 	"github.com/muster-hq/muster/api/client"
 	"github.com/muster-hq/muster/api/spec"
+	"github.com/muster-hq/muster/internal/freeport"
 )
 
 // patience bounds what the tests wait for, on a machine that is busy.
@@ -109,7 +110,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 // testPorts are free ports of this machine.
 func testPorts(t *testing.T, n int) []string {
 	t.Helper()
-	ports, err := freePorts(loopback, n)
+	ports, err := freeport.Take(loopback, n)
 	if err != nil {
 		t.Fatal(err)
 	}

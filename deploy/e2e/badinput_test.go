@@ -22,6 +22,7 @@ import (
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/deploy/site"
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/internal/freeport"
 )
 
 // badHost is the host of the test's agent.
@@ -110,7 +111,7 @@ func (r *rig) refuses(wants []string, program string, args ...string) string {
 // server gives the arguments of a server on a folder, with ports of its own.
 func (r *rig) server(data string, more ...string) []string {
 	r.t.Helper()
-	ports, err := site.FreePorts("127.0.0.1", 4)
+	ports, err := freeport.Take("127.0.0.1", 4)
 	if err != nil {
 		r.t.Fatal(err)
 	}

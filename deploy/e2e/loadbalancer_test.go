@@ -23,6 +23,7 @@ import (
 	"github.com/muster-hq/muster/deploy/site"
 	"github.com/muster-hq/muster/dispatch/bus/rabbittest"
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/internal/freeport"
 )
 
 const (
@@ -73,7 +74,7 @@ func embeddedHubs(t *testing.T, n *guest.Network, cfg site.Config) (*rig, string
 
 // rabbitMQ starts three nodes and a RabbitMQ, which asks the first node about agents.
 func rabbitMQ(t *testing.T, n *guest.Network, cfg site.Config) (*rig, string) {
-	ports, err := site.FreePorts("127.0.0.1", 1)
+	ports, err := freeport.Take("127.0.0.1", 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,13 +12,14 @@ import (
 	"github.com/muster-hq/muster/deploy/site"
 	"github.com/muster-hq/muster/dispatch/bus/rabbittest"
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/internal/freeport"
 )
 
 // TestRabbitMQLostMidChange stops a real RabbitMQ in the middle of a change, takes all that it has on its disks, and
 // starts it again. The change ends well, and no line is there twice.
 func TestRabbitMQLostMidChange(t *testing.T) {
 	rabbittest.Need(t)
-	ports, err := site.FreePorts("127.0.0.1", 1)
+	ports, err := freeport.Take("127.0.0.1", 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -135,35 +134,6 @@ func (p *Process) Tail() string {
 		b = b[len(b)-3000:]
 	}
 	return string(b)
-}
-
-// FreePorts asks the kernel for n ports of host that are free for TCP and UDP.
-func FreePorts(host string, n int) ([]int, error) {
-	var ports []int
-	var open []interface{ Close() error }
-	defer func() {
-		for _, o := range open {
-			o.Close()
-		}
-	}()
-	for tries := 0; len(ports) < n; tries++ {
-		if tries > 20*n {
-			return nil, errors.New("no free ports")
-		}
-		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-		if err != nil {
-			return nil, err
-		}
-		open = append(open, l)
-		port := l.Addr().(*net.TCPAddr).Port
-		u, err := net.ListenPacket("udp", l.Addr().String())
-		if err != nil {
-			continue
-		}
-		open = append(open, u)
-		ports = append(ports, port)
-	}
-	return ports, nil
 }
 
 // final is an error after which waiting makes no sense.

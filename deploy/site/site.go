@@ -17,6 +17,7 @@ import (
 
 	"github.com/muster-hq/muster/api/client"
 	"github.com/muster-hq/muster/api/spec"
+	"github.com/muster-hq/muster/internal/freeport"
 )
 
 // Config says what to run.
@@ -88,7 +89,7 @@ func Start(ctx context.Context, cfg Config) (*Site, error) {
 	if cfg.Prefix != nil {
 		host = "127.0.0.1" // the address may be of the namespace alone; there, all ports are free
 	}
-	ports, err := FreePorts(host, 4*cfg.Nodes) // together: asked for one by one, the kernel may give one twice
+	ports, err := freeport.Take(host, 4*cfg.Nodes)
 	if err != nil {
 		return nil, err
 	}

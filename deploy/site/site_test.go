@@ -106,23 +106,6 @@ func TestWaitFor(t *testing.T) {
 	}
 }
 
-func TestPortsDiffer(t *testing.T) {
-	ports, err := FreePorts("127.0.0.1", 12)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[int]bool{}
-	for _, p := range ports {
-		if p < 1024 || seen[p] {
-			t.Errorf("port %d of %v", p, ports)
-		}
-		seen[p] = true
-	}
-	if _, err := FreePorts("192.0.2.1", 1); err == nil {
-		t.Error("an address that is not this machine's has free ports")
-	}
-}
-
 // A node that only ends is told at once, with its last words, and nothing stays.
 func TestStartTellsOfANodeThatEnds(t *testing.T) {
 	bin := t.TempDir()

@@ -4,7 +4,6 @@ package rabbittest
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/muster-hq/muster/internal/freeport"
 )
 
 // binDir is where Debian keeps the programs; those on the PATH change user.
@@ -81,7 +82,10 @@ func StartAt(t testing.TB, o Options) *Broker {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	p := freePorts(t, 3)
+	p, err := freeport.Take("127.0.0.1", 3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if o.Port == 0 {
 		o.Port = p[0]
 	}
@@ -211,19 +215,4 @@ func (b *Broker) Ctl(t testing.TB, args ...string) string {
 		t.Fatalf("rabbitmqctl %s: %v: %s", args[0], err, out)
 	}
 	return string(out)
-}
-
-// freePorts finds ports that nobody listens on.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = ln.Close() }()
-		ports[i] = ln.Addr().(*net.TCPAddr).Port
-	}
-	return ports
 }
