@@ -31,6 +31,7 @@ type Config struct {
 	Listener         net.Listener // serves the cluster port instead of binding ClusterAddr
 	Transport        transport.Options
 	Now              func() time.Time // the machine's clock; nil means time.Now
+	BeforeWrite      func()           // called before each write to the raft log, from raft's goroutines; a slow disk
 }
 
 // Bootstrap says how a node with an empty folder gets into a cluster. The zero value makes a cluster of one.

@@ -35,7 +35,8 @@ func (d *diskState) close() error {
 }
 
 // open opens the stores. Failed is told what ends the node: a write that failed, an entry that is damaged.
-func (d *diskState) open(dir string, hlog hclog.Logger, failed func(error)) error {
+// Before, if given, is called before each write.
+func (d *diskState) open(dir string, hlog hclog.Logger, before func(), failed func(error)) error {
 	if err := makeFolder(dir); err != nil {
 		return err
 	}
@@ -46,7 +47,7 @@ func (d *diskState) open(dir string, hlog hclog.Logger, failed func(error)) erro
 	if err != nil {
 		return fmt.Errorf("opening the raft log %s: %w", filepath.Join(dir, "log.db"), err)
 	}
-	stop := &stopper{running: &d.running, failed: failed}
+	stop := &stopper{running: &d.running, before: before, failed: failed}
 	d.stable = &stableStore{d.bolt, stop}
 	if d.logs, err = raft.NewLogCache(512, &logStore{newSumStore(d.bolt), stop}); err != nil {
 		return fmt.Errorf("opening the raft log: %w", err)
@@ -60,7 +61,16 @@ func (d *diskState) open(dir string, hlog hclog.Logger, failed func(error)) erro
 // stopper ends a node whose disk fails. Raft would go on as a follower that takes no entries, or would panic.
 type stopper struct {
 	running *atomic.Bool
+	before  func() // nil, or called before each write
 	failed  func(error)
+}
+
+// write does a write, and tells when it failed.
+func (s *stopper) write(f func() error) error {
+	if s.before != nil {
+		s.before()
+	}
+	return s.written(f())
 }
 
 // written tells of a write that failed.
@@ -97,14 +107,18 @@ func (l *logStore) GetLog(index uint64, out *raft.Log) error {
 }
 
 // StoreLog writes one entry.
-func (l *logStore) StoreLog(e *raft.Log) error { return l.stop.written(l.sumStore.StoreLog(e)) }
+func (l *logStore) StoreLog(e *raft.Log) error {
+	return l.stop.write(func() error { return l.sumStore.StoreLog(e) })
+}
 
 // StoreLogs writes entries. After a failure a leader steps down and a follower answers no: nobody counts on them.
-func (l *logStore) StoreLogs(es []*raft.Log) error { return l.stop.written(l.sumStore.StoreLogs(es)) }
+func (l *logStore) StoreLogs(es []*raft.Log) error {
+	return l.stop.write(func() error { return l.sumStore.StoreLogs(es) })
+}
 
 // DeleteRange deletes entries.
 func (l *logStore) DeleteRange(first, last uint64) error {
-	return l.stop.written(l.sumStore.DeleteRange(first, last))
+	return l.stop.write(func() error { return l.sumStore.DeleteRange(first, last) })
 }
 
 // stableStore is where raft keeps term and vote; its failures end the node.
@@ -115,13 +129,13 @@ type stableStore struct {
 
 // Set keeps a value.
 func (s *stableStore) Set(key, value []byte) error {
-	return s.stop.written(s.StableStore.Set(key, value))
+	return s.stop.write(func() error { return s.StableStore.Set(key, value) })
 }
 
 // SetUint64 keeps a number. It does not return when it fails and raft runs, since raft panics when it cannot keep its
 // term.
 func (s *stableStore) SetUint64(key []byte, value uint64) error {
-	err := s.stop.written(s.StableStore.SetUint64(key, value))
+	err := s.stop.write(func() error { return s.StableStore.SetUint64(key, value) })
 	if err != nil {
 		s.stop.leave()
 	}

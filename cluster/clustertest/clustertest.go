@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,8 @@ type member struct {
 	node *cluster.Node // nil while killed
 	cfg  cluster.Config
 	addr string
+	slow atomic.Int64 // nanoseconds that a write to its disk takes
+	late atomic.Int64 // writes that were slow
 }
 
 // output is the test's, until the test is over: goroutines of the libraries may speak for a moment after their
@@ -125,6 +128,7 @@ func (c *Cluster) start(i int) {
 	cfg := m.cfg
 	cfg.Listener = ln
 	cfg.Transport.Dial = c.net.dialer(i)
+	cfg.BeforeWrite = m.write
 	cfg.Timing.Reconcile = 500 * time.Millisecond
 	if testing.Verbose() {
 		cfg.Log = slog.New(slog.NewTextHandler(c.out, nil)).With("node", cfg.Name)
@@ -141,6 +145,27 @@ func (c *Cluster) start(i int) {
 	c.mu.Lock()
 	m.node = n
 	c.mu.Unlock()
+}
+
+// write is what the node waits for before each write to its disk.
+func (m *member) write() {
+	d := time.Duration(m.slow.Load())
+	if d == 0 {
+		return
+	}
+	m.late.Add(1)
+	<-time.After(d)
+}
+
+// SlowDisk makes each write to a node's disk take d longer; 0 is its own speed again.
+func (c *Cluster) SlowDisk(i int, d time.Duration) { c.nodes[i].slow.Store(int64(d)) }
+
+// LateWrites is how many writes to disks have been slow so far.
+func (c *Cluster) LateWrites() (sum int64) {
+	for _, m := range c.nodes {
+		sum += m.late.Load()
+	}
+	return sum
 }
 
 func (c *Cluster) close() {
