@@ -175,14 +175,20 @@ func fate(err error) error {
 // was done) or Unknown (the write may have been done, or may yet be). Without a deadline of its own, ctx gets the
 // default one.
 func (n *Node) Update(ctx context.Context, fn func(tx *state.Tx) error) error {
+	_, err := n.UpdateIndex(ctx, fn)
+	return err
+}
+
+// UpdateIndex is Update that also tells the index at which fn took effect, or that of the view if it wrote nothing.
+func (n *Node) UpdateIndex(ctx context.Context, fn func(tx *state.Tx) error) (uint64, error) {
 	ctx, cancel := n.deadline(ctx)
 	defer cancel()
 	if !n.clock.known() { // fn sees the leader's time, never ours
 		if _, err := n.makeCurrent(ctx, 0); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return state.Run(ctx, n.store, (*proposer)(n), state.TxOptions{}, fn)
+	return state.RunIndex(ctx, n.store, (*proposer)(n), state.TxOptions{}, fn)
 }
 
 // proposer is the node as state.Run sees it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
@@ -117,6 +118,7 @@ func decodeResult(b []byte) (state.Result, error) {
 type current struct {
 	index uint64
 	nanos int64
+	asked time.Time // when the question was put, here; it does not travel
 }
 
 func (c current) encode() []byte {

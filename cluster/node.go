@@ -41,6 +41,7 @@ type Node struct {
 	gossip   *gossip.Gossip // nil without
 	packer   *packer
 	question *sharer
+	proven   proven
 	clock    clock
 	peers    peerBook
 
@@ -72,7 +73,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg: cfg, log: cfg.Log, disk: &diskState{}, notify: make(chan bool, 1024), kick: make(chan struct{}, 1),
+		cfg: cfg, log: cfg.Log, disk: &diskState{}, proven: proven{base: time.Now()}, notify: make(chan bool, 1024), kick: make(chan struct{}, 1),
 		life: life{done: make(chan struct{}), down: make(chan struct{})}, clock: clock{wall: cfg.Now},
 	}
 	if n.disk.lock, err = lockFolder(cfg.DataDir); err != nil {

@@ -36,6 +36,7 @@ func (n *Node) makeCurrent(ctx context.Context, index uint64) (time.Time, error)
 				return time.Time{}, n.giveUp(err, false)
 			}
 			n.clock.hear(cur.nanos)
+			n.proven.note(cur.asked)
 			return time.Unix(0, cur.nanos).UTC(), nil
 		}
 		if e := n.pause(ctx, err); e != nil {
@@ -171,7 +172,9 @@ func (s *sharer) run() {
 		if r == nil {
 			return
 		}
+		asked := time.Now()
 		r.cur, r.err = s.ask(context.Background()) // bounded by itself; those who wait have contexts of their own
+		r.cur.asked = asked
 		close(r.done)
 	}
 }

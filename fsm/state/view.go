@@ -1,6 +1,7 @@
 package state
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -42,6 +43,20 @@ func (v *View) Watched(ws *WatchSet) *View {
 	c := *v
 	c.ws = ws
 	return &c
+}
+
+// Await is a view of the same store that holds entry index: this one if it does, else the present one once it does.
+// The error is the context's.
+func (v *View) Await(ctx context.Context, index uint64) (*View, error) {
+	if v.pub.index >= index {
+		return v, nil
+	}
+	if err := v.st.WaitIndex(ctx, index); err != nil {
+		return nil, err
+	}
+	later := v.st.View().At(v.now)
+	later.ws = v.ws
+	return later, nil
 }
 
 func (v *View) store() *Store { return v.st }

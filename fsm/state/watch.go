@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 )
 
@@ -12,6 +13,7 @@ import (
 type WatchSet struct {
 	mu   sync.Mutex
 	full bool // Wait was called: the rest changes no more
+	from uint64
 	st   *Store
 	life uint64          // which life of the store was read; a restore begins another
 	late bool            // views of two lives were read: something has changed for sure
@@ -19,7 +21,13 @@ type WatchSet struct {
 }
 
 // NewWatchSet makes an empty set.
-func NewWatchSet() *WatchSet { return &WatchSet{keys: map[mark]uint64{}} }
+func NewWatchSet() *WatchSet { return NewWatchSetSince(math.MaxUint64) }
+
+// NewWatchSetSince makes an empty set that also takes changes after index for changes since the read, though the read
+// may have seen them: for a reader that saw the state at index, elsewhere or earlier.
+func NewWatchSetSince(index uint64) *WatchSet {
+	return &WatchSet{from: index, keys: map[mark]uint64{}}
+}
 
 func (ws *WatchSet) add(v *View, kind byte, table, name string) {
 	ws.mu.Lock()
@@ -33,10 +41,19 @@ func (ws *WatchSet) add(v *View, kind byte, table, name string) {
 	if v.st != ws.st || v.pub.life != ws.life {
 		ws.late = true
 	}
-	k := markOf(kind, table, name)
-	if at, ok := ws.keys[k]; !ok || v.pub.index < at {
-		ws.keys[k] = v.pub.index
+	k, seen := markOf(kind, table, name), min(v.pub.index, ws.from)
+	if at, ok := ws.keys[k]; !ok || seen < at {
+		ws.keys[k] = seen
 	}
+}
+
+// Changed tells, without waiting, whether something that was read has changed since it was read. Like Wait it ends
+// the gathering, and may say so without a change, never the other way round.
+func (ws *WatchSet) Changed() bool {
+	ws.mu.Lock()
+	ws.full = true
+	ws.mu.Unlock()
+	return ws.st != nil && (ws.late || ws.st.changed(ws.life, ws.keys))
 }
 
 // Wait returns nil once something that was read has changed since it was read, at once if it already

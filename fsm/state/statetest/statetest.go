@@ -63,7 +63,13 @@ func (db *DB) Store() *state.Store { return db.st }
 
 // Update runs fn as an optimistic transaction and retries it on conflicts.
 func (db *DB) Update(ctx context.Context, fn func(tx *state.Tx) error) error {
-	return state.Run(ctx, db.st, db, state.TxOptions{}, fn)
+	_, err := db.UpdateIndex(ctx, fn)
+	return err
+}
+
+// UpdateIndex is Update that also tells the index at which fn took effect, or that of the view if it wrote nothing.
+func (db *DB) UpdateIndex(ctx context.Context, fn func(tx *state.Tx) error) (uint64, error) {
+	return state.RunIndex(ctx, db.st, db, state.TxOptions{}, fn)
 }
 
 // View is the present state.
