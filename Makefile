@@ -9,10 +9,10 @@ GOBUILD  := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 FUZZTIME ?= 10s
 RACE     ?= $(shell go list ./... | grep -v /deploy/)
 
-.PHONY: help build setup test race check fuzz bench demo clean
+.PHONY: help build setup test race check fuzz bench bench-cluster demo clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
 
 build: ## static bin/muster and bin/muster-agent
 	@mkdir -p bin
@@ -37,6 +37,10 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 bench: build ## the benchmarks, each against a baseline taken in the same run; tables, and JSON lines in bench/
 	@mkdir -p bench
 	@deploy/scripts/bench
+
+bench-cluster: build ## the cluster against etcd, bare hashicorp/raft and go-memdb; a table, and JSON lines in bench/cluster.json (under 45 minutes, on a machine that does nothing else)
+	@mkdir -p bench .cache && go build -o .cache/bench-cluster ./deploy/bench/cluster
+	@exec .cache/bench-cluster -bin bin -out bench/cluster.json
 
 demo: build ## the main job on this machine, without root: three nodes, two agents (KEEP=1 leaves them running)
 	@mkdir -p .cache && go build -o .cache/demo ./deploy/demo

@@ -72,6 +72,7 @@ func (b Bar) MarshalJSON() ([]byte, error) {
 // has no baseline (both are 0 then).
 type Row struct {
 	Name     string  `json:"name"`
+	Store    string  `json:"store,omitempty"` // raft's log store, of rows that are measured with each
 	Value    float64 `json:"value"`
 	Baseline float64 `json:"baseline"`
 	Ratio    float64 `json:"ratio"`
