@@ -16,7 +16,8 @@ var ErrDamaged = errors.New("the raft log on disk is damaged: " + adviceDamaged)
 const adviceDamaged = "on another member run `muster cluster remove` for this node, empty its data folder and let it join again; " +
 	"a node that was alone needs a copy of its folder"
 
-// sumStore adds a CRC-32C to each entry's data and checks it on reading, which boltdb does not.
+// sumStore adds a CRC-32C to each entry's data and checks it on reading, which boltdb does not, and raft-wal only of the
+// last entries when it starts.
 type sumStore struct {
 	raft.LogStore
 	table *crc32.Table
@@ -62,4 +63,10 @@ func (s *sumStore) StoreLogs(logs []*raft.Log) error {
 		out[i] = &c
 	}
 	return s.LogStore.StoreLogs(out)
+}
+
+// IsMonotonic says whether the store below takes no gaps; raft then empties it before it goes on from a snapshot.
+func (s *sumStore) IsMonotonic() bool {
+	m, ok := s.LogStore.(raft.MonotonicLogStore)
+	return ok && m.IsMonotonic()
 }

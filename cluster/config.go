@@ -28,6 +28,7 @@ type Config struct {
 	Duties           []NamedDuty  // run while leading, started in this order
 	Log              *slog.Logger // nil discards
 	Timing           Timing       // raft's and ours
+	RaftStore        string       // StoreBolt (""), or StoreWAL; a folder keeps the one that it was made with
 	Listener         net.Listener // serves the cluster port instead of binding ClusterAddr
 	Transport        transport.Options
 	Now              func() time.Time // the machine's clock; nil means time.Now
@@ -60,6 +61,8 @@ type Timing struct {
 	SnapshotEntries uint64        // log entries between snapshots; 8192
 	SnapshotCheck   time.Duration // 30 s
 	TrailingLogs    uint64        // entries kept after a snapshot; 10240
+	PackBytes       int           // of commits in one log entry; 32 KiB; 1 means one commit an entry
+	SegmentBytes    int           // of one file of StoreWAL, which takes that much of the disk at once; 16 MiB
 }
 
 var errName = errors.New("a node's name is 1 to 63 lower-case letters, digits, dots and dashes, and begins and ends with a letter or digit")
@@ -80,6 +83,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Bootstrap.Expect > 1 && c.Bootstrap.Token != "" {
 		return c, errors.New("a node either begins a cluster with others or joins one: give an expected number or a join token, not both")
+	}
+	if def(&c.RaftStore, StoreBolt); c.RaftStore != StoreBolt && c.RaftStore != StoreWAL {
+		return c, fmt.Errorf("%q is no store of the raft log: choose %s or %s", c.RaftStore, StoreBolt, StoreWAL)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -104,6 +110,8 @@ func (t Timing) withDefaults() Timing {
 	def(&t.SnapshotEntries, 8192)
 	def(&t.SnapshotCheck, 30*time.Second)
 	def(&t.TrailingLogs, 10240)
+	def(&t.PackBytes, 32<<10)
+	def(&t.SegmentBytes, 16<<20)
 	return t
 }
 

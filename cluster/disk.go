@@ -4,22 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
 )
 
 // diskState is what of a node is on disk. It is closed last.
 type diskState struct {
 	lock    io.Closer
-	bolt    *raftboltdb.BoltStore
+	kept    raftStore // nil until opened
 	logs    raft.LogStore
 	stable  raft.StableStore
 	snaps   raft.SnapshotStore
@@ -28,28 +24,24 @@ type diskState struct {
 
 func (d *diskState) close() error {
 	var err error
-	if d.bolt != nil {
-		err = d.bolt.Close()
+	if d.kept != nil {
+		err = d.kept.Close()
 	}
 	return errors.Join(err, d.lock.Close())
 }
 
 // open opens the stores. Failed is told what ends the node: a write that failed, an entry that is damaged.
-// Before, if given, is called before each write.
-func (d *diskState) open(dir string, hlog hclog.Logger, before func(), failed func(error)) error {
+func (d *diskState) open(dir string, cfg Config, hlog hclog.Logger, failed func(error)) error {
 	if err := makeFolder(dir); err != nil {
 		return err
 	}
 	var err error
-	d.bolt, err = raftboltdb.New(raftboltdb.Options{
-		Path: filepath.Join(dir, "log.db"), BoltOptions: &bbolt.Options{Timeout: time.Second}, MsgpackUseNewTimeFormat: true,
-	})
-	if err != nil {
-		return fmt.Errorf("opening the raft log %s: %w", filepath.Join(dir, "log.db"), err)
+	if d.kept, err = openRaftStore(dir, cfg.RaftStore, cfg.Timing.SegmentBytes, hlog); err != nil {
+		return err
 	}
-	stop := &stopper{running: &d.running, before: before, failed: failed}
-	d.stable = &stableStore{d.bolt, stop}
-	if d.logs, err = raft.NewLogCache(512, &logStore{newSumStore(d.bolt), stop}); err != nil {
+	stop := &stopper{running: &d.running, before: cfg.BeforeWrite, failed: failed}
+	d.stable = &stableStore{d.kept, stop}
+	if d.logs, err = raft.NewLogCache(512, &logStore{newSumStore(d.kept), stop}); err != nil {
 		return fmt.Errorf("opening the raft log: %w", err)
 	}
 	if d.snaps, err = raft.NewFileSnapshotStoreWithLogger(dir, 2, hlog); err != nil {
@@ -142,7 +134,7 @@ func (s *stableStore) SetUint64(key []byte, value uint64) error {
 	return err
 }
 
-// unbroken runs what reads the node's files for the first time: bbolt and raft panic over files that are damaged.
+// unbroken runs what reads the node's files for the first time: the stores and raft panic over files that are damaged.
 func unbroken(dir string, f func() error) (err error) {
 	old := debug.SetPanicOnFault(true) // bbolt maps the file, and reads past the end of one that was cut short
 	defer func() {

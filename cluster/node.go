@@ -163,7 +163,7 @@ func (n *Node) startRaft() error {
 		return fmt.Errorf("making the state machine: %w", err)
 	}
 	hlog := raftLogger(n.log)
-	if err := unbroken(n.cfg.DataDir, func() error { return n.disk.open(dir, hlog, n.cfg.BeforeWrite, n.diskFailed) }); err != nil {
+	if err := unbroken(n.cfg.DataDir, func() error { return n.disk.open(dir, n.cfg, hlog, n.diskFailed) }); err != nil {
 		return err
 	}
 	rc := n.cfg.Timing.RaftConfig(n.cfg.Name)

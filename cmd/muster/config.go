@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/muster-hq/muster/cluster"
 )
 
 // serverConfig is what `muster server` can be told. Flags win over the environment (MUSTER_ and the flag's
@@ -33,6 +35,11 @@ type serverConfig struct {
 	Join            string `yaml:"join"`
 	TokenFile       string `yaml:"token-file"`
 	LogLevel        string `yaml:"log-level"`
+	RaftStore       string `yaml:"raft-store"`
+	Raft            struct {
+		Store string `yaml:"store"`
+	} `yaml:"raft"` // another way to write raft-store
+	RaftDotStore string `yaml:"raft.store"` // and another
 }
 
 func (c *serverConfig) flags(fs *pflag.FlagSet) {
@@ -50,6 +57,7 @@ func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.BootstrapExpect, "bootstrap-expect", 0, "wait until this many nodes see one another, then form a new cluster (with --join and --token-file)")
 	fs.StringVar(&c.Join, "join", "", "become a member of the cluster that answers at this cluster address (more than one with commas between)")
 	fs.StringVar(&c.TokenFile, "token-file", "", "`file` with the join token that muster cluster token printed on a member; with --bootstrap-expect, the secret")
+	fs.StringVar(&c.RaftStore, "raft-store", cluster.StoreBolt, "what keeps the raft log: boltdb or wal (raft.store in the file); a data folder keeps the one that it was made with")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 }
 
@@ -93,6 +101,11 @@ func (c *serverConfig) loadFile(path string) error {
 		text := unknownKey().ReplaceAllString(err.Error(), `there is no setting "$1"; the keys are the names of the flags in muster server --help`)
 		return fmt.Errorf("configuration %s: %s", path, text)
 	}
+	for _, store := range []string{c.Raft.Store, c.RaftDotStore} {
+		if store != "" {
+			c.RaftStore = store
+		}
+	}
 	return nil
 }
 
@@ -110,6 +123,9 @@ func (c *serverConfig) validate() error {
 	}
 	if !nodeName().MatchString(c.Name) {
 		errs = append(errs, fmt.Errorf("--name %q: give 1 to 63 lower-case letters, digits, dots and dashes, with a letter or digit at both ends", c.Name))
+	}
+	if c.RaftStore != cluster.StoreBolt && c.RaftStore != cluster.StoreWAL {
+		errs = append(errs, fmt.Errorf("--raft-store %q: give %s or %s", c.RaftStore, cluster.StoreBolt, cluster.StoreWAL))
 	}
 	if c.Data == "" {
 		errs = append(errs, errors.New("--data is empty: name the folder of this node's state"))

@@ -48,6 +48,20 @@ func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
 	}
 }
 
+func TestTheLogStoreIsNamedInAnyOfTheWays(t *testing.T) {
+	for file, want := range map[string]string{
+		"": "boltdb", "raft:\n  store: wal\n": "wal", "raft.store: wal\n": "wal", "raft-store: wal\n": "wal",
+	} {
+		c, err := loaded(t, "name: n1\n"+file)
+		if err != nil || c.RaftStore != want {
+			t.Errorf("%q gives %q, %v", file, c.RaftStore, err)
+		}
+	}
+	if c, err := loaded(t, "name: n1\nraft.store: wal\n", "--raft-store", "boltdb"); err != nil || c.RaftStore != "boltdb" {
+		t.Errorf("the flag over the file: %q, %v", c.RaftStore, err)
+	}
+}
+
 func TestConfigurationThatIsRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		file string
@@ -70,6 +84,7 @@ func TestConfigurationThatIsRefused(t *testing.T) {
 		"join where":            {args: []string{"--join", "a", "--token-file", "f"}, want: []string{`--join "a"`, "n1:8001"}},
 		"join one of two where": {args: []string{"--join", "a:1,b", "--token-file", "f"}, want: []string{`--join "b"`}},
 		"no broker":             {args: []string{"--bus", "http://x"}, want: []string{"--bus is not a broker's address"}},
+		"no such log store":     {args: []string{"--raft-store", "lmdb"}, want: []string{`--raft-store "lmdb"`, "boltdb or wal"}},
 		"two faults":            {args: []string{"--bus", "x", "--name", "-"}, want: []string{"--bus", "--name"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Code is the kind of an error, for machines. The set is closed: an error without a code is Internal.
@@ -30,6 +31,8 @@ type Error struct {
 	Code     Code
 	Messages []string
 	Err      error // the cause, for the log; never shown to a client
+	// RetryAfter, of Unavailable, is how long a client should wait before it tries again; 0 when nobody can tell.
+	RetryAfter time.Duration
 }
 
 // Error joins the texts.
