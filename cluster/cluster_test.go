@@ -103,8 +103,10 @@ func TestConflictsAreRetriedOnEveryNode(t *testing.T) {
 	}
 }
 
-func TestLeaderKilledUnderLoad(t *testing.T) {
-	c := clustertest.New(t, 3)
+func TestLeaderKilledUnderLoad(t *testing.T) { stores(t, testLeaderKilledUnderLoad) }
+
+func testLeaderKilledUnderLoad(t *testing.T, store string) {
+	c := clustertest.New(t, 3, clustertest.WithStore(store))
 	l := c.LeaderIndex()
 	var acked, unknown [6]atomic.Int64
 	stop := make(chan struct{})
@@ -239,8 +241,10 @@ func TestDutiesAreFenced(t *testing.T) {
 	}
 }
 
-func TestRestartFromDisk(t *testing.T) {
-	c := clustertest.New(t, 1)
+func TestRestartFromDisk(t *testing.T) { stores(t, testRestartFromDisk) }
+
+func testRestartFromDisk(t *testing.T, store string) {
+	c := clustertest.New(t, 1, clustertest.WithStore(store))
 	for range 5 {
 		if err := c.Node(0).Update(t.Context(), increment("x")); err != nil {
 			t.Fatal(err)
@@ -267,8 +271,10 @@ func TestRestartFromDisk(t *testing.T) {
 	}
 }
 
-func TestNewcomerGetsTheSnapshot(t *testing.T) {
-	c := clustertest.New(t, 1, clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Timing.TrailingLogs = 1 }))
+func TestNewcomerGetsTheSnapshot(t *testing.T) { stores(t, testNewcomerGetsTheSnapshot) }
+
+func testNewcomerGetsTheSnapshot(t *testing.T, store string) {
+	c := clustertest.New(t, 1, clustertest.WithStore(store), clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Timing.TrailingLogs = 1 }))
 	for i := range 50 {
 		if err := c.Node(0).Update(t.Context(), put(fmt.Sprint(i), i)); err != nil {
 			t.Fatal(err)

@@ -1,10 +1,12 @@
 package cluster_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,12 +61,14 @@ func fat(n *cluster.Node, t *testing.T, key string, v int) error {
 	return n.Update(t.Context(), put(key+strings.Repeat("-", 8<<10), v))
 }
 
-func TestFullDisk(t *testing.T) {
+func TestFullDisk(t *testing.T) { stores(t, testFullDisk) }
+
+func testFullDisk(t *testing.T, store string) {
 	for _, leads := range []bool{true, false} {
 		t.Run(fmt.Sprint("leader ", leads), func(t *testing.T) {
 			disk := smallDisk(t)
 			const full = 1
-			c := clustertest.New(t, 3, clustertest.WithConfig(func(i int, cfg *cluster.Config) {
+			c := clustertest.New(t, 3, clustertest.WithStore(store), clustertest.WithConfig(func(i int, cfg *cluster.Config) {
 				if i == full {
 					cfg.DataDir = filepath.Join(disk, "data")
 				}
@@ -121,9 +125,11 @@ func TestFullDisk(t *testing.T) {
 }
 
 // TestFullDiskInAnElection fills the disk before the node must keep a new term.
-func TestFullDiskInAnElection(t *testing.T) {
+func TestFullDiskInAnElection(t *testing.T) { stores(t, testFullDiskInAnElection) }
+
+func testFullDiskInAnElection(t *testing.T, store string) {
 	disk := smallDisk(t)
-	c := clustertest.New(t, 3, clustertest.WithConfig(func(i int, cfg *cluster.Config) {
+	c := clustertest.New(t, 3, clustertest.WithStore(store), clustertest.WithConfig(func(i int, cfg *cluster.Config) {
 		if i == 1 {
 			cfg.DataDir = filepath.Join(disk, "data")
 		}
@@ -155,24 +161,37 @@ func TestFullDiskInAnElection(t *testing.T) {
 }
 
 // TestDamagedEntryStopsTheStart flips a bit of an acknowledged write on a node's disk.
-func TestDamagedEntryStopsTheStart(t *testing.T) {
-	c := clustertest.New(t, 1)
+func TestDamagedEntryStopsTheStart(t *testing.T) { stores(t, testDamagedEntryStopsTheStart) }
+
+func testDamagedEntryStopsTheStart(t *testing.T, store string) {
+	c := clustertest.New(t, 1, clustertest.WithStore(store))
 	for i := range 5 {
 		if err := c.Node(0).Update(t.Context(), put("acknowledged", i)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	c.Kill(0)
-	damageLog(t, filepath.Join(c.DataDir(0), "raft", "log.db"))
-	_, err := open(t, cluster.Config{Name: "node-0", DataDir: c.DataDir(0)})
+	damageLog(t, logFile(t, c.DataDir(0), store))
+	_, err := open(t, cluster.Config{Name: "node-0", DataDir: c.DataDir(0), RaftStore: store})
 	if !errors.Is(err, cluster.ErrDamaged) || !strings.Contains(err.Error(), "let it join again") {
 		t.Errorf("starting over a damaged log: %v", err)
 	}
 }
 
-// damageLog changes the last entry of a log, past raft's and boltdb's own checks.
+// damageLog flips a bit of the last entry of a log, past the stores' own checks.
 func damageLog(t *testing.T, path string) {
 	t.Helper()
+	if filepath.Base(path) != "log.db" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text[bytes.LastIndex(text, []byte("acknowledged"))] ^= 0x10
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
 	b, err := raftboltdb.NewBoltStore(path)
 	if err != nil {
 		t.Fatal(err)
@@ -191,30 +210,57 @@ func damageLog(t *testing.T, path string) {
 	}
 }
 
+// logFile is the file that has the end of a node's log.
+func logFile(t *testing.T, data, store string) string {
+	t.Helper()
+	if store == cluster.StoreBolt {
+		return filepath.Join(data, "raft", "log.db")
+	}
+	files, err := filepath.Glob(filepath.Join(data, "raft", "wal", "*.wal"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files of the log: %v", err)
+	}
+	slices.Sort(files)
+	for i := len(files) - 1; i > 0; i-- {
+		if written(t, files[i]) > 64 {
+			return files[i]
+		}
+	}
+	return files[0]
+}
+
+// written is where a file's last byte is that is not zero: files of a log are made longer than what they hold.
+func written(t *testing.T, path string) int64 {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int64(len(bytes.TrimRight(text, "\x00")))
+}
+
 // TestTornLogFile cuts the log's file short: the node must say so, or have all that it acknowledged.
-func TestTornLogFile(t *testing.T) {
+func TestTornLogFile(t *testing.T) { stores(t, testTornLogFile) }
+
+func testTornLogFile(t *testing.T, store string) {
 	for name, tear := range map[string]func(size int64) (keep int64){
 		"half":    func(size int64) int64 { return size / 2 },
 		"nothing": func(int64) int64 { return 0 },
 		"a page":  func(int64) int64 { return 4096 },
 		"head":    func(int64) int64 { return 10000 },
 	} {
-		c := clustertest.New(t, 1)
+		c := clustertest.New(t, 1, clustertest.WithStore(store))
 		for i := range 200 {
 			if err := c.Node(0).Update(t.Context(), put(fmt.Sprint("acknowledged", i), i)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		c.Kill(0)
-		path := filepath.Join(c.DataDir(0), "raft", "log.db")
-		st, err := os.Stat(path)
-		if err != nil {
+		path := logFile(t, c.DataDir(0), store)
+		if err := os.Truncate(path, tear(written(t, path))); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Truncate(path, tear(st.Size())); err != nil {
-			t.Fatal(err)
-		}
-		n, err := open(t, cluster.Config{Name: "node-0", DataDir: c.DataDir(0)})
+		n, err := open(t, cluster.Config{Name: "node-0", DataDir: c.DataDir(0), RaftStore: store})
 		if err == nil {
 			v, verr := n.View(t.Context())
 			if verr != nil || count(v, "acknowledged199") != 199 {
@@ -230,8 +276,10 @@ func TestTornLogFile(t *testing.T) {
 
 // TestTornSnapshot cuts snapshots short. With an older one and the log behind it nothing is missing; without, the
 // node says so and serves nothing.
-func TestTornSnapshot(t *testing.T) {
-	c := clustertest.New(t, 1, clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Timing.TrailingLogs = 10 }))
+func TestTornSnapshot(t *testing.T) { stores(t, testTornSnapshot) }
+
+func testTornSnapshot(t *testing.T, store string) {
+	c := clustertest.New(t, 1, clustertest.WithStore(store), clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Timing.TrailingLogs = 10 }))
 	acked := 0
 	write := func(n int) {
 		for range n {
@@ -291,7 +339,7 @@ func TestTornSnapshot(t *testing.T) {
 	}
 	c.Kill(0)
 	tear()
-	_, err := open(t, cluster.Config{Name: "node-0", DataDir: c.DataDir(0)})
+	_, err := open(t, cluster.Config{Name: "node-0", DataDir: c.DataDir(0), RaftStore: store})
 	if err == nil || !strings.Contains(err.Error(), "let it join again") {
 		t.Errorf("starting where the only whole snapshot is older than the log: %v", err)
 	}
@@ -299,8 +347,10 @@ func TestTornSnapshot(t *testing.T) {
 
 // TestLostLogIsTold removes the log of a node that has been a member: it must not begin anew under its old name, with
 // nothing of what it had acknowledged.
-func TestLostLogIsTold(t *testing.T) {
-	c := clustertest.New(t, 3)
+func TestLostLogIsTold(t *testing.T) { stores(t, testLostLogIsTold) }
+
+func testLostLogIsTold(t *testing.T, store string) {
+	c := clustertest.New(t, 3, clustertest.WithStore(store))
 	for i := range 5 {
 		if err := c.Leader().Update(t.Context(), put("acknowledged", i)); err != nil {
 			t.Fatal(err)
@@ -316,14 +366,14 @@ func TestLostLogIsTold(t *testing.T) {
 	})
 	for i, how := range []func(string) error{
 		func(raft string) error { return os.RemoveAll(raft) },
-		func(raft string) error { return os.Truncate(filepath.Join(raft, "log.db"), 0) },
+		func(raft string) error { return os.Truncate(logFile(t, filepath.Dir(raft), store), 0) },
 	} { // the one that founded the cluster, and one that joined
 		c.Kill(i)
 		if err := how(filepath.Join(c.DataDir(i), "raft")); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 { // it does not forget that it had one
-			_, err := open(t, cluster.Config{Name: fmt.Sprint("node-", i), DataDir: c.DataDir(i)})
+			_, err := open(t, cluster.Config{Name: fmt.Sprint("node-", i), DataDir: c.DataDir(i), RaftStore: store})
 			if err == nil || !strings.Contains(err.Error(), "raft log") || !strings.Contains(err.Error(), "let it join again") {
 				t.Errorf("node %d started without its log: %v", i, err)
 			}

@@ -35,8 +35,12 @@ func writer(t *testing.T, c *clustertest.Cluster, node int, acked *atomic.Int64,
 // TestLaggingFollowerGetsASnapshotUnderLoad leaves a node so far behind that the log no longer reaches back to it,
 // dead or only cut off, while writes go on before, during and after.
 func TestLaggingFollowerGetsASnapshotUnderLoad(t *testing.T) {
+	stores(t, testLaggingFollowerGetsASnapshotUnderLoad)
+}
+
+func testLaggingFollowerGetsASnapshotUnderLoad(t *testing.T, store string) {
 	const late = 2
-	c := clustertest.New(t, 3, clustertest.WithConfig(func(i int, cfg *cluster.Config) {
+	c := clustertest.New(t, 3, clustertest.WithStore(store), clustertest.WithConfig(func(i int, cfg *cluster.Config) {
 		cfg.Timing.TrailingLogs, cfg.Timing.SnapshotEntries, cfg.Timing.SnapshotCheck = 8, 64, 50*time.Millisecond
 		if i == late { // whatever snapshot it has was sent to it
 			cfg.Timing.SnapshotEntries, cfg.Timing.SnapshotCheck = 1<<40, time.Hour
@@ -68,13 +72,15 @@ func TestLaggingFollowerGetsASnapshotUnderLoad(t *testing.T) {
 	}
 	total := func() int64 { return acked[0].Load() + acked[1].Load() }
 	for _, cut := range []bool{false, true} {
-		before := total()
+		before, has := total(), c.Node(late).Store().AppliedIndex()
 		if cut {
 			c.Isolate(late)
 		} else {
 			c.Kill(late)
 		}
-		clustertest.WaitFor(t, "writes without it", func() bool { return total() > before+500 })
+		clustertest.WaitFor(t, "writes without it, and a log that no longer has what it lacks", func() bool {
+			return total() > before+500 && newestSnapshot(t, c.DataDir(c.LeaderIndex())) > has+8
+		})
 		if cut {
 			c.Heal()
 		} else {
@@ -110,6 +116,22 @@ func TestLaggingFollowerGetsASnapshotUnderLoad(t *testing.T) {
 	if a, b := c.Node(0).Store().Fingerprint(), c.Node(late).Store().Fingerprint(); a != b {
 		t.Errorf("fingerprints %s and %s", a, b)
 	}
+}
+
+// newestSnapshot is the index of a node's latest snapshot; 0 without one.
+func newestSnapshot(t *testing.T, data string) (index uint64) {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(data, "raft", "snapshots", "*-*-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dirs {
+		var term, i, ms uint64
+		if _, err := fmt.Sscanf(filepath.Base(d), "%d-%d-%d", &term, &i, &ms); err == nil && filepath.Ext(d) == "" {
+			index = max(index, i)
+		}
+	}
+	return index
 }
 
 // TestReplacedUnderTheSameName removes a dead member and lets another node join by its name. Then the old one comes

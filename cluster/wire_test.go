@@ -244,6 +244,16 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
+func FuzzMark(f *testing.F) {
+	f.Add(encodeMark(7))
+	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if i, ok := decodeMark(b); ok && !bytes.Equal(encodeMark(i), b) {
+			t.Errorf("mark %x", b)
+		}
+	})
+}
+
 func FuzzJoin(f *testing.F) {
 	tok, err := token{ID: "a", Secret: []byte("s"), CA: pki.Fingerprint(nil)}.encode()
 	if err != nil {

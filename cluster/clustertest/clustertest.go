@@ -27,7 +27,7 @@ const Patience = 30 * time.Second
 type Cluster struct {
 	t     testing.TB
 	net   *network
-	edit  func(i int, c *cluster.Config)
+	edits []func(i int, c *cluster.Config)
 	mu    sync.Mutex
 	nodes []*member
 	out   *output
@@ -70,7 +70,12 @@ type Option func(*Cluster)
 
 // WithConfig lets a test edit each node's configuration before it starts, and starts again. Nodes count from 0.
 func WithConfig(edit func(i int, c *cluster.Config)) Option {
-	return func(c *Cluster) { c.edit = edit }
+	return func(c *Cluster) { c.edits = append(c.edits, edit) }
+}
+
+// WithStore says what keeps the raft logs; see cluster.Config. Files of cluster.StoreWAL are small, so that there are many.
+func WithStore(store string) Option {
+	return WithConfig(func(_ int, c *cluster.Config) { c.RaftStore, c.Timing.SegmentBytes = store, 16<<10 })
 }
 
 // New starts n nodes, called node-0 and so on, and waits until all vote. They are stopped with the test.
@@ -133,8 +138,8 @@ func (c *Cluster) start(i int) {
 	if testing.Verbose() {
 		cfg.Log = slog.New(slog.NewTextHandler(c.out, nil)).With("node", cfg.Name)
 	}
-	if c.edit != nil {
-		c.edit(i, &cfg)
+	for _, edit := range c.edits {
+		edit(i, &cfg)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
