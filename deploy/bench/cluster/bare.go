@@ -106,7 +106,7 @@ func (b *bare) do(ctx context.Context, what string, raw json.RawMessage) (any, e
 		}
 		a.PerEntry = max(a.PerEntry, 1)
 		b.count = append(b.count, make([]int64, max(0, a.Clients-len(b.count)))...)
-		r, err := profiled(a.Profile, func() (loadResult, error) { return drive(ctx, a, b.commit(a.PerEntry)) })
+		r, err := profiled(a.Profile, func() (loadResult, error) { return drive(ctx, a, nil, b.commit(a.PerEntry)) })
 		r.Commits *= int64(a.PerEntry)
 		r.Rate *= float64(a.PerEntry)
 		return r, err

@@ -91,7 +91,7 @@ func commitsOf(ctx context.Context, r *run, store string) (err error) {
 			if t.system == bareLoop {
 				res, err = s.load(ctx, a)
 			} else {
-				res, err = s.oursLoad(ctx, r, a)
+				res, err = s.oursLoad(ctx, r, "load", a)
 			}
 			if err != nil {
 				return err

@@ -50,7 +50,7 @@ func measureElections(ctx context.Context, r *run) (err error) {
 	began, length := clock(), pick(r, electionsTime, 20*time.Second)
 	var commits int64
 	for piece := range 10 { // so that the histories are checked, and the writes counted, also meanwhile
-		res, err := s.oursLoad(ctx, r, loadArgs{Clients: electionsClients, For: length / 10})
+		res, err := s.oursLoad(ctx, r, "load", loadArgs{Clients: electionsClients, For: length / 10})
 		if err != nil {
 			return err
 		}

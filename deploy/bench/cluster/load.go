@@ -38,13 +38,17 @@ const (
 	failed         // has not happened
 )
 
-// drive lets clients work one after the other until the time is over. Commit says what came of it; an error ends
+// drive lets clients work until the time is over, or, if that is not nil, until over is closed. Commit says what came of it; an error ends
 // the load, since an answer was wrong.
-func drive(ctx context.Context, a loadArgs, commit func(ctx context.Context, client int) (outcome, error)) (loadResult, error) {
+func drive(ctx context.Context, a loadArgs, over <-chan struct{}, commit func(ctx context.Context, client int) (outcome, error)) (loadResult, error) {
 	var wg sync.WaitGroup
 	var stop atomic.Bool
-	timer := time.AfterFunc(a.For, func() { stop.Store(true) })
-	defer timer.Stop()
+	if over == nil {
+		timer := time.AfterFunc(a.For, func() { stop.Store(true) })
+		defer timer.Stop()
+	} else {
+		go func() { <-over; stop.Store(true) }()
+	}
 	took := make([]histogram, a.Clients)
 	counts := make([][3]int64, a.Clients)
 	errs := make([]error, a.Clients)

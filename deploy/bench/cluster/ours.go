@@ -160,10 +160,75 @@ func (o *ours) do(ctx context.Context, what string, raw json.RawMessage) (any, e
 		return nil, o.sampler.begin(a)
 	case "samples":
 		return o.sampler.end()
-	case "snapshot":
-		return nil, o.node.Snapshot()
+	case "load while a snapshot is written":
+		a, err := read[loadArgs](raw)
+		if err != nil {
+			return nil, err
+		}
+		return o.clients.runBeside(ctx, a, o.node.Snapshot)
+	case "ready":
+		return nil, o.node.WaitReady(ctx)
+	case "fill":
+		n, err := read[int](raw)
+		if err != nil {
+			return nil, err
+		}
+		return nil, o.fill(ctx, n)
+	case "rows": // of those that fill put, how many there are
+		n, err := read[int](raw)
+		if err != nil {
+			return nil, err
+		}
+		return o.rows(ctx, n)
+	case "snapshot": // answers seconds; something new is put first, else there would be none
+		if err := o.fill(ctx, 1); err != nil {
+			return nil, err
+		}
+		began := time.Now()
+		err := o.node.Snapshot()
+		return time.Since(began).Seconds(), err
 	}
 	return nil, fmt.Errorf("a node cannot %s", what)
+}
+
+// filled begins the numbers of the rows that fill puts, beyond all clients.
+const filled = 1000 * chain
+
+// fill puts rows, many in a commit.
+func (o *ours) fill(ctx context.Context, n int) error {
+	const perCommit = 192 // stays below the limit of a commit
+	t := newTexts(2)
+	for from := 0; from < n; from += perCommit {
+		var rows []*benchRow
+		for i := from; i < min(from+perCommit, n); i++ {
+			rows = append(rows, rowAt(filled+i, t))
+		}
+		err := o.node.Update(ctx, func(tx *state.Tx) error {
+			for _, r := range rows {
+				if err := state.Put(tx, r); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *ours) rows(ctx context.Context, n int) (found int, err error) {
+	v, err := o.node.View(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for i := range n {
+		if _, ok := state.VersionOf[benchRow](v, rowKey((filled+i)/chain, (filled+i)%chain)); ok {
+			found++
+		}
+	}
+	return found, nil
 }
 
 func (o *ours) close() error {
@@ -217,7 +282,24 @@ func (c *clients) run(ctx context.Context, a loadArgs) (loadResult, error) {
 	if c.count, err = c.look(ctx, a.Clients); err != nil {
 		return loadResult{}, err
 	}
-	return drive(ctx, a, c.commit)
+	return drive(ctx, a, nil, c.commit)
+}
+
+// runBeside commits for as long as something else takes.
+func (c *clients) runBeside(ctx context.Context, a loadArgs, other func() error) (loadResult, error) {
+	var err error
+	if c.count, err = c.look(ctx, a.Clients); err != nil {
+		return loadResult{}, err
+	}
+	over := make(chan struct{})
+	var otherErr error
+	go func() {
+		defer close(over)
+		otherErr = other()
+	}()
+	res, err := drive(ctx, a, over, c.commit)
+	<-over
+	return res, errors.Join(err, otherErr)
 }
 
 // commit is one Update that reads one row and puts one. What it reads must be what this client put last.

@@ -119,9 +119,9 @@ func (s *system) load(ctx context.Context, a loadArgs) (loadResult, error) {
 	return res, s.nodes[lead].ask(ctx, "load", a, &res)
 }
 
-// oursLoad is a turn of ours, on its leader. All nodes sample histories meanwhile, which are checked; afterwards all
+// oursLoad is a turn of ours, on its leader: What is the question that it is put. All nodes sample histories meanwhile, which are checked; afterwards all
 // that was acknowledged is looked for on another node.
-func (s *system) oursLoad(ctx context.Context, r *run, a loadArgs) (res loadResult, err error) {
+func (s *system) oursLoad(ctx context.Context, r *run, what string, a loadArgs) (res loadResult, err error) {
 	lead, err := s.leader(ctx)
 	if err != nil {
 		return res, err
@@ -138,7 +138,7 @@ func (s *system) oursLoad(ctx context.Context, r *run, a loadArgs) (res loadResu
 			return res, err
 		}
 	}
-	if err := s.nodes[lead].ask(ctx, "load", a, &res); err != nil {
+	if err := s.nodes[lead].ask(ctx, what, a, &res); err != nil {
 		return res, err
 	}
 	var ops []op
