@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	wal "github.com/hashicorp/raft-wal"
 	"go.etcd.io/bbolt"
 )
 
@@ -28,11 +29,11 @@ type bareArgs struct {
 // bare is a node of the bare loop: raft with the same log store and settings as ours, and a state machine that only
 // puts the rows into go-memdb.
 type bare struct {
-	raft   *raft.Raft
-	addr   raft.ServerAddress
-	stores io.Closer
-	text   []byte
-	count  []int64 // of each client
+	raft  *raft.Raft
+	addr  raft.ServerAddress
+	store io.Closer
+	text  []byte
+	count []int64 // of each client
 }
 
 func newBare(_ context.Context, raw json.RawMessage) (part, error) {
@@ -41,50 +42,62 @@ func newBare(_ context.Context, raw json.RawMessage) (part, error) {
 		return nil, err
 	}
 	quiet := hclog.NewNullLogger()
-	logs, stable, stores, err := openStore(a.Store, a.Dir)
+	store, err := openStore(a.Store, a.Dir)
 	if err != nil {
 		return nil, err
 	}
-	cache, err := raft.NewLogCache(512, logs) // as ours
+	cache, err := raft.NewLogCache(512, store) // as ours
 	if err != nil {
-		return nil, errors.Join(err, stores.Close())
+		return nil, errors.Join(err, store.Close())
 	}
 	snaps, err := raft.NewFileSnapshotStoreWithLogger(a.Dir, 2, quiet)
 	if err != nil {
-		return nil, errors.Join(err, stores.Close())
+		return nil, errors.Join(err, store.Close())
 	}
 	trans, err := raft.NewTCPTransportWithLogger("127.0.0.1:0", nil, 3, 5*time.Second, quiet)
 	if err != nil {
-		return nil, errors.Join(err, stores.Close())
+		return nil, errors.Join(err, store.Close())
 	}
 	machine, err := newPlainMachine()
 	if err != nil {
-		return nil, errors.Join(err, stores.Close())
+		return nil, errors.Join(err, store.Close())
 	}
 	rc := timing(false).RaftConfig(a.Name)
 	rc.Logger = quiet
-	b := &bare{addr: trans.LocalAddr(), stores: stores, text: []byte(newTexts(1).next())}
-	if b.raft, err = raft.NewRaft(rc, machine, cache, stable, snaps, trans); err != nil {
-		return nil, errors.Join(err, stores.Close())
+	b := &bare{addr: trans.LocalAddr(), store: store, text: []byte(newTexts(1).next())}
+	if b.raft, err = raft.NewRaft(rc, machine, cache, store, snaps, trans); err != nil {
+		return nil, errors.Join(err, store.Close())
 	}
 	return b, nil
 }
 
-// openStore opens a log store as cluster does, without the checksums.
-func openStore(kind, dir string) (raft.LogStore, raft.StableStore, io.Closer, error) {
+// bareStore is a log with what else raft must not forget.
+type bareStore interface {
+	raft.LogStore
+	raft.StableStore
+	io.Closer
+}
+
+// openStore opens a log store with the settings of cluster, but without its checksums and marks.
+func openStore(kind, dir string) (s bareStore, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, nil, nil, fmt.Errorf("making a folder: %w", err)
+		return nil, fmt.Errorf("making a folder: %w", err)
 	}
-	if kind != storeBolt {
-		return nil, nil, nil, fmt.Errorf("the bare loop has no log store %q", kind)
+	switch kind {
+	case storeBolt:
+		s, err = raftboltdb.New(raftboltdb.Options{
+			Path: filepath.Join(dir, "log.db"), BoltOptions: &bbolt.Options{Timeout: time.Second}, MsgpackUseNewTimeFormat: true,
+		})
+	case storeWAL:
+		const segment = 16 << 20 // as cluster.Timing has it
+		s, err = wal.Open(dir, wal.WithSegmentSize(segment), wal.WithLogger(hclog.NewNullLogger()))
+	default:
+		err = fmt.Errorf("the bare loop has no log store %q", kind)
 	}
-	s, err := raftboltdb.New(raftboltdb.Options{
-		Path: filepath.Join(dir, "log.db"), BoltOptions: &bbolt.Options{Timeout: time.Second}, MsgpackUseNewTimeFormat: true,
-	})
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("opening the log: %w", err)
+		return nil, fmt.Errorf("opening the log: %w", err)
 	}
-	return s, s, s, nil
+	return s, nil
 }
 
 func (b *bare) do(ctx context.Context, what string, raw json.RawMessage) (any, error) {
@@ -137,7 +150,7 @@ func (b *bare) commit(perEntry int) func(context.Context, int) (outcome, error) 
 	}
 }
 
-func (b *bare) close() error { return errors.Join(b.raft.Shutdown().Error(), b.stores.Close()) }
+func (b *bare) close() error { return errors.Join(b.raft.Shutdown().Error(), b.store.Close()) }
 
 // profiled does something, with a CPU profile when a file is given.
 func profiled[T any](path string, do func() (T, error)) (v T, err error) {

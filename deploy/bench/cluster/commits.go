@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/muster-hq/muster/deploy/bench/report"
@@ -80,9 +79,7 @@ func commitsOf(ctx context.Context, r *run, store string) (err error) {
 	for round := range r.rounds() + 1 {
 		for _, t := range commitTurns {
 			a := loadArgs{Clients: t.clients, PerEntry: t.perEntry, For: pick(r, 1500*time.Millisecond, time.Second)}
-			if r.profiles != "" && round > 0 {
-				a.Profile = filepath.Join(r.profiles, fmt.Sprintf("%s-%s-%d.pprof", store, t.name, round))
-			}
+			a.Profile = r.profile(store + " " + t.name)
 			s := systems[t.system]
 			if s == nil {
 				continue

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -119,6 +120,14 @@ func benchmark(ctx context.Context, o options) (err error) {
 		return fmt.Errorf("making a folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if o.profiles != "" {
+		if o.profiles, err = filepath.Abs(o.profiles); err != nil {
+			return fmt.Errorf("profiling: %w", err)
+		}
+		if err := os.MkdirAll(o.profiles, 0o755); err != nil {
+			return fmt.Errorf("profiling: %w", err)
+		}
+	}
 	r := &run{options: o, dir: dir, began: time.Now()}
 	r.say("%s", report.Machine())
 	var errs []error

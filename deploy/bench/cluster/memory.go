@@ -73,6 +73,10 @@ func snapshots(ctx context.Context, r *run, n int) (err error) {
 		return err
 	}
 	r.say("memory: %d rows through the log of one node in %s", n, time.Since(began).Round(time.Second))
+	var first float64
+	if err := node.ask(ctx, "snapshot", "", &first); err != nil {
+		return err
+	}
 	var inserted, restarted, persisted, written, before, during []float64
 	for round := range r.rounds() + 1 {
 		var m millionRound
@@ -81,7 +85,7 @@ func snapshots(ctx context.Context, r *run, n int) (err error) {
 		}
 		r.say("memory: round %d of %d: insert %.2f s, restart %.2f s, iterate + encode + fsync %.2f s, snapshot %.2f s, p99 %.2f ms before and %.2f ms while",
 			round, r.rounds(), m.Insert, m.restart, m.persist, m.snapshot, m.before.P99, m.during.P99)
-		if round == 0 { // warms up: there is no snapshot to start from yet
+		if round == 0 { // warms up
 			continue
 		}
 		inserted, restarted = append(inserted, m.Insert), append(restarted, m.restart)
@@ -105,8 +109,8 @@ func p99Load(r *run) loadArgs {
 	return loadArgs{Clients: 64, For: pick(r, 3*time.Second, time.Second)}
 }
 
-// millionTurn starts the node again from its last snapshot, counts its rows, and has it write the next two: one at
-// rest, one under load.
+// millionTurn starts the node again from its last snapshot, counts its rows, and has it write the next two: one under
+// load, one at rest.
 func millionTurn(ctx context.Context, r *run, plain, node *child, a oursArgs, n int) (m millionRound, _ *child, err error) {
 	if err := plain.ask(ctx, "insert", nil, &m.Insert); err != nil {
 		return m, node, err
@@ -114,6 +118,7 @@ func millionTurn(ctx context.Context, r *run, plain, node *child, a oursArgs, n 
 	if err := node.kill(); err != nil {
 		return m, node, err
 	}
+	a.Profile = r.profile("restart")
 	began := time.Now()
 	next, err := spawn(ctx, "ours", node.name, a)
 	if err != nil {
@@ -133,16 +138,15 @@ func millionTurn(ctx context.Context, r *run, plain, node *child, a oursArgs, n 
 		missing = append(missing, fmt.Sprintf("after a restart, %d of %d rows are there", rows, n))
 	}
 	r.counted(int64(n), missing...)
-	if err := plain.ask(ctx, "persist", filepath.Join(r.dir, "plain-snapshot"), &m.persist); err != nil {
-		return m, node, err
-	}
-	if err := node.ask(ctx, "snapshot", nil, &m.snapshot); err != nil {
-		return m, node, err
-	}
 	s := &system{name: "a million rows", nodes: []*child{node}}
 	if m.before, err = s.oursLoad(ctx, r, "load", p99Load(r)); err != nil {
 		return m, node, err
 	}
-	m.during, err = s.oursLoad(ctx, r, "load while a snapshot is written", p99Load(r))
-	return m, node, err
+	if m.during, err = s.oursLoad(ctx, r, "load while a snapshot is written", p99Load(r)); err != nil {
+		return m, node, err
+	}
+	if err := plain.ask(ctx, "persist", filepath.Join(r.dir, "plain-snapshot"), &m.persist); err != nil {
+		return m, node, err
+	}
+	return m, node, node.ask(ctx, "snapshot", r.profile("snapshot"), &m.snapshot) // the next turn starts from it
 }

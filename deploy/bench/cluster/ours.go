@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"reflect"
 	"sync"
 	"time"
 
@@ -26,6 +25,7 @@ type oursArgs struct {
 	PackBytes int    `json:"packBytes,omitempty"` // 1: one commit an entry; 0: as shipped
 	Shipped   bool   `json:"shipped,omitempty"`   // time-outs as shipped, not patient
 	Timeless  bool   `json:"timeless,omitempty"`  // no snapshot but those that are asked for
+	Profile   string `json:"profile,omitempty"`   // file for a CPU profile of the start
 }
 
 // patient are time-outs for both sides, so that what is measured is commits, and not elections among nodes of which
@@ -70,14 +70,12 @@ func newOurs(ctx context.Context, raw json.RawMessage) (part, error) {
 	}
 	cfg := cluster.Config{Name: a.Name, DataDir: a.Dir, Listener: ln, Timing: timing(a.Shipped)}
 	cfg.Bootstrap.Token = a.Token
-	cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})).With("node", a.Name)
+	cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})).With("node", a.Name)
 	if a.Timeless {
 		cfg.Timing.SnapshotEntries, cfg.Timing.SnapshotCheck = 1<<40, 24*time.Hour
 	}
-	if err := errors.Join(setField(&cfg, "RaftStore", a.Store), setField(&cfg.Timing, "PackBytes", a.PackBytes)); err != nil {
-		return nil, errors.Join(err, ln.Close())
-	}
-	n, err := cluster.Open(ctx, cfg)
+	cfg.RaftStore, cfg.Timing.PackBytes = a.Store, a.PackBytes
+	n, err := profiled(a.Profile, func() (*cluster.Node, error) { return cluster.Open(ctx, cfg) })
 	if err != nil {
 		return nil, fmt.Errorf("starting a node: %w", err)
 	}
@@ -86,19 +84,6 @@ func newOurs(ctx context.Context, raw json.RawMessage) (part, error) {
 	bg, o.stop = context.WithCancel(context.Background())
 	o.wg.Go(func() { o.watchTerms(bg) })
 	return o, nil
-}
-
-// setField sets a field that this build may not have. A zero value needs none.
-func setField(v any, name string, value any) error {
-	f := reflect.ValueOf(v).Elem().FieldByName(name)
-	switch {
-	case reflect.ValueOf(value).IsZero() || value == storeBolt && !f.IsValid():
-		return nil
-	case !f.IsValid():
-		return fmt.Errorf("this build has no setting %s", name)
-	}
-	f.Set(reflect.ValueOf(value).Convert(f.Type()))
-	return nil
 }
 
 // watchTerms notes each term that is opened.
@@ -184,9 +169,15 @@ func (o *ours) do(ctx context.Context, what string, raw json.RawMessage) (any, e
 		if err := o.fill(ctx, 1); err != nil {
 			return nil, err
 		}
+		path, err := read[string](raw)
+		if err != nil {
+			return nil, err
+		}
 		began := time.Now()
-		err := o.node.Snapshot()
-		return time.Since(began).Seconds(), err
+		return profiled(path, func() (float64, error) {
+			err := o.node.Snapshot()
+			return time.Since(began).Seconds(), err
+		})
 	}
 	return nil, fmt.Errorf("a node cannot %s", what)
 }

@@ -11,13 +11,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/muster-hq/muster/cluster"
 	"github.com/muster-hq/muster/deploy/bench/report"
 )
 
 // The log stores of raft, as cluster.Config.RaftStore names them.
 const (
-	storeBolt = "boltdb"
-	storeWAL  = "wal"
+	storeBolt = cluster.StoreBolt
+	storeWAL  = cluster.StoreWAL
 )
 
 var allStores = []string{storeBolt, storeWAL}
@@ -57,6 +58,14 @@ func pick[T any](r *run, full, quick T) T {
 		return quick
 	}
 	return full
+}
+
+// profile is a file for a CPU profile of that name, "" when none are wanted. The last one of a name stays.
+func (r *run) profile(name string) string {
+	if r.profiles == "" {
+		return ""
+	}
+	return filepath.Join(r.profiles, name+".pprof")
 }
 
 // say tells how far the run is, on standard error.
