@@ -4,171 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/raft"
-
-	"github.com/muster-hq/muster/fsm"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
 )
-
-// Bounds of group commit (design section 4).
-const (
-	packBytes    = 32 << 10 // of commits in one entry; a larger commit has an entry to itself
-	packInFlight = 4        // entries handed to raft and not answered, at least 2
-	queueBytes   = 32 << 20 // of commits that wait; beyond, callers are told to come back
-)
-
-// waiting is a commit on its way through the leader.
-type waiting struct {
-	data []byte
-	done chan verdict // buffered: nobody waits for who has gone away
-}
-
-type verdict struct {
-	res state.Result
-	err error // wraps errNotDone or errUnknown
-}
-
-// packer packs the commits that wait into entries: one goroutine makes entries, one hands out the answers.
-type packer struct {
-	raft   *raft.Raft
-	now    func() time.Time
-	queue  chan *waiting
-	bytes  atomic.Int64
-	flying chan flight
-	stop   chan struct{}
-}
-
-type flight struct {
-	future raft.ApplyFuture
-	batch  []*waiting
-}
-
-func newPacker(r *raft.Raft, now func() time.Time) *packer {
-	p := &packer{
-		raft: r, now: now, queue: make(chan *waiting, 16384), stop: make(chan struct{}),
-		flying: make(chan flight, packInFlight-2), // besides, answer holds one and pack another
-	}
-	go p.pack()
-	go p.answer()
-	return p
-}
-
-// close ends the packer and whoever waits for it. It does not wait for the answers: raft never answers an entry
-// that was put into its buffered channel while it shut down.
-func (p *packer) close() { close(p.stop) }
-
-// submit puts an encoded commit in the queue and waits for its outcome.
-func (p *packer) submit(ctx context.Context, data []byte) (state.Result, error) {
-	w := &waiting{data: data, done: make(chan verdict, 1)}
-	size := int64(len(data))
-	if p.bytes.Add(size) > queueBytes {
-		p.bytes.Add(-size)
-		return state.Result{}, fmt.Errorf("%w: %w", errNotDone, model.Errorf(model.Unavailable, "too many writes are waiting; try again in a moment"))
-	}
-	select {
-	case p.queue <- w:
-	case <-p.stop:
-		p.bytes.Add(-size)
-		return state.Result{}, fmt.Errorf("%w: %w", errNotDone, raft.ErrRaftShutdown)
-	case <-ctx.Done():
-		p.bytes.Add(-size)
-		return state.Result{}, fmt.Errorf("%w: %w", errNotDone, ctx.Err())
-	}
-	select {
-	case v := <-w.done:
-		return v.res, v.err
-	case <-ctx.Done():
-		return state.Result{}, fmt.Errorf("%w: %w", errUnknown, ctx.Err())
-	case <-p.stop:
-		return state.Result{}, fmt.Errorf("%w: %w", errUnknown, raft.ErrRaftShutdown)
-	}
-}
-
-func (p *packer) pack() {
-	defer close(p.flying)
-	var held *waiting // did not fit into the entry before
-	for {
-		first := held
-		held = nil
-		if first == nil {
-			select {
-			case first = <-p.queue:
-			case <-p.stop:
-				return
-			}
-		}
-		batch, size := []*waiting{first}, len(first.data)
-	fill:
-		for size < packBytes {
-			select {
-			case w := <-p.queue:
-				if size+len(w.data) > packBytes {
-					held = w
-					break fill
-				}
-				batch, size = append(batch, w), size+len(w.data)
-			default:
-				break fill
-			}
-		}
-		p.bytes.Add(-int64(size))
-		e := fsm.Entry{Kind: fsm.KindCommits, Time: p.now(), Commits: make([][]byte, len(batch))}
-		for i, w := range batch {
-			e.Commits[i] = w.data
-		}
-		select {
-		case p.flying <- flight{future: p.raft.Apply(e.Encode(nil), 0), batch: batch}:
-		case <-p.stop:
-			return
-		}
-	}
-}
-
-func (p *packer) answer() {
-	for f := range p.flying {
-		err := f.future.Error()
-		var res []state.Result
-		if err == nil {
-			res, err = results(f.future.Response(), len(f.batch))
-		} else {
-			err = fate(err)
-		}
-		for i, w := range f.batch {
-			v := verdict{err: err}
-			if err == nil {
-				v.res = res[i]
-			}
-			w.done <- v
-		}
-	}
-}
-
-// results reads what the state machine answered.
-func results(response any, n int) ([]state.Result, error) {
-	switch r := response.(type) {
-	case []state.Result:
-		if len(r) == n {
-			return r, nil
-		}
-	case error:
-		return nil, fmt.Errorf("%w: %w", errUnknown, r)
-	}
-	return nil, fmt.Errorf("%w: the state machine answered %T", errUnknown, response)
-}
-
-// fate sorts raft's errors by what is known of the entry.
-func fate(err error) error {
-	switch {
-	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout),
-		errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		return fmt.Errorf("%w: %w", errNotDone, err)
-	}
-	return fmt.Errorf("%w: %w", errUnknown, err)
-}
 
 // Update runs fn as an optimistic transaction and returns once it is committed; see state.Run. It works on any
 // node, and fn may run many times. Errors of fn come back as they are. Others have the code Unavailable (nothing
@@ -251,24 +91,45 @@ func (n *Node) proposeOnce(ctx context.Context, data []byte) (state.Result, erro
 	return res, nil
 }
 
-// answerCommit is the leader's side of a forwarded commit. It reads the commit first: one that cannot be read
-// must not get into the log, where it would stop every node.
-func (n *Node) answerCommit(ctx context.Context, data []byte) ([]byte, error) {
+// takeCommit is the leader's side of a forwarded commit; reply is called once, from any goroutine. It reads the commit
+// first: one that cannot be read must not get into the log, where it would stop every node.
+func (n *Node) takeCommit(data []byte, patience time.Duration, reply func([]byte, error)) {
+	if err := n.checkForwarded(data); err != nil {
+		reply(nil, err)
+		return
+	}
+	w := &waiting{data: data, until: time.Now().Add(patience), done: func(v verdict) {
+		if v.err != nil {
+			reply(nil, v.err)
+			return
+		}
+		reply(encodeResult(v.res), nil)
+	}}
+	w.timer = time.AfterFunc(patience, func() {
+		if w.giveUp() {
+			w.done(verdict{err: fmt.Errorf("%w: %w", errNotDone, errExpired)})
+		}
+	})
+	if err := n.packer.enqueue(w); err != nil {
+		w.timer.Stop()
+		if w.giveUp() {
+			reply(nil, err)
+		}
+	}
+}
+
+func (n *Node) checkForwarded(data []byte) error {
 	c, err := state.DecodeCommit(data)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNotDone, model.Errorf(model.Invalid, "the commit cannot be read: %v", err))
+		return fmt.Errorf("%w: %w", errNotDone, model.Errorf(model.Invalid, "the commit cannot be read: %v", err))
 	}
 	if c.Schema > state.Schema {
-		return nil, fmt.Errorf("%w: %w", errNotDone, model.Errorf(model.Unavailable, "the node is newer than its cluster: update the other nodes"))
+		return fmt.Errorf("%w: %w", errNotDone, model.Errorf(model.Unavailable, "the node is newer than its cluster: update the other nodes"))
 	}
 	if n.leading.Load() == nil {
-		return nil, errNotLeading
+		return errNotLeading
 	}
-	res, err := n.packer.submit(ctx, data)
-	if err != nil {
-		return nil, err
-	}
-	return encodeResult(res), nil
+	return nil
 }
 
 var errNotLeading = fmt.Errorf("%w: this node does not lead", errNotDone)
@@ -279,7 +140,11 @@ func (n *Node) giveUp(cause error, unknown bool) error {
 		return &model.Error{Code: model.Unknown, Err: cause,
 			Messages: []string{"the outcome of the write is not known; look before trying again"}}
 	}
-	return &model.Error{Code: model.Unavailable, Err: cause,
+	if errors.Is(cause, errExpired) {
+		return &model.Error{Code: model.Unavailable, Err: cause, RetryAfter: busyPause,
+			Messages: []string{"the write waited for others until its deadline; nothing was done; try again"}}
+	}
+	return &model.Error{Code: model.Unavailable, Err: cause, RetryAfter: busyPause,
 		Messages: []string{"the cluster has no leader that this node can reach; nothing was done; try again"}}
 }
 

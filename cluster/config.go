@@ -62,6 +62,7 @@ type Timing struct {
 	SnapshotCheck   time.Duration // 30 s
 	TrailingLogs    uint64        // entries kept after a snapshot; 10240
 	PackBytes       int           // of commits in one log entry; 32 KiB; 1 means one commit an entry
+	QueueBytes      int           // of commits that wait in one lane, at the leader and for each other node; 16 MiB; beyond, callers are told to come back
 	SegmentBytes    int           // of one file of StoreWAL, which takes that much of the disk at once; 16 MiB
 }
 
@@ -111,6 +112,7 @@ func (t Timing) withDefaults() Timing {
 	def(&t.SnapshotCheck, 30*time.Second)
 	def(&t.TrailingLogs, 10240)
 	def(&t.PackBytes, 32<<10)
+	def(&t.QueueBytes, 16<<20)
 	def(&t.SegmentBytes, 16<<20)
 	return t
 }

@@ -31,7 +31,9 @@ const frameHead = 4 + 8 + 1
 
 var errFrame = errors.New("malformed frame")
 
-// frame is one question or answer. Answers carry the id of their question.
+// frame is one question or answer. Answers carry the id of their question, all 64 bits of it. The upper 24 bits of a
+// question's id are the time that the asker will wait, in milliseconds; nodes of before that leave them 0, and echo
+// those of others without a look at them.
 type frame struct {
 	id   uint64
 	op   byte
@@ -43,6 +45,22 @@ func (f frame) encode(buf []byte) []byte {
 	buf = binary.BigEndian.AppendUint64(buf, f.id)
 	buf = append(buf, f.op)
 	return append(buf, f.body...)
+}
+
+const (
+	patienceShift = 40
+	maxPatience   = (1<<24 - 1) * time.Millisecond
+)
+
+// withPatience is the id of a question whose asker waits for d, more than 0.
+func withPatience(id uint64, d time.Duration) uint64 {
+	ms := max(min(d, maxPatience)/time.Millisecond, 1)
+	return id&(1<<patienceShift-1) | uint64(ms)<<patienceShift
+}
+
+// patience is how long the asker waits; 0 from one that does not tell.
+func (f frame) patience() time.Duration {
+	return time.Duration(f.id>>patienceShift) * time.Millisecond
 }
 
 // readFrame reads the next frame; io.EOF only between frames.
@@ -62,37 +80,60 @@ func readFrame(r io.Reader) (frame, error) {
 	return f, nil
 }
 
-// Errors travel as what is known of the outcome, the code, and the text.
+// Errors travel as what is known of the outcome, the code, and the text. The later fates are known to askers that tell
+// their patience.
 const (
 	fateNone    = 'n' // nothing was done
 	fateUnknown = 'u'
+	fateBusy    = 'b' // nothing was done; the milliseconds after which to come back (4 bytes), then as the others
+	fateExpired = 'e' // nothing was done: the deadline came first
 )
 
-func encodeError(err error) []byte {
-	fate := byte(fateNone)
-	if errors.Is(err, errUnknown) {
-		fate = fateUnknown
-	}
-	code, text := string(model.CodeOf(err)), err.Error()
+// encodeError encodes an error. Told says that the asker has told its patience.
+func encodeError(err error, told bool) []byte {
 	var me *model.Error
+	code, text := string(model.CodeOf(err)), err.Error()
 	if errors.As(err, &me) && len(me.Messages) > 0 {
 		text = me.Messages[0]
 	}
-	return append(append([]byte{fate, byte(len(code))}, code...), text...)
+	b := []byte{fateNone}
+	switch {
+	case errors.Is(err, errUnknown):
+		b[0] = fateUnknown
+	case told && errors.Is(err, errExpired):
+		b[0] = fateExpired
+	case told && me != nil && me.RetryAfter > 0:
+		b = binary.BigEndian.AppendUint32([]byte{fateBusy}, uint32(min(me.RetryAfter, maxPatience)/time.Millisecond))
+	}
+	return append(append(append(b, byte(len(code))), code...), text...)
 }
 
 func decodeError(b []byte) error {
-	if len(b) < 2 || len(b) < 2+int(b[1]) {
-		return fmt.Errorf("%w: an error of %d bytes", errUnknown, len(b))
+	bad := fmt.Errorf("%w: an error of %d bytes", errUnknown, len(b))
+	if len(b) < 2 {
+		return bad
 	}
-	code, text := model.Code(b[2:2+b[1]]), string(b[2+b[1]:])
-	if b[0] != fateNone {
+	fate, rest := b[0], b[1:]
+	var after time.Duration
+	if fate == fateBusy {
+		if len(rest) < 5 {
+			return bad
+		}
+		after, rest = time.Duration(binary.BigEndian.Uint32(rest))*time.Millisecond, rest[4:]
+	}
+	if len(rest) < 1+int(rest[0]) {
+		return bad
+	}
+	code, text := model.Code(rest[1:1+rest[0]]), string(rest[1+rest[0]:])
+	switch {
+	case fate == fateExpired:
+		return fmt.Errorf("%w: %w", errNotDone, errExpired)
+	case fate != fateNone && fate != fateBusy:
 		return fmt.Errorf("%w: %s", errUnknown, text)
-	}
-	if code == model.Internal || code == "" {
+	case code == model.Internal || code == "":
 		return fmt.Errorf("%w: %s", errNotDone, text)
 	}
-	return fmt.Errorf("%w: %w", errNotDone, model.Errorf(code, "%s", text))
+	return fmt.Errorf("%w: %w", errNotDone, &model.Error{Code: code, Messages: []string{text}, RetryAfter: after})
 }
 
 func encodeResult(r state.Result) []byte {

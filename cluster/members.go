@@ -62,8 +62,6 @@ func (n *Node) answer(ctx context.Context, peer string, op byte, body []byte) ([
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Timing.Deadline)
 	defer cancel()
 	switch op {
-	case opCommit:
-		return n.answerCommit(ctx, body)
 	case opCurrent:
 		term, err := decodeTerm(body)
 		if err != nil {

@@ -116,8 +116,8 @@ func (n *Node) open(ctx context.Context) (err error) {
 	bg, cancel := context.WithCancel(context.Background())
 	n.stop = cancel
 	n.question = &sharer{ask: n.askCurrent}
-	n.packer = newPacker(n.raft, n.now)
-	n.rpc = newRPC(n.mux, n.answer, n.log)
+	n.packer = newPacker(n.raft, n.now, n.cfg.Timing)
+	n.rpc = newRPC(n.mux, n.answer, n.takeCommit, n.cfg.Timing.QueueBytes, n.log)
 	n.spawn(func() { n.lead(bg) })
 	n.spawn(func() { n.serveJoin(bg) })
 	n.spawn(func() { n.announce(bg) })

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-hq/muster/cluster/transport"
@@ -23,21 +24,50 @@ var (
 // handler answers the questions of the node called peer. It is called from many goroutines.
 type handler func(ctx context.Context, peer string, op byte, body []byte) ([]byte, error)
 
-// rpc asks other nodes and answers them, many questions on one connection for each address.
+// taker takes a commit, which its asker waits for so long, and calls reply once, when its outcome is known. It does not
+// wait itself, so that there can be more commits than goroutines.
+type taker func(commit []byte, patience time.Duration, reply func([]byte, error))
+
+// rpc asks other nodes and answers them, many questions on one connection for each address and lane.
 type rpc struct {
 	mux    *transport.Mux
 	handle handler
+	take   taker
+	max    int64 // bytes of questions that are not answered, on one connection
 	log    *slog.Logger
 	ctx    context.Context
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 
 	mu    sync.Mutex
-	links map[string]*link
+	links map[linkKey]*link
 }
 
-func newRPC(mux *transport.Mux, h handler, log *slog.Logger) *rpc {
-	r := &rpc{mux: mux, handle: h, log: log, links: map[string]*link{}}
+// linkKey names a connection to a node. Each lane has its own: a question never waits for commits on the wire, a small
+// commit never for big ones.
+type linkKey struct {
+	addr string
+	lane byte
+}
+
+const (
+	laneAsk byte = iota
+	laneCommit
+	laneBig
+)
+
+func laneOf(op byte, body []byte) byte {
+	switch {
+	case op != opCommit:
+		return laneAsk
+	case len(body) > bigCommit:
+		return laneBig
+	}
+	return laneCommit
+}
+
+func newRPC(mux *transport.Mux, h handler, take taker, maxBytes int, log *slog.Logger) *rpc {
+	r := &rpc{mux: mux, handle: h, take: take, max: int64(maxBytes), log: log, links: map[linkKey]*link{}}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	r.wg.Add(1)
 	go r.serve(mux.Listener(transport.Forward))
@@ -55,11 +85,11 @@ func (r *rpc) close() {
 	r.wg.Wait()
 }
 
-// inFlight bounds the questions that one connection may have open.
+// inFlight bounds the questions that one connection may have open, but for commits: their queue is bounded.
 const inFlight = 1024
 
-// stuck is how long a peer may leave our bytes unread before its connection is given up.
-const stuck = 3 * time.Second
+// untold is how long an asker is thought to wait that does not tell.
+const untold = 30 * time.Second
 
 func (r *rpc) serve(ln net.Listener) {
 	defer r.wg.Done()
@@ -82,7 +112,9 @@ func (r *rpc) serveConn(c net.Conn) {
 	defer func() { _ = c.Close() }()
 	peer := transport.PeerName(c)
 	slots := make(chan struct{}, inFlight)
-	var wmu sync.Mutex
+	out := newSender(c, func(error) { _ = c.Close() })
+	r.wg.Go(out.run)
+	defer out.close()
 	in := bufio.NewReaderSize(c, 64<<10)
 	for {
 		f, err := readFrame(in)
@@ -92,52 +124,64 @@ func (r *rpc) serveConn(c net.Conn) {
 			}
 			return
 		}
+		told := f.patience() > 0
+		reply := func(body []byte, err error) {
+			a := frame{id: f.id, op: opOK, body: body}
+			if err != nil {
+				a.op, a.body = opErr, encodeError(err, told)
+			}
+			out.send(a)
+		}
+		patience := f.patience()
+		if !told {
+			patience = untold
+		}
+		if f.op == opCommit {
+			r.take(f.body, patience, reply)
+			continue
+		}
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
 			return
 		}
-		r.wg.Add(1)
-		go func() {
-			defer r.wg.Done()
+		r.wg.Go(func() {
 			defer func() { <-slots }()
-			out := frame{id: f.id, op: opOK}
-			if out.body, err = r.handle(ctx, peer, f.op, f.body); err != nil {
-				out.op, out.body = opErr, encodeError(err)
-			}
-			b := out.encode(nil)
-			wmu.Lock()
-			defer wmu.Unlock()
-			_ = c.SetWriteDeadline(time.Now().Add(stuck))
-			if _, err := c.Write(b); err != nil {
-				_ = c.Close()
-			}
-		}()
+			qctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
+			reply(r.handle(qctx, peer, f.op, f.body))
+		})
 	}
 }
 
-// ask puts a question to the node at addr and waits for the answer or the end of ctx. An error wraps errNotDone
-// or errUnknown.
+// ask puts a question to the node at addr and waits for the answer or the end of ctx, whose deadline travels along. An
+// error wraps errNotDone or errUnknown.
 func (r *rpc) ask(ctx context.Context, addr string, op byte, body []byte) ([]byte, error) {
-	l, err := r.link(ctx, addr)
+	l, err := r.link(ctx, linkKey{addr, laneOf(op, body)})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotDone, err)
 	}
+	size := int64(len(body))
+	if l.bytes.Add(size) > r.max {
+		l.bytes.Add(-size)
+		return nil, fmt.Errorf("%w: %w", errNotDone, busy())
+	}
+	defer l.bytes.Add(-size)
 	return l.ask(ctx, op, body)
 }
 
-func (r *rpc) link(ctx context.Context, addr string) (*link, error) {
+func (r *rpc) link(ctx context.Context, key linkKey) (*link, error) {
 	r.mu.Lock()
-	l := r.links[addr]
+	l := r.links[key]
 	if l == nil || l.broken() {
 		if r.ctx.Err() != nil {
 			r.mu.Unlock()
 			return nil, net.ErrClosed
 		}
 		l = &link{ready: make(chan struct{}), dead: make(chan struct{}), waits: map[uint64]chan frame{}}
-		r.links[addr] = l
+		r.links[key] = l
 		r.wg.Add(1)
-		go r.dial(addr, l)
+		go r.dial(key.addr, l)
 	}
 	r.mu.Unlock()
 	select {
@@ -161,13 +205,16 @@ func (r *rpc) dial(addr string, l *link) {
 		return
 	}
 	defer func() { _ = c.Close() }()
+	out := newSender(c, l.fail)
 	l.mu.Lock()
-	l.conn = c
+	l.conn, l.out = c, out
 	failed := l.err != nil
 	l.mu.Unlock()
 	if failed {
 		return
 	}
+	r.wg.Go(out.run)
+	defer out.close()
 	close(l.ready)
 	in := bufio.NewReaderSize(c, 64<<10)
 	for {
@@ -190,10 +237,11 @@ func (r *rpc) dial(addr string, l *link) {
 // link is our side of a connection to one address. It breaks once and is then replaced.
 type link struct {
 	ready, dead chan struct{}
-	wmu         sync.Mutex // held while writing
+	bytes       atomic.Int64 // of questions that are not answered
 
 	mu    sync.Mutex
 	conn  net.Conn
+	out   *sender
 	err   error
 	next  uint64
 	heard time.Time
@@ -221,23 +269,26 @@ func (l *link) fail(err error) {
 	}
 }
 
+// patience is what the other node is told of how long we wait: a little less, so that its word on a commit that was
+// not proposed in time comes before our own patience ends.
+func patience(ctx context.Context) time.Duration {
+	d, ok := ctx.Deadline()
+	if !ok {
+		return maxPatience
+	}
+	left := time.Until(d)
+	return left - min(left/8, 50*time.Millisecond)
+}
+
 func (l *link) ask(ctx context.Context, op byte, body []byte) ([]byte, error) {
 	wait := make(chan frame, 1)
 	l.mu.Lock()
 	l.next++
-	id, conn := l.next, l.conn
+	id, out := withPatience(l.next, patience(ctx)), l.out
 	l.waits[id] = wait
 	l.mu.Unlock()
 	sent := time.Now()
-	b := frame{id: id, op: op, body: body}.encode(make([]byte, 0, frameHead+len(body)))
-	l.wmu.Lock()
-	_ = conn.SetWriteDeadline(sent.Add(stuck))
-	_, err := conn.Write(b)
-	l.wmu.Unlock()
-	if err != nil {
-		l.fail(err)
-		return nil, fmt.Errorf("%w: %w", errUnknown, err)
-	}
+	out.send(frame{id: id, op: op, body: body})
 	select {
 	case f := <-wait:
 		return answer(f)

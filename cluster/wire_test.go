@@ -103,7 +103,7 @@ func TestErrorsTravel(t *testing.T) {
 		{fate(raft.ErrNotLeader), errNotDone, model.Internal},
 		{model.Errorf(model.NotFound, "gone"), errNotDone, model.NotFound},
 	} {
-		got := decodeError(encodeError(tc.err))
+		got := decodeError(encodeError(tc.err, true))
 		if !errors.Is(got, tc.fate) || model.CodeOf(got) != tc.code {
 			t.Errorf("%v arrives as %v", tc.err, got)
 		}
@@ -139,7 +139,7 @@ func TestAskAndAnswer(t *testing.T) {
 				return nil, errNotLeading
 			}
 			return append([]byte(peer+":"), body...), nil
-		}, slog.New(slog.DiscardHandler))
+		}, nil, 1<<20, slog.New(slog.DiscardHandler))
 		t.Cleanup(func() { _ = mux.Close(); r.close() })
 		return r
 	}
@@ -227,7 +227,8 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(encodeResult(state.Result{Index: 3, Pos: 1, ConflictKey: "k"}))
 	f.Add(current{index: 1, nanos: 2}.encode())
 	f.Add(encodeTerm(9))
-	f.Add(encodeError(errNotLeading))
+	f.Add(encodeError(errNotLeading, true))
+	f.Add(encodeError(busy(), true))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, err := decodeResult(b); err == nil && !bytes.Equal(encodeResult(r), b) {
 			t.Errorf("result %x", b)
