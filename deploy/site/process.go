@@ -120,6 +120,24 @@ func (p *Process) signal(sig syscall.Signal) {
 	<-done
 }
 
+// Pause stops the process where it is (SIGSTOP): it does nothing, and nobody is told. Resume lets it go on.
+func (p *Process) Pause() error { return p.send(syscall.SIGSTOP) }
+
+// Resume ends a Pause.
+func (p *Process) Resume() error { return p.send(syscall.SIGCONT) }
+
+func (p *Process) send(sig syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return fmt.Errorf("%s was not started", p.Name)
+	}
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		return fmt.Errorf("sending %s a signal: %w", p.Name, err)
+	}
+	return nil
+}
+
 // Dump makes a running Go program write its goroutines to its output and end: for a test that found it stuck.
 func (p *Process) Dump() {
 	if p.Running() {

@@ -4,6 +4,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,12 +28,21 @@ type Config struct {
 	Nodes  int      // default 3
 	Host   string   // address of all nodes; default 127.0.0.1
 	Prefix []string // put before each node's command line: a network namespace
-	Bus    string   // broker in place of the embedded hubs: passed as --bus
-	BusPW  string   // passed as --bus-password-file
-	Args   []string // more arguments for each node
-	Debug  bool     // nodes log at debug
+	// Where says for each node, counted from 0, where it runs if not as the rest of this says; nil for all alike.
+	Where func(i int) Place
+	Bus   string   // broker in place of the embedded hubs: passed as --bus
+	BusPW string   // passed as --bus-password-file
+	Args  []string // more arguments for each node
+	Debug bool     // nodes log at debug
 	// Dial reaches the nodes from this process; nil dials as usual. A site in a network namespace needs it.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Place is where one node runs. What is empty is as the site's configuration says.
+type Place struct {
+	Bin    string
+	Host   string
+	Prefix []string
 }
 
 // Site is a running installation.
@@ -86,7 +96,7 @@ func Start(ctx context.Context, cfg Config) (*Site, error) {
 		s.http = &http.Client{Timeout: time.Minute, Transport: &http.Transport{DialContext: cfg.Dial, IdleConnTimeout: time.Minute}}
 	}
 	host := cfg.Host
-	if cfg.Prefix != nil {
+	if cfg.Prefix != nil || cfg.Where != nil {
 		host = "127.0.0.1" // the address may be of the namespace alone; there, all ports are free
 	}
 	ports, err := freeport.Take(host, 4*cfg.Nodes)
@@ -108,12 +118,20 @@ func Start(ctx context.Context, cfg Config) (*Site, error) {
 }
 
 func (s *Site) newNode(i int, ports []int) (*Node, error) {
-	at := func(k int) string { return net.JoinHostPort(s.cfg.Host, strconv.Itoa(ports[k])) }
+	place := Place{Bin: s.cfg.Bin, Host: s.cfg.Host, Prefix: s.cfg.Prefix}
+	if s.cfg.Where != nil {
+		p := s.cfg.Where(i)
+		place.Bin, place.Host = cmp.Or(p.Bin, place.Bin), cmp.Or(p.Host, place.Host)
+		if p.Prefix != nil {
+			place.Prefix = p.Prefix
+		}
+	}
+	at := func(k int) string { return net.JoinHostPort(place.Host, strconv.Itoa(ports[k])) }
 	name := fmt.Sprintf("n%d", i+1)
 	n := &Node{Dir: filepath.Join(s.cfg.Dir, name), HTTP: at(0), Cluster: at(1), Gossip: at(2), BusAddr: at(3), join: i > 0}
-	argv := append([]string{}, s.cfg.Prefix...)
-	argv = append(argv, filepath.Join(s.cfg.Bin, "muster"), "server", "--name", name, "--data", filepath.Join(n.Dir, "data"),
-		"--http", n.HTTP, "--cluster", n.Cluster, "--gossip", n.Gossip, "--bus-listen", n.BusAddr, "--advertise", s.cfg.Host)
+	argv := append([]string{}, place.Prefix...)
+	argv = append(argv, filepath.Join(place.Bin, "muster"), "server", "--name", name, "--data", filepath.Join(n.Dir, "data"),
+		"--http", n.HTTP, "--cluster", n.Cluster, "--gossip", n.Gossip, "--bus-listen", n.BusAddr, "--advertise", place.Host)
 	if n.join {
 		argv = append(argv, "--join", s.Nodes[0].Cluster, "--token-file", s.joinToken())
 	}

@@ -59,27 +59,58 @@ func ip(lines ...string) error {
 	return nil
 }
 
-// attach makes a namespace for the guest, joined to the bridge, and gives its path.
-func (n *Network) attach(g *Guest, outwardOnly bool) (string, error) {
+// Host is a network namespace of its own on a network's bridge, for programs that are to be machines apart.
+type Host struct {
+	Name    string // of the namespace
+	Address string // IPv4, without a prefix length
+	Port    string // its side of the bridge, in the network's namespace
+}
+
+// NewHost makes a host that ends with the test.
+func (n *Network) NewHost(t testing.TB) *Host {
+	t.Helper()
+	h := &Host{Name: uniqueName("h")}
+	t.Cleanup(h.remove)
+	if err := n.join(h); err != nil {
+		t.Fatalf("make a host of the network: %v", err)
+	}
+	return h
+}
+
+// Command prepares a program to run in the host's namespace.
+func (h *Host) Command(argv ...string) *exec.Cmd {
+	return exec.Command("ip", append([]string{"netns", "exec", h.Name}, argv...)...)
+}
+
+func (h *Host) remove() { _ = exec.Command("ip", "netns", "del", h.Name).Run() }
+
+// join makes a namespace of the name that h has, and joins it to the bridge.
+func (n *Network) join(h *Host) error {
 	n.mu.Lock()
 	n.guests++
 	number := n.guests
 	n.mu.Unlock()
 	if number > 250 {
-		return "", errors.New("the network is full")
+		return errors.New("the network is full")
 	}
-	g.Address = fmt.Sprintf("%s%d", subnet, number)
-	port := fmt.Sprintf("p%d", number)
-	g.undo = append(g.undo, func() { _ = exec.Command("ip", "netns", "del", g.Name).Run() })
-	err := ip(
-		"netns add "+g.Name,
-		"link add "+port+" netns "+n.Name+" type veth peer name eth0 netns "+g.Name,
-		"-n "+n.Name+" link set "+port+" master br0 up",
-		"-n "+g.Name+" addr add "+g.Address+"/24 dev eth0",
-		"-n "+g.Name+" link set eth0 up",
-		"-n "+g.Name+" link set lo up",
-		"-n "+g.Name+" route add default via "+ownAddress,
+	h.Address, h.Port = fmt.Sprintf("%s%d", subnet, number), fmt.Sprintf("p%d", number)
+	return ip(
+		"netns add "+h.Name,
+		"link add "+h.Port+" netns "+n.Name+" type veth peer name eth0 netns "+h.Name,
+		"-n "+n.Name+" link set "+h.Port+" master br0 up",
+		"-n "+h.Name+" addr add "+h.Address+"/24 dev eth0",
+		"-n "+h.Name+" link set eth0 up",
+		"-n "+h.Name+" link set lo up",
+		"-n "+h.Name+" route add default via "+ownAddress,
 	)
+}
+
+// attach makes a namespace for the guest, joined to the bridge, and gives its path.
+func (n *Network) attach(g *Guest, outwardOnly bool) (string, error) {
+	h := &Host{Name: g.Name}
+	g.undo = append(g.undo, h.remove)
+	err := n.join(h)
+	g.Address = h.Address
 	if err == nil && outwardOnly {
 		err = closeInput(g.Name)
 	}
