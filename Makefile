@@ -7,9 +7,10 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 GOBUILD  := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 FUZZTIME ?= 10s
+LONG     ?= 10m
 RACE     ?= $(shell go list ./... | grep -v /deploy/)
 
-.PHONY: help build setup test race check fuzz bench bench-cluster demo clean
+.PHONY: help build setup test race check fuzz torture bench bench-cluster demo clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -33,6 +34,10 @@ check: ## format, vet, static analysis, import table, tidy module, generated fil
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	@deploy/scripts/fuzz $(FUZZTIME)
+
+torture: setup ## everything that a cluster must survive, for LONG (10m) each: histories in one process, and real ones behind HAProxy (root)
+	@MUSTER_HISTORIES=$(LONG) deploy/scripts/gotest -count=1 -timeout 60m -run 'Linearizable|Histories|Checker' ./cluster
+	@MUSTER_TORTURE=$(LONG) deploy/scripts/gotest -count=1 -timeout 60m ./deploy/torture
 
 bench: build ## the benchmarks, each against a baseline taken in the same run; tables, and JSON lines in bench/
 	@mkdir -p bench
