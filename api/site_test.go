@@ -65,7 +65,7 @@ func enrolToken(tx *state.Tx, _, envID string, uses int, expires time.Time) (str
 // newSite starts an API whose first administrator is admin. change may change its configuration.
 func newSite(t *testing.T, change ...func(*api.Config)) *site {
 	t.Helper()
-	s := &site{t: t, db: statetest.New(t), log: &logBuffer{}}
+	s := &site{t: t, db: statetest.New(t, orchestrate.Tables()...), log: &logBuffer{}}
 	log := slog.New(slog.NewJSONHandler(s.log, nil))
 	cfg := api.Config{Store: s.db, Log: log, EnrolToken: enrolToken}
 	for _, f := range change {

@@ -17,18 +17,10 @@ import (
 )
 
 // counter is a row for tests.
-type counter struct {
-	Name  string `json:"name"`
-	Count int    `json:"count"`
-}
-
-func (*counter) Table() string            { return "testcounter" }
-func (c *counter) Key() string            { return c.Name }
-func (*counter) Ranges() []string         { return nil }
-func (*counter) Parent() (string, string) { return "", "" }
+type counter = clustertest.Counter
 
 func put(name string, v int) func(*state.Tx) error {
-	return func(tx *state.Tx) error { return state.Put(tx, &counter{name, v}) }
+	return func(tx *state.Tx) error { return state.Put(tx, &counter{Name: name, Count: v}) }
 }
 
 func increment(name string) func(*state.Tx) error {

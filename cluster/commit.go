@@ -119,12 +119,13 @@ func (n *Node) takeCommit(data []byte, patience time.Duration, reply func([]byte
 }
 
 func (n *Node) checkForwarded(data []byte) error {
-	c, err := state.DecodeCommit(data)
-	if err != nil {
+	_, err := state.DecodeCommit(data)
+	var newer *state.SchemaError
+	switch {
+	case errors.As(err, &newer):
+		return fmt.Errorf("%w: %w", errNotDone, model.Errorf(model.Unavailable, "the leader is older than the cluster: %v", err))
+	case err != nil:
 		return fmt.Errorf("%w: %w", errNotDone, model.Errorf(model.Invalid, "the commit cannot be read: %v", err))
-	}
-	if c.Schema > state.Schema {
-		return fmt.Errorf("%w: %w", errNotDone, model.Errorf(model.Unavailable, "the node is newer than its cluster: update the other nodes"))
 	}
 	if n.leading.Load() == nil {
 		return errNotLeading

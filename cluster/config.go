@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/muster-hq/muster/cluster/transport"
+	"github.com/muster-hq/muster/fsm/state"
 )
 
 // Config says who a node is and how it runs. Zero values of everything below Version mean the defaults.
@@ -24,12 +25,13 @@ type Config struct {
 	GossipAdvertise  string
 	APIAddr          string // told to the other nodes and their users as it is
 	Version          string
-	Bootstrap        Bootstrap    // looked at only while DataDir holds no member of a cluster
-	Duties           []NamedDuty  // run while leading, started in this order
-	Log              *slog.Logger // nil discards
-	Timing           Timing       // raft's and ours
-	RaftStore        string       // StoreBolt (""), or StoreWAL; a folder keeps the one that it was made with
-	Listener         net.Listener // serves the cluster port instead of binding ClusterAddr
+	Tables           []state.TableDef // that rows can be put into, beside the cluster's own
+	Bootstrap        Bootstrap        // looked at only while DataDir holds no member of a cluster
+	Duties           []NamedDuty      // run while leading, started in this order
+	Log              *slog.Logger     // nil discards
+	Timing           Timing           // raft's and ours
+	RaftStore        string           // StoreBolt (""), or StoreWAL; a folder keeps the one that it was made with
+	Listener         net.Listener     // serves the cluster port instead of binding ClusterAddr
 	Transport        transport.Options
 	Now              func() time.Time // the machine's clock; nil means time.Now
 	BeforeWrite      func()           // called before each write to the raft log, from raft's goroutines; a slow disk

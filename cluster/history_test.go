@@ -11,37 +11,18 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"github.com/muster-hq/muster/cluster/clustertest"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
 // A history is about one object: a register (a row of testcounter) and a list (the members of a range). Each
 // operation sees both, so a history that is linearizable is one of atomic transactions over several rows.
 
-// element is one place of a list. Its key is list and place, so an append that took effect twice shows twice.
-type element struct {
-	List  string `json:"list"`
-	Place int    `json:"place"`
-	Value int    `json:"value"`
-}
-
-func (*element) Table() string            { return "testelement" }
-func (e *element) Key() string            { return fmt.Sprintf("%s/%06d", e.List, e.Place) }
-func (e *element) Ranges() []string       { return []string{"list/" + e.List} }
-func (*element) Parent() (string, string) { return "", "" }
+// element is one place of a list.
+type element = clustertest.Element
 
 // answer is what an operation that has a key saw, written in the same commit: whoever repeats the operation gets it.
-type answer struct {
-	Name     string `json:"name"`
-	Register int    `json:"register"`
-	List     string `json:"list"`
-	Length   int    `json:"length"`
-	Partly   bool   `json:"partly"`
-}
-
-func (*answer) Table() string            { return "testanswer" }
-func (a *answer) Key() string            { return a.Name }
-func (*answer) Ranges() []string         { return nil }
-func (*answer) Parent() (string, string) { return "", "" }
+type answer = clustertest.Answer
 
 type opKind byte
 
@@ -105,7 +86,7 @@ func perform(object string, in opIn, key string, out *seen) func(tx *state.Tx) e
 		if err := write(tx, object, in, out); err != nil || key == "" {
 			return err
 		}
-		return state.Put(tx, &answer{key, out.register, out.list, out.length, out.partly})
+		return state.Put(tx, &answer{Name: key, Register: out.register, List: out.list, Length: out.length, Partly: out.partly})
 	}
 }
 
@@ -113,13 +94,13 @@ func write(tx *state.Tx, object string, in opIn, out *seen) error {
 	switch in.kind {
 	case opWrite:
 		*out = observe(tx, object)
-		return state.Put(tx, &counter{object, in.value})
+		return state.Put(tx, &counter{Name: object, Count: in.value})
 	case opEdit:
 		*out = observe(tx, object)
-		return state.Put(tx, &element{object, max(out.length-1, 0), in.value})
+		return state.Put(tx, &element{List: object, Place: max(out.length-1, 0), Value: in.value})
 	default:
 		*out = seen{register: count(tx, object), length: len(state.Keys[element](tx, "list/"+object)), partly: true}
-		return state.Put(tx, &element{object, out.length, in.value})
+		return state.Put(tx, &element{List: object, Place: out.length, Value: in.value})
 	}
 }
 

@@ -197,13 +197,14 @@ func (n *Node) admit(ctx context.Context, req joinRequest) (*joinAnswer, error) 
 	if _, _, err := net.SplitHostPort(m.ClusterAddr); err != nil {
 		return nil, model.Errorf(model.Invalid, "the cluster address %q: %v", m.ClusterAddr, err)
 	}
-	if m.Schema < state.Schema {
-		return nil, model.Errorf(model.Conflict, "%s is older (schema %d) than the cluster (schema %d): update it first", m.Name, m.Schema, state.Schema)
-	}
 	ans, ca := &joinAnswer{}, (*pki.Authority)(nil)
 	err := n.Update(ctx, func(tx *state.Tx) (err error) {
 		if err := checkToken(tx, req); err != nil {
 			return err
+		}
+		if s := state.SchemaOf(tx); m.Schema < int(s) {
+			return model.Errorf(model.Conflict, "%s is older (schema %d) than the cluster (schema %d): update it to version %s or later first",
+				m.Name, m.Schema, s, state.SchemaVersion(tx))
 		}
 		if ca, ans.GossipKey, err = authority(tx); err != nil {
 			return err
@@ -279,7 +280,7 @@ func join(ctx context.Context, cfg Config, self peerAddr, instance string) (*boo
 		return nil, err
 	}
 	body := joinRequest{Token: t.ID, Secret: t.Secret, CSR: req.CSR, Member: Member{
-		Name: cfg.Name, Instance: instance, ClusterAddr: self.Cluster, APIAddr: cfg.APIAddr, Version: cfg.Version, Schema: state.Schema,
+		Name: cfg.Name, Instance: instance, ClusterAddr: self.Cluster, APIAddr: cfg.APIAddr, Version: cfg.Version, Schema: int(state.Schema),
 	}}
 	ctx, cancel := context.WithTimeout(ctx, 2*cfg.Timing.Deadline)
 	defer cancel()

@@ -36,7 +36,7 @@ func (n *Node) info() info {
 	_, leader := n.raft.LeaderWithID()
 	in := info{
 		Name: n.cfg.Name, Instance: n.instance, ClusterAddr: n.self.Cluster, APIAddr: n.cfg.APIAddr, GossipAddr: n.self.Gossip, Version: n.cfg.Version,
-		Schema: state.Schema, Applied: n.store.AppliedIndex(), Term: n.raft.CurrentTerm(), Leader: string(leader), ContactMs: -1,
+		Schema: int(state.Schema), Applied: n.store.AppliedIndex(), Term: n.raft.CurrentTerm(), Leader: string(leader), ContactMs: -1,
 	}
 	if n.raft.State() == raft.Leader {
 		in.ContactMs = 0

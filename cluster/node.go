@@ -154,8 +154,11 @@ func (n *Node) startGossip(boot *booted) error {
 
 func (n *Node) startRaft() error {
 	dir := filepath.Join(n.cfg.DataDir, "raft")
-	var err error
-	if n.store, err = state.NewStore(state.Options{}); err != nil {
+	all, err := tables(n.cfg.Tables)
+	if err != nil {
+		return err
+	}
+	if n.store, err = state.NewStore(state.Options{Tables: all, Version: n.cfg.Version}); err != nil {
 		return fmt.Errorf("making the state: %w", err)
 	}
 	machine, err := fsm.New(fsm.Options{Store: n.store, Log: n.log, Fatal: n.fail})

@@ -1,6 +1,25 @@
 package cluster
 
-import "time"
+import (
+	"fmt"
+	"time"
+
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// tables are the given ones and the cluster's own.
+func tables(given []state.TableDef) (*state.Tables, error) {
+	own := []state.TableDef{
+		state.Define[Member](state.TableOptions[Member]{}),
+		state.Define[secret](state.TableOptions[secret]{Secret: true}),
+		state.Define[joinToken](state.TableOptions[joinToken]{Secret: true}),
+	}
+	t, err := state.NewTables(append(own, given...)...)
+	if err != nil {
+		return nil, fmt.Errorf("the tables of the state: %w", err)
+	}
+	return t, nil
+}
 
 // Member is a node that belongs to the cluster. Its row is written before it may vote.
 type Member struct {

@@ -65,7 +65,7 @@ func refused(key ed25519.PublicKey, err error) (ed25519.PublicKey, error) {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &rig{t: t, ctx: ctx, db: statetest.New(t), term: 1}
+	r := &rig{t: t, ctx: ctx, db: statetest.New(t, orchestrate.Tables()...), term: 1}
 	t.Cleanup(func() { r.stopDispatch(); cancel(); r.hub.Load().Close() })
 	r.update(func(tx *state.Tx) error {
 		org, err := orchestrate.CreateOrganization(tx, model.Organization{Name: "acme"}, "", false)

@@ -60,7 +60,7 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 		case raft.LogConfiguration:
 			b.Skip(l.Index)
 		case raft.LogCommand:
-			res, broken, err := apply(b, l)
+			res, broken, err := apply(b, l, f.st.Known())
 			if err != nil {
 				f.stop(b, broken, fmt.Errorf("log entry %d of term %d: %w", l.Index, l.Term, err))
 				return f.refuse(out, logs, i)
@@ -73,7 +73,7 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 }
 
 // apply does one entry. Broken says that it was left half done; otherwise an error means untouched.
-func apply(b *state.Batch, l *raft.Log) (res []state.Result, broken bool, err error) {
+func apply(b *state.Batch, l *raft.Log, known uint32) (res []state.Result, broken bool, err error) {
 	e, err := DecodeEntry(l.Data)
 	if err != nil {
 		return nil, false, err
@@ -83,8 +83,8 @@ func apply(b *state.Batch, l *raft.Log) (res []state.Result, broken bool, err er
 		if commits[i], err = state.DecodeCommit(data); err != nil {
 			return nil, false, fmt.Errorf("commit %d: %w", i, err)
 		}
-		if s := commits[i].Schema; s > state.Schema {
-			return nil, false, fmt.Errorf("commit %s is of schema %d, this node knows up to %d: update it", commits[i].ID, s, state.Schema)
+		if s := commits[i].Schema; s > known {
+			return nil, false, &state.SchemaError{What: fmt.Sprintf("commit %s", commits[i].ID), Schema: s, Known: known}
 		}
 	}
 	b.Entry(l.Index, e.Time.UnixNano())
@@ -110,6 +110,10 @@ func (f *FSM) stop(b *state.Batch, broken bool, err error) {
 	} else {
 		b.Publish()
 	}
+	f.halt(err)
+}
+
+func (f *FSM) halt(err error) {
 	f.stopped = fmt.Errorf("%w: %w", ErrStopped, err)
 	f.log.Error("this node cannot apply the log and stops", "error", err)
 	f.fatal(err)
@@ -132,12 +136,18 @@ func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
 	return &snapshot{sn: f.st.Snapshot()}, nil
 }
 
-// Restore replaces the state. A snapshot that is damaged changes nothing and is an error, which ends raft.
+// Restore replaces the state. A snapshot that is damaged changes nothing and is an error: at a start, raft goes on
+// to an older one. One of a schema that this node does not know ends the machine: an older one would not help.
 func (f *FSM) Restore(r io.ReadCloser) error {
 	if f.stopped != nil {
 		return errors.Join(f.stopped, r.Close())
 	}
-	return errors.Join(f.st.Restore(r), r.Close())
+	err := f.st.Restore(r)
+	var newer *state.SchemaError
+	if errors.As(err, &newer) {
+		f.halt(err)
+	}
+	return errors.Join(err, r.Close())
 }
 
 type snapshot struct{ sn *state.Snapshot }

@@ -28,6 +28,17 @@ func (x *thing) Key() string            { return x.ID }
 func (x *thing) Ranges() []string       { return []string{"group/" + x.Group} }
 func (*thing) Parent() (string, string) { return "", "" }
 
+func tables(t testing.TB) *state.Tables {
+	t.Helper()
+	all, err := state.NewTables(state.Define[thing](state.TableOptions[thing]{
+		Event: func(_ state.Reader, x *thing) (string, string, bool) { return x.Group, x.ID, true },
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
 // machine is an FSM with a log that the test writes.
 type machine struct {
 	*fsm.FSM
@@ -38,6 +49,9 @@ type machine struct {
 
 func newMachine(t testing.TB, o state.Options) *machine {
 	t.Helper()
+	if o.Tables == nil {
+		o.Tables = tables(t)
+	}
 	st, err := state.NewStore(o)
 	if err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ func newMember(t *testing.T, n int) *member {
 // run starts the node, anew after a stop: only logs and snapshots stay.
 func (m *member) run(t *testing.T) {
 	t.Helper()
-	st, err := state.NewStore(state.Options{Window: 100})
+	st, err := state.NewStore(state.Options{Window: 100, Tables: tables(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

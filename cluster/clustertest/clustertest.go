@@ -97,7 +97,7 @@ func New(t testing.TB, n int, opts ...Option) *Cluster {
 func (c *Cluster) Add() int {
 	c.t.Helper()
 	i := len(c.nodes)
-	m := &member{cfg: cluster.Config{Name: fmt.Sprintf("node-%d", i), DataDir: filepath.Join(c.t.TempDir(), "data")}}
+	m := &member{cfg: cluster.Config{Name: fmt.Sprintf("node-%d", i), DataDir: filepath.Join(c.t.TempDir(), "data"), Tables: Tables()}}
 	if i > 0 {
 		token, err := c.Leader().CreateJoinToken(c.t.Context(), time.Hour)
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/muster-hq/muster/dispatch/bus"
 	"github.com/muster-hq/muster/dispatch/bus/rabbitauth"
 	"github.com/muster-hq/muster/dispatch/hub"
+	"github.com/muster-hq/muster/fsm/orchestrate"
 )
 
 // server is one node in this process: the ports that stay open as long as it runs, and the core behind
@@ -210,7 +211,7 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	n, err := cluster.Open(ctx, cluster.Config{
 		Name: m.cfg.Name, DataDir: m.cfg.clusterDir(), ClusterAddr: m.cfg.Cluster, ClusterAdvertise: m.cfg.advertised(m.cfg.Cluster),
 		GossipAddr: m.cfg.Gossip, GossipAdvertise: m.cfg.advertised(m.cfg.Gossip), APIAddr: m.cfg.advertised(m.httpLn.Addr().String()),
-		Version: version, Bootstrap: boot, Duties: duties.list(), Log: m.log.With("part", "cluster"), RaftStore: m.cfg.RaftStore,
+		Version: version, Tables: orchestrate.Tables(), Bootstrap: boot, Duties: duties.list(), Log: m.log.With("part", "cluster"), RaftStore: m.cfg.RaftStore,
 	})
 	if err != nil {
 		return nil, err

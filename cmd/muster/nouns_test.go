@@ -37,7 +37,7 @@ type shell struct {
 
 func newShell(t *testing.T) *shell {
 	t.Helper()
-	sh := &shell{t: t, db: statetest.New(t), dir: t.TempDir()}
+	sh := &shell{t: t, db: statetest.New(t, orchestrate.Tables()...), dir: t.TempDir()}
 	a, err := api.New(api.Config{Store: sh.db, Log: discard(), EnrolToken: func(tx *state.Tx, _, envID string, uses int, expires time.Time) (string, string, error) {
 		pub, _, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {

@@ -278,7 +278,7 @@ func filesBelow(t *testing.T, dir string) string {
 // A node that lost its leadership between writing the password and making the administrator must not keep a
 // password that opens nothing.
 func TestPasswordOfNobodyIsRemoved(t *testing.T) {
-	db := statetest.New(t)
+	db := statetest.New(t, orchestrate.Tables()...)
 	c := serverConfig{Data: t.TempDir()}
 	ended := make(chan struct{})
 	begin := func() {

@@ -23,7 +23,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, db: statetest.New(t)}
+	w := &world{t: t, db: statetest.New(t, orchestrate.Tables()...)}
 	w.do(func(tx *state.Tx) error {
 		o, err := orchestrate.CreateOrganization(tx, model.Organization{Name: "Demo"}, "", true)
 		if err != nil {

@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -24,8 +25,9 @@ func (s *Store) Batch() *Batch {
 	p := s.pub.Load()
 	s.memMu.Lock()
 	s.mem.thaw()
-	return &Batch{st: s, txn: s.db.Txn(true),
-		next: published{index: p.index, term: p.term, epoch: p.epoch, time: p.time, life: p.life}}
+	b := &Batch{st: s, txn: s.db.Txn(true), next: *p}
+	b.next.db, b.next.next = nil, nil
+	return b
 }
 
 // Entry begins the entry of an index. Time is the leader's in unix nanoseconds; it never goes back.
@@ -65,7 +67,7 @@ func (b *Batch) Commit(c *Commit) (Result, error) {
 	case c.Epoch != b.next.epoch || c.Base < m.floor:
 		res.Outcome = TooOld
 		return res, nil
-	case c.Base >= b.next.index || !wellFormed(c):
+	case c.Base >= b.next.index || c.Schema > b.next.schema || !wellFormed(c):
 		res.Outcome = Malformed
 		return res, nil
 	case c.Term != 0 && c.Term < b.next.term:
@@ -76,17 +78,43 @@ func (b *Batch) Commit(c *Commit) (Result, error) {
 		res.Outcome, res.ConflictKey = Conflict, key
 		return res, nil
 	}
+	if ok, err := b.raise(c); !ok || err != nil {
+		res.Outcome = Malformed
+		return res, err
+	}
 	res.Outcome, res.Pos = Applied, b.pos
 	for i := range c.Writes {
 		if err := b.write(&c.Writes[i]); err != nil {
 			return Result{}, fmt.Errorf("apply commit %s at index %d: %w", c.ID, b.next.index, err)
 		}
 	}
+	b.tell(c, res.Pos)
 	m.remember(c.ID, took{index: res.Index, pos: res.Pos})
 	return res, nil
 }
 
-// wellFormed says whether a commit's names can be composed and each row is written once.
+// raise takes over the schema if the commit raises it; false when it does so in a way that nobody may. The error
+// is a *SchemaError when this node does not know the schema.
+func (b *Batch) raise(c *Commit) (bool, error) {
+	for i := range c.Writes {
+		to, version, ok, err := c.Writes[i].raises(b.next.schema)
+		switch {
+		case !ok:
+			continue
+		case err != nil:
+			return false, nil // the sender's fault; nothing was changed
+		case to > b.st.known:
+			return false, &SchemaError{What: "the cluster", Schema: to, Known: b.st.known, Version: version}
+		}
+		if to >= SchemaEvents && b.next.schema < SchemaEvents {
+			b.next.ring = ring{limit: b.next.ring.limit, floor: Version{Index: b.next.index, Pos: math.MaxUint32}}
+		}
+		b.next.schema = to
+	}
+	return true, nil
+}
+
+// wellFormed says whether a commit's names can be composed, and each row is written and told of once.
 func wellFormed(c *Commit) bool {
 	for i := range c.Writes {
 		w := &c.Writes[i]
@@ -100,6 +128,11 @@ func wellFormed(c *Commit) bool {
 		}
 		prev := &c.Writes[i-1]
 		if strings.Compare(prev.Table, w.Table) > 0 || prev.Table == w.Table && prev.Key >= w.Key {
+			return false
+		}
+	}
+	for i, n := range c.Events {
+		if n.Write < 0 || n.Write >= len(c.Writes) || i > 0 && n.Write <= c.Events[i-1].Write {
 			return false
 		}
 	}

@@ -7,32 +7,11 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // knownFields are the names of JSON fields that a Go type has, as they are and in lower case, as encoding/json compares.
 // Nil means that the type writes itself and nothing can be carried.
 type knownFields struct{ names map[string]struct{} }
-
-// typeCache remembers the fields of each row type.
-type typeCache struct{ m sync.Map } // reflect.Type -> *knownFields
-
-// known gives the fields of the struct that ptr points to.
-func (c *typeCache) known(ptr any) *knownFields {
-	t := reflect.TypeOf(ptr).Elem()
-	if k, ok := c.m.Load(t); ok {
-		return k.(*knownFields)
-	}
-	var k *knownFields
-	_, marshals := ptr.(json.Marshaler)
-	_, unmarshals := ptr.(json.Unmarshaler)
-	if t.Kind() == reflect.Struct && !marshals && !unmarshals {
-		k = &knownFields{names: map[string]struct{}{}}
-		k.collect(t, 0)
-	}
-	c.m.Store(t, k)
-	return k
-}
 
 func (k *knownFields) collect(t reflect.Type, depth int) {
 	for i := range t.NumField() {

@@ -13,8 +13,7 @@ type carried struct {
 }
 
 func knownOfCarried() *knownFields {
-	var types typeCache
-	return types.known(&carried{})
+	return fieldsKnown(&carried{})
 }
 
 func TestCoverOfWhatIsWritten(t *testing.T) {

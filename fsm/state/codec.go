@@ -4,11 +4,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 )
 
-// commitFormat is the leading byte of an encoded commit.
-const commitFormat = 1
+// The leading byte of an encoded commit says its form. All forms agree up to the schema, so that a node can tell
+// which schema it lacks.
+const (
+	commitFormat       = 1 // of SchemaFirst
+	commitFormatEvents = 2 // from SchemaEvents on: events follow the writes
+)
 
 // ErrDecode is wrapped by every error of a decoder in this package.
 var ErrDecode = errors.New("cannot decode")
@@ -20,9 +25,14 @@ const (
 
 // Encode appends the commit's encoding to buf. The form is: format byte, ID, then Base, Epoch, Term and
 // Schema as uvarints, the actor, the reads (kind, table, name) and the writes (flags, table, key, old and
-// new ranges, value), each list and text with its length in front as uvarint.
+// new ranges, value), each list and text with its length in front as uvarint. From SchemaEvents on follow the
+// events (index of the write, organization, object).
 func (c *Commit) Encode(buf []byte) []byte {
-	buf = append(buf, commitFormat)
+	if c.Schema < SchemaEvents {
+		buf = append(buf, commitFormat)
+	} else {
+		buf = append(buf, commitFormatEvents)
+	}
 	buf = append(buf, c.ID[:]...)
 	buf = binary.AppendUvarint(buf, c.Base)
 	buf = binary.AppendUvarint(buf, c.Epoch)
@@ -54,48 +64,96 @@ func (c *Commit) Encode(buf []byte) []byte {
 		buf = binary.AppendUvarint(buf, uint64(len(w.Value)))
 		buf = append(buf, w.Value...)
 	}
+	if c.Schema < SchemaEvents {
+		return buf
+	}
+	buf = binary.AppendUvarint(buf, uint64(len(c.Events)))
+	for i := range c.Events {
+		e := &c.Events[i]
+		buf = binary.AppendUvarint(buf, uint64(e.Write))
+		buf = appendText(buf, e.Org)
+		buf = appendText(buf, e.Object)
+	}
 	return buf
 }
 
-// DecodeCommit reads an encoded commit. The result does not refer to data. Errors wrap ErrDecode.
+// DecodeCommit reads an encoded commit. The result does not refer to data. Errors wrap ErrDecode; that of a newer
+// schema is a *SchemaError.
 func DecodeCommit(data []byte) (*Commit, error) {
 	d := decoder{s: string(data)}
-	if f := d.byte(); f != commitFormat && d.err == nil {
-		return nil, fmt.Errorf("%w a commit of format %d: this node knows format %d", ErrDecode, f, commitFormat)
-	}
+	format := d.byte()
 	c := &Commit{}
 	copy(c.ID[:], d.bytes(len(c.ID)))
 	c.Base, c.Epoch, c.Term = d.uvarint(), d.uvarint(), d.uvarint()
 	schema := d.uvarint()
-	if schema > 1<<32-1 {
+	switch {
+	case schema > math.MaxUint32:
 		d.fail("schema out of range")
+	case d.err == nil && schema > uint64(Schema):
+		return nil, &SchemaError{What: fmt.Sprintf("commit %s", c.ID), Schema: uint32(schema), Known: Schema}
+	case len(data) > 0 && (format < commitFormat || format > commitFormatEvents):
+		return nil, fmt.Errorf("%w a commit of format %d: this node knows formats up to %d", ErrDecode, format, commitFormatEvents)
+	case (format == commitFormat) != (uint32(schema) < SchemaEvents):
+		d.fail(fmt.Sprintf("a commit of schema %d in format %d", schema, format))
 	}
 	c.Schema = uint32(schema)
 	c.Actor = d.text()
-	if n := d.count(3); n > 0 {
-		c.Reads = make([]Read, n)
+	c.Reads, c.Writes = d.reads(), d.writes()
+	if c.Schema >= SchemaEvents {
+		c.Events = d.events()
 	}
-	for i := range c.Reads {
-		c.Reads[i] = Read{Kind: ReadKind(d.byte()), Table: d.text(), Name: d.text()}
-		if k := c.Reads[i].Kind; k < ReadRow || k > ReadContent {
+	return c, d.end()
+}
+
+func (d *decoder) reads() []Read {
+	n := d.count(3)
+	if n == 0 {
+		return nil
+	}
+	out := make([]Read, n)
+	for i := range out {
+		out[i] = Read{Kind: ReadKind(d.byte()), Table: d.text(), Name: d.text()}
+		if k := out[i].Kind; k < ReadRow || k > ReadContent {
 			d.fail("unknown kind of read")
 		}
 	}
-	if n := d.count(6); n > 0 {
-		c.Writes = make([]Write, n)
+	return out
+}
+
+func (d *decoder) writes() []Write {
+	n := d.count(6)
+	if n == 0 {
+		return nil
 	}
-	for i := range c.Writes {
+	out := make([]Write, n)
+	for i := range out {
 		flags := d.byte()
 		if flags&^(flagDelete|flagFresh) != 0 {
 			d.fail("unknown flags of a write")
 		}
-		c.Writes[i] = Write{Table: d.text(), Key: d.text(), Old: d.texts(), New: d.texts(),
+		out[i] = Write{Table: d.text(), Key: d.text(), Old: d.texts(), New: d.texts(),
 			Delete: flags&flagDelete != 0, Fresh: flags&flagFresh != 0}
 		if v := d.bytes(d.count(1)); len(v) > 0 {
-			c.Writes[i].Value = []byte(v)
+			out[i].Value = []byte(v)
 		}
 	}
-	return c, d.end()
+	return out
+}
+
+func (d *decoder) events() []EventNote {
+	n := d.count(3)
+	if n == 0 {
+		return nil
+	}
+	out := make([]EventNote, n)
+	for i := range out {
+		write := d.uvarint()
+		if write > math.MaxInt32 {
+			d.fail("an event of no write")
+		}
+		out[i] = EventNote{Write: int(write), Org: d.text(), Object: d.text()}
+	}
+	return out
 }
 
 func appendText(buf []byte, s string) []byte {

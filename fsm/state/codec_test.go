@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/muster-hq/muster/fsm/state"
-	"github.com/muster-hq/muster/fsm/state/statetest"
 )
 
 func randomCommit(r *rand.Rand) *state.Commit {
@@ -28,7 +27,7 @@ func randomCommit(r *rand.Rand) *state.Commit {
 		}
 		return out
 	}
-	c := &state.Commit{Base: r.Uint64(), Epoch: r.Uint64() >> r.IntN(64), Term: r.Uint64() >> r.IntN(64), Schema: r.Uint32(), Actor: text()}
+	c := &state.Commit{Base: r.Uint64(), Epoch: r.Uint64() >> r.IntN(64), Term: r.Uint64() >> r.IntN(64), Schema: 1 + r.Uint32N(2), Actor: text()}
 	binary.BigEndian.PutUint64(c.ID[:], r.Uint64())
 	for range r.IntN(5) {
 		c.Reads = append(c.Reads, state.Read{Kind: state.ReadKind(1 + r.IntN(4)), Table: text(), Name: text()})
@@ -39,6 +38,9 @@ func randomCommit(r *rand.Rand) *state.Commit {
 			w.Value = []byte(v)
 		}
 		c.Writes = append(c.Writes, w)
+		if c.Schema >= state.SchemaEvents && r.IntN(2) == 0 {
+			c.Events = append(c.Events, state.EventNote{Write: len(c.Writes) - 1, Org: text(), Object: text()})
+		}
 	}
 	return c
 }
@@ -106,7 +108,7 @@ func FuzzDecodeCommit(f *testing.F) {
 
 // FuzzRestore feeds damaged snapshots: an error and no change, or the whole state.
 func FuzzRestore(f *testing.F) {
-	db := statetest.New(f)
+	db := newDB(f)
 	if err := db.Update(f.Context(), func(tx *state.Tx) error {
 		if err := state.Put(tx, &env{ID: "e"}); err != nil {
 			return err
@@ -126,7 +128,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add(buf.Bytes()[:buf.Len()-1])
 	f.Add([]byte("musterS1"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		st, err := state.NewStore(state.Options{})
+		st, err := state.NewStore(state.Options{Tables: tables(t)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,9 +151,9 @@ type slowReader struct{ r io.Reader }
 func (s slowReader) Read(p []byte) (int, error) { return s.r.Read(p[:min(1, len(p))]) }
 
 func TestRestoreFromSlowReader(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	put(t, db, &item{ID: "1", Env: "e", Name: "n"})
-	st, err := state.NewStore(state.Options{})
+	st, err := state.NewStore(state.Options{Tables: tables(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,9 +5,6 @@ import (
 	"fmt"
 )
 
-// Schema is the newest form of commits that this code understands. A node that meets a newer one stops.
-const Schema = 1
-
 // MaxCommit is the largest encoded commit in bytes. More is a job, or goes ahead by StageContent.
 const MaxCommit = 256 << 10
 
@@ -57,6 +54,14 @@ type Commit struct {
 	Actor  string // who did it, for the audit
 	Reads  []Read
 	Writes []Write
+	Events []EventNote // from SchemaEvents on
+}
+
+// EventNote says that an event is to be told of a write, and what of it the row alone does not say.
+type EventNote struct {
+	Write  int    // index in the commit's Writes; ascending
+	Org    string // the organization's id; "" is none
+	Object string // what changed; "" is the row's key
 }
 
 // Outcome is what became of a commit.

@@ -15,6 +15,12 @@ func (s *Store) Fingerprint() string {
 	pub, m := s.pub.Load(), s.mem
 	sum := sha256.New()
 	fmt.Fprintln(sum, pub.index, pub.term, pub.epoch, pub.time, m.window, m.floor, m.boundary)
+	if r := &pub.ring; pub.schema >= SchemaEvents {
+		fmt.Fprintln(sum, pub.schema, r.n, r.bytes, r.limit, r.floor)
+		for i := range r.n {
+			fmt.Fprintf(sum, "%+v\n", *r.at(i))
+		}
+	}
 	for _, g := range []*generation{&m.old, &m.young} {
 		// Maps have no order: the sum of the digests of what they hold has none either.
 		var marks, ids uint64

@@ -52,6 +52,7 @@ const (
 	markRow     byte = 'r'
 	markMembers byte = 'm'
 	markContent byte = 'c'
+	markEvent   byte = 'v' // events of an organization, or of all
 )
 
 func markOf(kind byte, table, name string) mark {

@@ -96,7 +96,6 @@ func TestCarryKeepsWhatTheTypeDoesNotKnow(t *testing.T) {
 		Plain  int
 		Hidden int `json:"-"`
 	}
-	var types typeCache
 	for _, c := range []struct{ old, value, want string }{
 		{`{"a":1}`, `{}`, `{}`},
 		{`{"x":1.50}`, `{}`, `{"x":1.50}`},
@@ -104,12 +103,12 @@ func TestCarryKeepsWhatTheTypeDoesNotKnow(t *testing.T) {
 		{`{"big":12345678901234567890}`, `{"a":1}`, `{"a":1,"big":12345678901234567890}`},
 		{`{"q\"":1}`, `{"a":1}`, `{"a":1,"q\"":1}`},
 	} {
-		got, err := carry([]byte(c.old), []byte(c.value), types.known(&row{}))
+		got, err := carry([]byte(c.old), []byte(c.value), fieldsKnown(&row{}))
 		if err != nil || string(got) != c.want {
 			t.Errorf("carry(%s, %s) = %s, %v; want %s", c.old, c.value, got, err, c.want)
 		}
 	}
-	if _, err := carry([]byte(`[1]`), []byte(`{}`), types.known(&row{})); err == nil {
+	if _, err := carry([]byte(`[1]`), []byte(`{}`), fieldsKnown(&row{})); err == nil {
 		t.Error("a stored row that is no object was carried")
 	}
 }

@@ -110,22 +110,50 @@ func VersionOf[T any, P rowPtr[T]](r Reader, key string) (Version, bool) {
 }
 
 // Put creates or replaces a row within the transaction. The row is read off at once: later changes of it
-// have no effect. Fields of the stored row that T does not know are kept. It fails when a name is
-// malformed, when the parent does not exist, or when the row cannot be written as JSON.
+// have no effect. Fields of the stored row that T does not know are kept. It fails when the table's Validate
+// refuses the row, when a name is malformed, when the parent does not exist, and with model.Internal when T is
+// not what the store's tables say or cannot be written as JSON.
 func Put[T any, P rowPtr[T]](tx *Tx, row *T) error {
 	p := P(row)
+	table, key := p.Table(), p.Key()
+	def, err := tx.base.st.tables.of(table, row)
+	if err != nil {
+		return err
+	}
+	if def.check != nil {
+		if err := def.check(row); err != nil {
+			return err
+		}
+	}
 	value, err := json.Marshal(row)
 	if err != nil {
-		return fmt.Errorf("write row %s %s as JSON: %w", p.Table(), p.Key(), err)
+		return fmt.Errorf("write row %s %s as JSON: %w", table, key, err)
 	}
 	pt, pk := p.Parent()
-	rec := &record{table: p.Table(), key: p.Key(), ranges: cleanRanges(p.Ranges()), value: value}
-	return tx.put(rec, pt, pk, tx.base.st.types.known(row))
+	rec := &record{table: table, key: key, ranges: cleanRanges(p.Ranges()), value: value}
+	if err := tx.put(rec, pt, pk, def.known); err != nil {
+		return err
+	}
+	tx.note(def, key, row)
+	return nil
 }
 
 // Delete removes a row within the transaction; a row that is not there is no error.
 func Delete[T any, P rowPtr[T]](tx *Tx, key string) {
-	tx.delete(P(nil).Table(), key)
+	table := P(nil).Table()
+	rec := tx.row(table, key)
+	if rec == nil {
+		return
+	}
+	row := any(nil)
+	def, err := tx.base.st.tables.of(table, (*T)(nil))
+	if err == nil && def.event != nil && tx.hasEvents() {
+		row = shared[T](rec)
+	}
+	tx.pending(table, key).rec = nil
+	if row != nil {
+		tx.note(def, key, row)
+	}
 }
 
 // record is one stored row. Nothing in it changes once it is stored, save the cache.

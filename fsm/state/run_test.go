@@ -49,7 +49,7 @@ func (s *slow) update(ctx context.Context, fn func(tx *state.Tx) error) error {
 // in turns each loses at most about once.
 func TestLosersTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &slow{DB: statetest.New(t)}
+		s := &slow{DB: newDB(t)}
 		put(t, s.DB, &item{ID: "hot", Env: "e", Name: "hot"}, &item{ID: "cold", Env: "e2", Name: "cold"})
 		const n = 64
 		var wg sync.WaitGroup
@@ -89,7 +89,7 @@ func countUp(id string) func(tx *state.Tx) error {
 // others must not wait at all.
 func TestTurnsOfTwoKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &slow{DB: statetest.New(t)}
+		s := &slow{DB: newDB(t)}
 		put(t, s.DB, &item{ID: "a", Env: "e", Name: "a"}, &item{ID: "b", Env: "e", Name: "b"}, &item{ID: "cold", Env: "f", Name: "c"})
 		var wg sync.WaitGroup
 		for w := range 20 {
@@ -133,7 +133,7 @@ func TestTurnsOfTwoKeys(t *testing.T) {
 
 func TestWaiterForATurnGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &slow{DB: statetest.New(t)}
+		s := &slow{DB: newDB(t)}
 		put(t, s.DB, &item{ID: "hot", Env: "e", Name: "hot"})
 		var wg sync.WaitGroup
 		var failed atomic.Int64
@@ -172,7 +172,7 @@ func TestWhatRunMakesOfOutcomes(t *testing.T) {
 		"error":     {func(state.Result) (state.Result, error) { return state.Result{}, broken }, func(err error) bool { return err == broken }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &slow{DB: statetest.New(t), spoil: c.spoil}
+			s := &slow{DB: newDB(t), spoil: c.spoil}
 			err := s.update(t.Context(), func(tx *state.Tx) error { return state.Put(tx, &env{ID: "e"}) })
 			if !c.want(err) || s.proposals.Load() != 1 {
 				t.Errorf("error %v after %d proposals", err, s.proposals.Load())
@@ -180,7 +180,7 @@ func TestWhatRunMakesOfOutcomes(t *testing.T) {
 		})
 	}
 	t.Run("too old runs again", func(t *testing.T) {
-		s := &slow{DB: statetest.New(t)}
+		s := &slow{DB: newDB(t)}
 		old := true
 		s.spoil = func(r state.Result) (state.Result, error) {
 			if old {
@@ -197,7 +197,7 @@ func TestWhatRunMakesOfOutcomes(t *testing.T) {
 }
 
 func TestNothingToWriteAsksOnce(t *testing.T) {
-	s := &slow{DB: statetest.New(t)}
+	s := &slow{DB: newDB(t)}
 	runs := 0
 	err := s.update(t.Context(), func(tx *state.Tx) error { runs++; state.Get[env](tx, "e"); return nil })
 	if err != nil || runs != 2 || s.questions.Load() != 1 || s.proposals.Load() != 0 {
@@ -206,7 +206,7 @@ func TestNothingToWriteAsksOnce(t *testing.T) {
 }
 
 func BenchmarkAttempt(b *testing.B) {
-	db := statetest.New(b)
+	db := newDB(b)
 	for i := range 1000 {
 		err := db.Update(b.Context(), func(tx *state.Tx) error {
 			if err := state.Put(tx, &env{ID: "e"}); err != nil {
@@ -228,7 +228,7 @@ func BenchmarkAttempt(b *testing.B) {
 }
 
 func BenchmarkGet(b *testing.B) {
-	db := statetest.New(b)
+	db := newDB(b)
 	if err := db.Update(b.Context(), func(tx *state.Tx) error { return state.Put(tx, &env{ID: "e"}) }); err != nil {
 		b.Fatal(err)
 	}

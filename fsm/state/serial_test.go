@@ -71,7 +71,7 @@ func TestAppliedMeansNothingReadHadChanged(t *testing.T) {
 			seed := rand.Uint64()
 			t.Log("seed", seed)
 			r := rand.New(rand.NewPCG(seed, 2))
-			db := statetest.NewOptions(t, state.Options{Window: window})
+			db := statetest.NewOptions(t, state.Options{Window: window, Tables: tables(t)})
 			type open struct {
 				seed   uint64
 				commit *state.Commit
@@ -122,7 +122,7 @@ func TestAppliedMeansNothingReadHadChanged(t *testing.T) {
 // checkCopy restores a snapshot into another store and compares.
 func checkCopy(t *testing.T, db *statetest.DB) {
 	t.Helper()
-	st, err := state.NewStore(state.Options{})
+	st, err := state.NewStore(state.Options{Tables: tables(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

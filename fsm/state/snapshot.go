@@ -19,7 +19,8 @@ import (
 
 // A snapshot is snapMagic, then one zstd stream of records, then the SHA-256 of all bytes before it. A record
 // is a tag byte, the length as uvarint, the payload. The first is the meta record, the last the end record
-// with the number of rows. Unknown tags are refused: whatever decides must be understood.
+// with the number of rows. Unknown tags are refused: whatever decides must be understood. The schema and the events
+// are there from SchemaEvents on.
 const (
 	snapMagic = "musterS1"
 
@@ -29,6 +30,8 @@ const (
 	tagMarks    byte = 4
 	tagOldIDs   byte = 5
 	tagIDs      byte = 6
+	tagSchema   byte = 7
+	tagEvents   byte = 8
 	tagEnd      byte = 255
 
 	snapBatch  = 4096    // marks or ids a record
@@ -42,6 +45,9 @@ type SnapshotInfo struct {
 	Epoch uint64
 	Time  time.Time
 	Rows  uint64
+	// Schema is the one that the cluster had raised, SchemaVersion that of the software that raised it.
+	Schema        uint32
+	SchemaVersion string
 }
 
 // Snapshot is the state at one index. Taking it copies nothing; writing it may go on beside the machine.
@@ -62,7 +68,11 @@ func (sn *Snapshot) Release() { sn.mem.release() }
 
 // Info says what the snapshot holds; Rows is not counted.
 func (sn *Snapshot) Info() SnapshotInfo {
-	return SnapshotInfo{Index: sn.pub.index, Term: sn.pub.term, Epoch: sn.pub.epoch, Time: time.Unix(0, sn.pub.time).UTC()}
+	info := SnapshotInfo{Index: sn.pub.index, Term: sn.pub.term, Epoch: sn.pub.epoch, Time: time.Unix(0, sn.pub.time).UTC(), Schema: sn.pub.schema}
+	if rec := sn.pub.row(tableSchema, schemaKey); rec != nil {
+		_, info.SchemaVersion, _ = decodeSchema(rec.value) // it was read when it was applied
+	}
+	return info
 }
 
 // Write streams the snapshot.
@@ -98,6 +108,7 @@ func (sn *Snapshot) writeRecords(out *recordWriter) (rows uint64) {
 		b = binary.AppendUvarint(b, v)
 	}
 	out.record(tagMeta, b)
+	sn.writeSchema(out)
 	it, err := sn.pub.db.Txn(false).Get(tableRows, "id_prefix", "")
 	if err != nil {
 		out.err = err
@@ -196,24 +207,29 @@ func (o *recordWriter) record(tag byte, payload []byte) {
 
 // loaded is a state that is being read from a snapshot.
 type loaded struct {
-	info SnapshotInfo
-	meta bool
-	db   *memdb.MemDB
-	txn  *memdb.Txn
-	mem  *memory
+	info  SnapshotInfo
+	known uint32 // the newest schema that is taken
+	meta  bool
+	db    *memdb.MemDB
+	txn   *memdb.Txn
+	mem   *memory
+
+	ring      ring
+	schemaRow *record
 }
 
 // Restore replaces the state by that of a snapshot, all or nothing, and wakes all who wait. It belongs to
-// the goroutine that applies the log. Errors of a damaged or cut snapshot wrap ErrDecode.
+// the goroutine that applies the log. Errors of a damaged or cut snapshot wrap ErrDecode; that of a schema that
+// this node does not know is a *SchemaError.
 func (s *Store) Restore(r io.Reader) error {
-	l, err := readSnapshot(r)
+	l, err := readSnapshot(r, s.known)
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	s.memMu.Lock()
 	s.db, s.mem = l.db, l.mem
 	s.publish(&published{index: l.info.Index, term: l.info.Term, epoch: l.info.Epoch, time: l.info.Time.UnixNano(),
-		life: s.pub.Load().life + 1, db: l.db.Snapshot()})
+		life: s.pub.Load().life + 1, schema: l.info.Schema, ring: l.ring, db: l.db.Snapshot()})
 	s.memMu.Unlock()
 	s.hub.wakeAll()
 	return nil
@@ -221,14 +237,14 @@ func (s *Store) Restore(r io.Reader) error {
 
 // Verify reads a snapshot through, as Restore does, and says what it holds.
 func Verify(r io.Reader) (SnapshotInfo, error) {
-	l, err := readSnapshot(r)
+	l, err := readSnapshot(r, Schema)
 	if err != nil {
 		return SnapshotInfo{}, fmt.Errorf("verify snapshot: %w", err)
 	}
 	return l.info, nil
 }
 
-func readSnapshot(r io.Reader) (*loaded, error) {
+func readSnapshot(r io.Reader, known uint32) (*loaded, error) {
 	body := &bodyReader{r: r, sum: sha256.New()}
 	magic := make([]byte, len(snapMagic))
 	if _, err := io.ReadFull(body, magic); err != nil {
@@ -246,7 +262,7 @@ func readSnapshot(r io.Reader) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loaded{db: db, txn: db.Txn(true)}
+	l := &loaded{db: db, txn: db.Txn(true), known: known, ring: ring{limit: DefaultEventBytes}}
 	in := bufio.NewReaderSize(z, 64<<10)
 	if err := l.records(in); err != nil {
 		return nil, err
@@ -256,6 +272,9 @@ func readSnapshot(r io.Reader) (*loaded, error) {
 	}
 	if !body.good() {
 		return nil, fmt.Errorf("%w a snapshot: its checksum does not match", ErrDecode)
+	}
+	if err := l.checkSchema(); err != nil {
+		return nil, err
 	}
 	l.txn.Commit()
 	return l, nil
@@ -344,6 +363,10 @@ func (l *loaded) record(tag byte, payload []byte) error {
 		return l.readMeta(payload)
 	case tagRow:
 		return l.readRow(payload)
+	case tagSchema:
+		return l.readSchema(payload)
+	case tagEvents:
+		return l.readEvents(payload)
 	case tagOldMarks, tagMarks:
 		if len(payload)%16 != 0 {
 			return fmt.Errorf("%w a snapshot: marks of %d bytes", ErrDecode, len(payload))
@@ -367,14 +390,14 @@ func (l *loaded) record(tag byte, payload []byte) error {
 			to.set(ID(payload[:16]), took{index: binary.BigEndian.Uint64(payload[16:]), pos: binary.BigEndian.Uint32(payload[24:])})
 		}
 	default:
-		return fmt.Errorf("%w a snapshot: unknown record %d; it is of a newer version", ErrDecode, tag)
+		return fmt.Errorf("%w a snapshot: unknown record %d: it was written by a newer version; update this node", ErrDecode, tag)
 	}
 	return nil
 }
 
 func (l *loaded) readMeta(payload []byte) error {
 	d := decoder{s: string(payload)}
-	l.info = SnapshotInfo{Index: d.uvarint(), Term: d.uvarint(), Epoch: d.uvarint(), Time: time.Unix(0, int64(d.uvarint())).UTC()}
+	l.info = SnapshotInfo{Index: d.uvarint(), Term: d.uvarint(), Epoch: d.uvarint(), Time: time.Unix(0, int64(d.uvarint())).UTC(), Schema: SchemaFirst}
 	window := d.uvarint()
 	if window == 0 || window > 1<<40 {
 		d.fail("impossible window")
@@ -389,6 +412,9 @@ func (l *loaded) readRow(payload []byte) error {
 	rec, err := decodeRecord(payload)
 	if err != nil {
 		return err
+	}
+	if rec.table == tableSchema && rec.key == schemaKey {
+		l.schemaRow = rec
 	}
 	if err := l.txn.Insert(tableRows, rec); err != nil {
 		return fmt.Errorf("restore row %s %q: %w", rec.table, rec.key, err)

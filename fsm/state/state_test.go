@@ -40,6 +40,48 @@ func (i *item) Key() string              { return i.ID }
 func (i *item) Ranges() []string         { return []string{"env/" + i.Env, "name/" + i.Env + "/" + i.Name} }
 func (i *item) Parent() (string, string) { return "envs", i.Env }
 
+func defs() []state.TableDef {
+	return []state.TableDef{
+		state.Define[env](state.TableOptions[env]{Event: func(_ state.Reader, e *env) (string, string, bool) { return "org-" + e.ID, e.ID, true }}),
+		state.Define[item](state.TableOptions[item]{Event: func(_ state.Reader, i *item) (string, string, bool) {
+			return "org-" + i.Env, "item " + i.Name, i.Name != "silent"
+		}}),
+	}
+}
+
+func tables(t testing.TB) *state.Tables { return statetest.Tables(t, defs()...) }
+
+func newDB(t testing.TB) *statetest.DB { return statetest.New(t, defs()...) }
+
+// putAhead puts a row of a type that the store of db does not know: one of a node of another version, which has
+// applied the same log.
+func putAhead[T any, P interface {
+	*T
+	state.Row
+}](t *testing.T, db *statetest.DB, row *T) {
+	t.Helper()
+	st, err := state.NewStore(state.Options{Tables: statetest.Tables(t, state.Define[T, P](state.TableOptions[T]{}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Restore(snapshotOf(t, db)); err != nil {
+		t.Fatal(err)
+	}
+	c := attemptAt(t, st, func(tx *state.Tx) error { return state.Put[T, P](tx, row) })
+	if res := propose(t, db, c); res.Outcome != state.Applied {
+		t.Fatalf("the row of another version: %s", res.Outcome)
+	}
+}
+
+func attemptAt(t *testing.T, st *state.Store, fn func(tx *state.Tx) error) *state.Commit {
+	t.Helper()
+	c, err := st.Attempt(state.TxOptions{}, fn)
+	if err != nil || c == nil {
+		t.Fatalf("attempt: commit %v, error %v", c, err)
+	}
+	return c
+}
+
 func update(t *testing.T, db *statetest.DB, fn func(tx *state.Tx) error) {
 	t.Helper()
 	if err := db.Update(t.Context(), fn); err != nil {
@@ -63,7 +105,7 @@ func put(t *testing.T, db *statetest.DB, items ...*item) {
 }
 
 func TestReadsAndWrites(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	put(t, db, &item{ID: "2", Env: "e", Name: "b"}, &item{ID: "1", Env: "e", Name: "a"}, &item{ID: "3", Env: "e2", Name: "a"})
 	v := db.Local()
 	if got, ok := state.Get[item](v, "1"); !ok || got.Name != "a" {
@@ -109,7 +151,7 @@ func TestReadsAndWrites(t *testing.T) {
 }
 
 func TestTxSeesItsWrites(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	put(t, db, &item{ID: "b", Env: "e", Name: "b"}, &item{ID: "d", Env: "e", Name: "d"})
 	update(t, db, func(tx *state.Tx) error {
 		row := &item{ID: "c", Env: "e", Name: "c", Count: 1}
@@ -135,7 +177,7 @@ func TestTxSeesItsWrites(t *testing.T) {
 }
 
 func TestEditIsPrivateAndGetIsShared(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	put(t, db, &item{ID: "a", Env: "e", Name: "a", Log: []string{"x"}})
 	update(t, db, func(tx *state.Tx) error {
 		i, _ := state.Edit[item](tx, "a")
@@ -150,7 +192,7 @@ func TestEditIsPrivateAndGetIsShared(t *testing.T) {
 }
 
 func TestBadRowsAreRefused(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	for _, c := range []struct {
 		row  *item
 		want model.Code
@@ -177,7 +219,7 @@ func TestBadRowsAreRefused(t *testing.T) {
 }
 
 func TestUpdatePassesErrorsThrough(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	mine := errors.New("mine")
 	runs := 0
 	err := db.Update(t.Context(), func(*state.Tx) error { runs++; return mine })
@@ -193,10 +235,8 @@ type envAhead struct {
 }
 
 func TestUnknownFieldsAreCarried(t *testing.T) {
-	db := statetest.New(t)
-	update(t, db, func(tx *state.Tx) error {
-		return state.Put(tx, &envAhead{env: env{ID: "e", Note: "old"}, Extra: map[string]int{"x": 1}})
-	})
+	db := newDB(t)
+	putAhead(t, db, &envAhead{env: env{ID: "e", Note: "old"}, Extra: map[string]int{"x": 1}})
 	update(t, db, func(tx *state.Tx) error {
 		e, _ := state.Edit[env](tx, "e")
 		e.Note = "" // a known field that is left out must not come back
@@ -220,7 +260,7 @@ func (*envAhead) Table() string { return "envs" }
 
 // TestTransfers moves amounts between rows from many goroutines: the sum must stay.
 func TestTransfers(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	const rows, each, workers = 8, 100, 8
 	for i := range rows {
 		put(t, db, &item{ID: fmt.Sprint(i), Env: "e", Name: fmt.Sprint(i), Count: each})
@@ -260,7 +300,7 @@ func TestTransfers(t *testing.T) {
 // TestPhantom counts a range and creates one more under it, from many goroutines: each count must be
 // taken once, so the counts are 0..n-1 without gap or double.
 func TestPhantom(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	update(t, db, func(tx *state.Tx) error { return state.Put(tx, &env{ID: "e"}) })
 	var wg sync.WaitGroup
 	const workers, each = 6, 25
@@ -292,7 +332,7 @@ func TestPhantom(t *testing.T) {
 }
 
 func TestContents(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	noise := make([]byte, 500<<10)
 	r := rand.NewChaCha8([32]byte{1})
 	_, _ = r.Read(noise)
@@ -327,7 +367,7 @@ func TestContents(t *testing.T) {
 }
 
 func TestTimeNeverGoesBack(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	at := time.Date(2031, 1, 2, 3, 4, 5, 0, time.UTC)
 	db.SetClock(func() time.Time { return at })
 	put(t, db, &item{ID: "1", Env: "e", Name: "n"})
@@ -342,7 +382,7 @@ func TestTimeNeverGoesBack(t *testing.T) {
 }
 
 func TestWaitIndex(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	at := db.Store().AppliedIndex()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -23,6 +23,15 @@ type Options struct {
 	// decides which commits are too old, so every node of a cluster must have the same; a restored
 	// snapshot brings its own. Zero means DefaultWindow.
 	Window int
+	// Tables are those that rows can be put into; nil means none.
+	Tables *Tables
+	// Version is that of the software; it is told to nodes that are too old for a schema that this one raises.
+	Version string
+	// Known is the newest schema that this node takes part in. Zero means Schema, and only a test gives less.
+	Known uint32
+	// EventBytes is how much memory the ring of events may take. As with Window, every node must have the same.
+	// Zero means DefaultEventBytes.
+	EventBytes int
 }
 
 // Store holds the rows and all else that verifying a commit consults. Views and transactions may be used
@@ -30,21 +39,31 @@ type Options struct {
 type Store struct {
 	pub   atomic.Pointer[published]
 	hub   hub
-	types typeCache
 	turns turns
 	enc   *zstd.Encoder // of contents; safe for concurrent EncodeAll
 	dec   *zstd.Decoder
+
+	tables  *Tables
+	version string
+	known   uint32
 
 	// The machine's own. memMu guards mem against waiters that look whether they are late.
 	db    *memdb.MemDB
 	memMu sync.RWMutex
 	mem   *memory
+	kinds map[string]*kinds
 }
 
 // NewStore makes an empty store.
 func NewStore(o Options) (*Store, error) {
 	if o.Window <= 0 {
 		o.Window = DefaultWindow
+	}
+	if o.EventBytes <= 0 {
+		o.EventBytes = DefaultEventBytes
+	}
+	if o.Known == 0 {
+		o.Known = Schema
 	}
 	db, err := newDB()
 	if err != nil {
@@ -58,10 +77,17 @@ func NewStore(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the decoder of contents: %w", err)
 	}
-	s := &Store{db: db, mem: newMemory(o.Window), enc: enc, dec: dec}
-	s.pub.Store(&published{db: db.Snapshot(), next: make(chan struct{})})
+	s := &Store{db: db, mem: newMemory(o.Window), enc: enc, dec: dec, kinds: map[string]*kinds{},
+		tables: o.Tables, version: o.Version, known: o.Known}
+	if s.tables == nil {
+		s.tables = &Tables{}
+	}
+	s.pub.Store(&published{schema: SchemaFirst, ring: ring{limit: o.EventBytes}, db: db.Snapshot(), next: make(chan struct{})})
 	return s, nil
 }
+
+// Known is the newest schema that this node takes part in.
+func (s *Store) Known() uint32 { return s.known }
 
 // View is the present state as this node has it.
 func (s *Store) View() *View {

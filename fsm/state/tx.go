@@ -28,8 +28,9 @@ type Tx struct {
 
 // pending is a row as the transaction will leave it.
 type pending struct {
-	old *record // as committed; nil when absent
-	rec *record // as written; nil when deleted
+	old   *record // as committed; nil when absent
+	rec   *record // as written; nil when deleted
+	event *noted  // to be told of the write; nil when there is nothing to tell
 }
 
 // Begin starts a transaction on the present view of the store.
@@ -85,6 +86,11 @@ func (tx *Tx) unique(table, rng string) *record {
 
 func (tx *Tx) keys(table, rng string) []string {
 	tx.read(ReadMembers, table, rng)
+	return tx.keysNow(table, rng)
+}
+
+// keysNow is keys without a note.
+func (tx *Tx) keysNow(table, rng string) []string {
 	keys := tx.base.keys(table, rng)
 	written := tx.written(table, rng)
 	if written == nil {
@@ -102,6 +108,10 @@ func (tx *Tx) keys(table, rng string) []string {
 
 func (tx *Tx) members(table, rng string) []*record {
 	tx.read(ReadContent, table, rng)
+	return tx.membersNow(table, rng)
+}
+
+func (tx *Tx) membersNow(table, rng string) []*record {
 	recs := tx.base.members(table, rng)
 	written := tx.written(table, rng)
 	if written == nil {
@@ -185,17 +195,10 @@ func (tx *Tx) pending(table, key string) *pending {
 	return p
 }
 
-func (tx *Tx) delete(table, key string) {
-	if tx.row(table, key) == nil {
-		return
-	}
-	tx.pending(table, key).rec = nil
-}
-
-// Commit makes the commit with an ID of its own; nil when there is nothing to write. It fails with
-// model.TooLarge beyond MaxCommit.
+// Commit makes the commit with an ID of its own, of the schema that the cluster has raised; nil when there is
+// nothing to write. It fails with model.TooLarge beyond MaxCommit.
 func (tx *Tx) Commit() (*Commit, error) {
-	c := &Commit{Base: tx.base.Index(), Epoch: tx.base.Epoch(), Term: tx.opts.Term, Schema: Schema, Actor: tx.opts.Actor}
+	c := &Commit{Base: tx.base.Index(), Epoch: tx.base.Epoch(), Term: tx.opts.Term, Schema: tx.base.pub.schema, Actor: tx.opts.Actor}
 	size := 64 + len(c.Actor)
 	for _, id := range sortedKeys(tx.writes) {
 		p := tx.writes[id]
@@ -206,6 +209,10 @@ func (tx *Tx) Commit() (*Commit, error) {
 		size += len(w.Table) + len(w.Key) + len(w.Value) + 16
 		for _, r := range slices.Concat(w.Old, w.New) {
 			size += len(r) + 3
+		}
+		if p.event != nil {
+			size += len(p.event.org) + len(p.event.object) + 5
+			c.Events = append(c.Events, EventNote{Write: len(c.Writes), Org: p.event.org, Object: p.event.object})
 		}
 		c.Writes = append(c.Writes, w)
 	}

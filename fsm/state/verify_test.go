@@ -84,7 +84,7 @@ func TestWhatConflictsWithWhat(t *testing.T) {
 	} {
 		for change, fn := range changes {
 			t.Run(read+" against "+change, func(t *testing.T) {
-				db := statetest.New(t)
+				db := newDB(t)
 				put(t, db, &item{ID: "in", Env: "e", Name: "in"}, &item{ID: "o", Env: "other", Name: "o"})
 				commit := attempt(t, db, func(tx *state.Tx) error {
 					c.fn(tx)
@@ -111,7 +111,7 @@ func TestWhatConflictsWithWhat(t *testing.T) {
 }
 
 func TestRepeatedCommitTakesEffectOnce(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	put(t, db, &item{ID: "1", Env: "e", Name: "n"})
 	c := attempt(t, db, func(tx *state.Tx) error {
 		i, _ := state.Edit[item](tx, "1")
@@ -139,7 +139,7 @@ func changesTo(id string, count int) func(tx *state.Tx) error {
 // TestForgetting goes on until an applied and a never applied commit are both forgotten. Whatever is said
 // of them on the way must be true, and in the end it must be "too old".
 func TestForgetting(t *testing.T) {
-	db := statetest.NewOptions(t, state.Options{Window: 16})
+	db := statetest.NewOptions(t, state.Options{Window: 16, Tables: tables(t)})
 	put(t, db, &item{ID: "1", Env: "e", Name: "n"}, &item{ID: "2", Env: "e", Name: "m"})
 	applied := attempt(t, db, changesTo("1", 1))
 	stale := attempt(t, db, changesTo("1", 2))
@@ -187,7 +187,7 @@ func TestForeignEpochAndMalformedAreRefused(t *testing.T) {
 		"nothing wrong":    {func(*state.Commit) {}, state.Applied},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db := statetest.New(t)
+			db := newDB(t)
 			put(t, db, &item{ID: "1", Env: "e", Name: "n"})
 			commit, err := state.DecodeCommit(attempt(t, db, changesTo("1", 1)).Encode(nil))
 			if err != nil {
@@ -206,7 +206,7 @@ func TestForeignEpochAndMalformedAreRefused(t *testing.T) {
 
 // TestConflictRunsAgain puts a change between each first attempt and its verification.
 func TestConflictRunsAgain(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	put(t, db, &item{ID: "1", Env: "e", Name: "n"})
 	once := true
 	db.BeforeCommit(func(*state.Commit) {
@@ -230,7 +230,7 @@ func TestConflictRunsAgain(t *testing.T) {
 }
 
 func TestUpdateEndsWithItsContext(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	put(t, db, &item{ID: "1", Env: "e", Name: "n"})
 	ctx, cancel := context.WithCancel(t.Context())
 	tries := 0
@@ -249,8 +249,8 @@ func TestUpdateEndsWithItsContext(t *testing.T) {
 }
 
 func TestStoredRowOfAnotherShape(t *testing.T) {
-	db := statetest.New(t)
-	update(t, db, func(tx *state.Tx) error { return state.Put(tx, &wrongItem{ID: "1", Count: "many"}) })
+	db := newDB(t)
+	putAhead(t, db, &wrongItem{ID: "1", Count: "many"})
 	err := db.Update(t.Context(), func(tx *state.Tx) error { state.Get[item](tx, "1"); return nil })
 	if model.CodeOf(err) != model.Internal || !strings.Contains(err.Error(), `items "1"`) {
 		t.Errorf("error %v", err)
@@ -272,7 +272,7 @@ func (*wrongItem) Parent() (string, string) { return "", "" }
 // order of appends in every read must be a prefix of the final one, and reads of two lists must agree on
 // one order of all transactions.
 func TestListAppend(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	put(t, db, &item{ID: "a", Env: "e", Name: "a"}, &item{ID: "b", Env: "e", Name: "b"}, &item{ID: "c", Env: "e", Name: "c"})
 	type seen struct {
 		id    string

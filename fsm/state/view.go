@@ -102,8 +102,11 @@ type published struct {
 	epoch uint64
 	time  int64  // unix nanoseconds, the leader's
 	life  uint64 // grows by one with each restore, on this node only
-	db    *memdb.MemDB
-	next  chan struct{} // closed when there is a newer one
+	// schema is what the row of the schema says, ring the events: both change with commits only.
+	schema uint32
+	ring   ring
+	db     *memdb.MemDB
+	next   chan struct{} // closed when there is a newer one
 }
 
 func (p *published) row(table, key string) *record {

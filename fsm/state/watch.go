@@ -56,6 +56,17 @@ func (ws *WatchSet) Changed() bool {
 	return ws.st != nil && (ws.late || ws.st.changed(ws.life, ws.keys))
 }
 
+// Events makes Wait return also once there are events newer than the view: of the organizations, of any when none is
+// named. Events that belong to no organization wake only those who wait for any.
+func (ws *WatchSet) Events(v *View, orgs ...string) {
+	if len(orgs) == 0 {
+		ws.add(v, markEvent, tableEvents, "")
+	}
+	for _, org := range orgs {
+		ws.add(v, markEvent, tableEvents, org)
+	}
+}
+
 // Wait returns nil once something that was read has changed since it was read, at once if it already
 // has. It may wake without a change, never sleep through one. A set through which nothing was read waits
 // for the context. Otherwise the error is the context's.

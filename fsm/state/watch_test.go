@@ -27,7 +27,7 @@ func TestWatchWakesOnlyThoseConcerned(t *testing.T) {
 	for change, fn := range changes {
 		t.Run(change, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				db := statetest.New(t)
+				db := newDB(t)
 				put(t, db, &item{ID: "in", Env: "e", Name: "in"}, &item{ID: "o", Env: "other", Name: "o"})
 				ctx, cancel := context.WithCancel(t.Context())
 				woke := make(map[string]error)
@@ -68,7 +68,7 @@ func TestWatchWakesOnlyThoseConcerned(t *testing.T) {
 }
 
 func TestWatchSeesWhatCameBeforeTheWait(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	put(t, db, &item{ID: "1", Env: "e", Name: "n"})
 	ws := state.NewWatchSet()
 	v := db.Local().Watched(ws)
@@ -103,7 +103,7 @@ func snapshotOf(t *testing.T, db *statetest.DB) *bytes.Buffer {
 // TestReadingDuringTheWait is what a sender does that waits for news while it still writes out what it read.
 func TestReadingDuringTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		db := statetest.New(t)
+		db := newDB(t)
 		put(t, db, &item{ID: "a", Env: "e", Name: "a"}, &item{ID: "b", Env: "e", Name: "b"})
 		ws := state.NewWatchSet()
 		v := db.Local().Watched(ws)
@@ -140,7 +140,7 @@ func TestReadingDuringTheWait(t *testing.T) {
 
 func TestRestoreWakesWatchers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		db, other := statetest.New(t), statetest.New(t)
+		db, other := newDB(t), newDB(t)
 		put(t, db, &item{ID: "1", Env: "e", Name: "n"})
 		put(t, other, &item{ID: "1", Env: "e", Name: "n", Count: 42})
 		waiting, before := state.NewWatchSet(), state.NewWatchSet()

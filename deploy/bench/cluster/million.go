@@ -46,7 +46,11 @@ func newMillion(_ context.Context, raw json.RawMessage) (part, error) {
 		m.plain, err = newPlainMachine()
 		return m, err
 	}
-	if m.store, err = state.NewStore(state.Options{}); err != nil {
+	all, err := state.NewTables(tables()...)
+	if err != nil {
+		return nil, fmt.Errorf("the tables: %w", err)
+	}
+	if m.store, err = state.NewStore(state.Options{Tables: all}); err != nil {
 		return nil, fmt.Errorf("making the state: %w", err)
 	}
 	m.ours, err = fsm.New(fsm.Options{Store: m.store, Log: slog.New(slog.DiscardHandler), Fatal: func(err error) { panic(err) }})

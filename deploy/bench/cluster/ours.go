@@ -68,7 +68,7 @@ func newOurs(ctx context.Context, raw json.RawMessage) (part, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a port: %w", err)
 	}
-	cfg := cluster.Config{Name: a.Name, DataDir: a.Dir, Listener: ln, Timing: timing(a.Shipped)}
+	cfg := cluster.Config{Name: a.Name, DataDir: a.Dir, Listener: ln, Timing: timing(a.Shipped), Tables: tables()}
 	cfg.Bootstrap.Token = a.Token
 	cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})).With("node", a.Name)
 	if a.Timeless {

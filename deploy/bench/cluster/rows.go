@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+
+	"github.com/muster-hq/muster/fsm/state"
 )
 
 // Each client has chain rows, and goes round: it reads the row that it put before, and puts the next with a count that
@@ -14,6 +16,14 @@ const chain = 32
 
 // rowSize is the size of a row's value.
 const rowSize = 1024
+
+// tables are those of the rows of all sections.
+func tables() []state.TableDef {
+	return []state.TableDef{
+		state.Define[benchRow](state.TableOptions[benchRow]{}),
+		state.Define[sampleRow](state.TableOptions[sampleRow]{}),
+	}
+}
 
 // benchRow is the row that is committed: 1 KiB, in three ranges.
 type benchRow struct {

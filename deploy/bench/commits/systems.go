@@ -139,7 +139,8 @@ func newOurs(ctx context.Context, dir string) (system, error) {
 		if err != nil {
 			return nil, err
 		}
-		cfg := cluster.Config{Name: fmt.Sprintf("node-%d", i), DataDir: filepath.Join(dir, fmt.Sprint(i)), Listener: ln, Timing: timing()}
+		cfg := cluster.Config{Name: fmt.Sprintf("node-%d", i), DataDir: filepath.Join(dir, fmt.Sprint(i)), Listener: ln, Timing: timing(),
+			Tables: []state.TableDef{state.Define[benchRow](state.TableOptions[benchRow]{})}}
 		if i > 0 {
 			if cfg.Bootstrap.Token, err = o.nodes[0].CreateJoinToken(ctx, time.Hour); err != nil {
 				return nil, err

@@ -23,8 +23,22 @@ type DB struct {
 	before func(*state.Commit)
 }
 
-// New makes an empty store in epoch 1, term 1. Its time is the machine's.
-func New(t testing.TB) *DB { return NewOptions(t, state.Options{}) }
+// New makes an empty store with tables, in epoch 1, term 1, with the newest schema raised. Its time is the
+// machine's.
+func New(t testing.TB, tables ...state.TableDef) *DB {
+	t.Helper()
+	return NewOptions(t, state.Options{Tables: Tables(t, tables...)})
+}
+
+// Tables gathers tables.
+func Tables(t testing.TB, defs ...state.TableDef) *state.Tables {
+	t.Helper()
+	tables, err := state.NewTables(defs...)
+	if err != nil {
+		t.Fatalf("tables: %v", err)
+	}
+	return tables
+}
 
 // NewOptions is New with settings.
 func NewOptions(t testing.TB, o state.Options) *DB {
@@ -40,6 +54,9 @@ func NewOptions(t testing.TB, o state.Options) *DB {
 	b.SetEpoch(1)
 	b.OpenTerm(1)
 	b.Publish()
+	if err := db.Inject(func(tx *state.Tx) error { return state.RaiseSchema(tx, st.Known()) }); err != nil {
+		t.Fatalf("raise the schema: %v", err)
+	}
 	return db
 }
 

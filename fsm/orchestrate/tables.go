@@ -1,0 +1,78 @@
+package orchestrate
+
+import (
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// Tables are the tables of the nouns, with what is told of each change. An event names the organization, and the
+// object by the key of its row; that of a machine's presence names the host. Counters, marks, orders and keys are
+// the cluster's own affair: nothing is told of them.
+func Tables() []state.TableDef {
+	return []state.TableDef{
+		told(func(o *model.OrganizationRow) string { return o.ID }, func(o *model.OrganizationRow) error { return model.CheckName("organization", o.Name) }),
+		told(func(e *model.EnvironmentRow) string { return e.OrgID }, func(e *model.EnvironmentRow) error { return model.CheckName("environment", e.Name) }),
+		told(func(h *model.HostRow) string { return h.OrgID }, func(h *model.HostRow) error { return model.CheckName("host", h.Name) }),
+		told(func(a *model.ApplicationRow) string { return a.OrgID }, func(a *model.ApplicationRow) error { return model.CheckName("application", a.Name) }),
+		told(func(c *model.ContextRow) string { return c.OrgID }, nil),
+		told(func(s *model.SettingRow) string { return s.Owner.OrgID }, nil),
+		told(func(i *model.InstanceRow) string { return i.OrgID }, nil),
+		told(func(c *model.ComplianceRow) string { return c.OrgID }, nil),
+		told(func(a *model.Agent) string { return a.OrgID }, nil),
+		told(func(t *model.EnrolToken) string { return t.OrgID }, nil),
+		told(func(g *model.GroupRow) string { return g.Owner.OrgID }, nil),
+		told(func(k *model.ApplicationKeyRow) string { return k.OrgID }, nil),
+		state.Define[model.UserRow](state.TableOptions[model.UserRow]{Event: userEvent}),
+		state.Define[model.Change](state.TableOptions[model.Change]{Event: changeEvent}),
+		state.Define[model.Presence](state.TableOptions[model.Presence]{Event: presenceEvent}),
+		state.Define[model.Lanes](state.TableOptions[model.Lanes]{}),
+		state.Define[model.AlertMark](state.TableOptions[model.AlertMark]{}),
+		state.Define[model.ChangeCounter](state.TableOptions[model.ChangeCounter]{}),
+		state.Define[model.Order](state.TableOptions[model.Order]{}),
+		state.Define[model.OrgKey](state.TableOptions[model.OrgKey]{Secret: true}),
+	}
+}
+
+// row is a noun whose pointer is a row.
+type row[T any] interface {
+	*T
+	state.Row
+}
+
+// told defines a table of an organization's rows, whose changes are told to it. A row without an organization would
+// be outside all walls, and is refused.
+func told[T any, P row[T]](org func(*T) string, check func(*T) error) state.TableDef {
+	return state.Define[T, P](state.TableOptions[T]{
+		Validate: func(r *T) error {
+			if org(r) == "" {
+				return model.Errorf(model.Internal, "the row %q of table %s names no organization", P(r).Key(), P(r).Table())
+			}
+			if check == nil {
+				return nil
+			}
+			return check(r)
+		},
+		Event: func(_ state.Reader, r *T) (string, string, bool) { return org(r), P(r).Key(), true },
+	})
+}
+
+// userEvent: a user belongs to no organization.
+func userEvent(_ state.Reader, u *model.UserRow) (org, object string, ok bool) { return "", u.ID, true }
+
+// changeEvent finds the organization of a change by its host. When both are deleted at once, the host's event is enough.
+func changeEvent(r state.Reader, c *model.Change) (org, object string, ok bool) {
+	h, ok := state.Get[model.HostRow](r, c.HostID)
+	if !ok {
+		return "", "", false
+	}
+	return h.OrgID, c.ID, true
+}
+
+// presenceEvent finds the host of the agent that came or went.
+func presenceEvent(r state.Reader, p *model.Presence) (org, object string, ok bool) {
+	a, ok := state.Get[model.Agent](r, p.AgentID)
+	if !ok {
+		return "", "", false
+	}
+	return a.OrgID, a.HostID, true
+}

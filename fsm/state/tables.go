@@ -1,0 +1,113 @@
+package state
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/muster-hq/muster/fsm/model"
+)
+
+// TableOptions say what rules hold for the rows of a table. The codec is JSON, and the indexes are the ranges that
+// a row names: both come with T. Zero fields mean that there is no such rule.
+type TableOptions[T any] struct {
+	// Validate refuses a row before it is put. Its error goes to the caller of Put as it is: give it a code.
+	Validate func(row *T) error
+	// Event says which organization and which object an event about the row names, and whether there is to be
+	// one. Reads through r see the transaction's own writes and conflict with nothing. For a deletion, row is
+	// what was deleted. Without it, changes of the table make no events.
+	Event func(r Reader, row *T) (org, object string, ok bool)
+	// Secret says that values of the table are shown to nobody, not in a look at the data folder, either.
+	Secret bool
+}
+
+// TableDef is a table as Define describes it.
+type TableDef struct {
+	name   string
+	row    reflect.Type // *T
+	secret bool
+	known  *knownFields
+	check  func(row any) error
+	event  func(r Reader, row any) (org, object string, ok bool)
+}
+
+// Define describes the table of T's rows; its name is that of T's Table.
+func Define[T any, P rowPtr[T]](o TableOptions[T]) TableDef {
+	d := TableDef{name: P(nil).Table(), row: reflect.TypeFor[*T](), secret: o.Secret, known: fieldsKnown(new(T))}
+	if o.Validate != nil {
+		d.check = func(row any) error { return o.Validate(row.(*T)) }
+	}
+	if o.Event != nil {
+		d.event = func(r Reader, row any) (string, string, bool) { return o.Event(r, row.(*T)) }
+	}
+	return d
+}
+
+// Name is the table's name.
+func (d TableDef) Name() string { return d.name }
+
+// Tables are the tables that rows can be put into. They are the proposer's: the machine applies what the log
+// says, of tables that it does not know, too. They never change and may be shared.
+type Tables struct{ defs map[string]*TableDef }
+
+// NewTables gathers tables. It fails when two have one name, and when a name cannot be one of ours: names that
+// begin with an underscore are the store's own.
+func NewTables(defs ...TableDef) (*Tables, error) {
+	t := &Tables{defs: make(map[string]*TableDef, len(defs))}
+	for i := range defs {
+		d := &defs[i]
+		switch {
+		case d.row == nil:
+			return nil, fmt.Errorf("table %d of %d was not made by Define", i+1, len(defs))
+		case d.name == "" || strings.HasPrefix(d.name, "_") || strings.Contains(d.name, sep):
+			return nil, fmt.Errorf("the table of %v is called %q: a name is not empty, begins with no underscore and holds no NUL byte", d.row, d.name)
+		case t.defs[d.name] != nil:
+			return nil, fmt.Errorf("the table %s is defined twice: for %v and for %v", d.name, t.defs[d.name].row, d.row)
+		}
+		t.defs[d.name] = d
+	}
+	return t, nil
+}
+
+// Names lists the tables in order of name.
+func (t *Tables) Names() []string {
+	out := make([]string, 0, len(t.defs))
+	for name := range t.defs {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Secret says whether values of the table are to be hidden: those of an unknown table, too.
+func (t *Tables) Secret(table string) bool {
+	d := t.defs[table]
+	return d == nil && !strings.HasPrefix(table, "_") || d != nil && d.secret
+}
+
+// of gives the definition for a row. It fails when there is none, or one for rows of another type.
+func (t *Tables) of(table string, row any) (*TableDef, error) {
+	d := t.defs[table]
+	if d == nil {
+		return nil, model.Errorf(model.Internal, "the table %q of %T is not registered with this store", table, row)
+	}
+	if reflect.TypeOf(row) != d.row {
+		return nil, model.Errorf(model.Internal, "the table %q is one of %v, not of %T", table, d.row, row)
+	}
+	return d, nil
+}
+
+// fieldsKnown gives the fields of the struct that ptr points to, nil when its type writes or reads itself.
+func fieldsKnown(ptr any) *knownFields {
+	t := reflect.TypeOf(ptr).Elem()
+	_, marshals := ptr.(json.Marshaler)
+	_, unmarshals := ptr.(json.Unmarshaler)
+	if t.Kind() != reflect.Struct || marshals || unmarshals {
+		return nil
+	}
+	k := &knownFields{names: map[string]struct{}{}}
+	k.collect(t, 0)
+	return k
+}
