@@ -26,6 +26,7 @@ func open(t *testing.T, cfg cluster.Config) (*cluster.Node, error) {
 	if cfg.ClusterAddr == "" {
 		cfg.ClusterAddr = "127.0.0.1:0"
 	}
+	cfg.Tables = clustertest.Tables()
 	ctx, cancel := context.WithTimeout(t.Context(), clustertest.Patience)
 	defer cancel()
 	n, err := cluster.Open(ctx, cfg)

@@ -8,12 +8,11 @@ import (
 	"time"
 
 	"github.com/muster-hq/muster/fsm/state"
-	"github.com/muster-hq/muster/fsm/state/statetest"
 )
 
 // A reader that saw an earlier state is told at once of what it has missed, and of nothing else.
 func TestWatchSetSince(t *testing.T) {
-	db := statetest.New(t)
+	db := newDB(t)
 	put(t, db, &item{ID: "a", Env: "e", Name: "a"}, &item{ID: "b", Env: "e", Name: "b"})
 	saw := db.Local().Index()
 	put(t, db, &item{ID: "a", Env: "e", Name: "a2"})
@@ -41,7 +40,7 @@ func TestWatchSetSince(t *testing.T) {
 // Await gives a view that holds an entry, and what was read through it is watched as before.
 func TestAwait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		db := statetest.New(t)
+		db := newDB(t)
 		ws := state.NewWatchSet()
 		v := db.Local().Watched(ws)
 		if same, err := v.Await(t.Context(), v.Index()); err != nil || same != v {
