@@ -47,10 +47,16 @@ func (p *proposer) Current(ctx context.Context, index uint64) (time.Time, error)
 // Propose gets a commit to the leader, again and again with the same bytes until its outcome is known.
 func (p *proposer) Propose(ctx context.Context, c *state.Commit) (state.Result, error) {
 	n := (*Node)(p)
-	data := c.Encode(nil)
+	return n.insist(ctx, c, n.proposeOnce, nil)
+}
+
+// insist tries to commit until the outcome is known: after a try whose outcome is not, the same bytes are sent again,
+// and nothing else. Over, of a duty, says that its term is; a duty also waits where others are told to come back.
+func (n *Node) insist(ctx context.Context, c *state.Commit, once func(context.Context, []byte) (state.Result, error), over func() bool) (state.Result, error) {
+	data := c.Encode(make([]byte, 0, sizeHint(c)))
 	unknown := false
-	for {
-		res, err := n.proposeOnce(ctx, data)
+	for over == nil || !over() {
+		res, err := once(ctx, data)
 		if err == nil {
 			if unknown && res.Outcome == state.TooOld {
 				return res, model.Errorf(model.Unknown, "the outcome of the write is no longer known; look before trying again")
@@ -59,13 +65,24 @@ func (p *proposer) Propose(ctx context.Context, c *state.Commit) (state.Result, 
 		}
 		unknown = unknown || errors.Is(err, errUnknown)
 		var me *model.Error
-		if errors.As(err, &me) && !unknown {
+		if over == nil && !unknown && errors.As(err, &me) {
 			return res, me
 		}
 		if e := n.pause(ctx, err); e != nil {
 			return res, n.giveUp(e, unknown)
 		}
 	}
+	return state.Result{}, state.ErrFenced
+}
+
+// sizeHint is about what a commit's encoding takes, rather more than less.
+func sizeHint(c *state.Commit) int {
+	size := 128 + len(c.Actor) + 64*len(c.Reads)
+	for i := range c.Writes {
+		w := &c.Writes[i]
+		size += 64 + len(w.Key) + len(w.Value) + 64*(len(w.Old)+len(w.New))
+	}
+	return size
 }
 
 // proposeOnce tries once: here when leading, else at the leader.
@@ -98,17 +115,12 @@ func (n *Node) takeCommit(data []byte, patience time.Duration, reply func([]byte
 		reply(nil, err)
 		return
 	}
-	w := &waiting{data: data, until: time.Now().Add(patience), done: func(v verdict) {
+	w := awaiting(data, patience, func(v verdict) {
 		if v.err != nil {
 			reply(nil, v.err)
 			return
 		}
 		reply(encodeResult(v.res), nil)
-	}}
-	w.timer = time.AfterFunc(patience, func() {
-		if w.giveUp() {
-			w.done(verdict{err: fmt.Errorf("%w: %w", errNotDone, errExpired)})
-		}
 	})
 	if err := n.packer.enqueue(w); err != nil {
 		w.timer.Stop()
@@ -116,6 +128,17 @@ func (n *Node) takeCommit(data []byte, patience time.Duration, reply func([]byte
 			reply(nil, err)
 		}
 	}
+}
+
+// awaiting is a commit that nobody waits for here. It gives itself up when it was not proposed in time.
+func awaiting(data []byte, patience time.Duration, done func(verdict)) *waiting {
+	w := &waiting{data: data, until: time.Now().Add(patience), done: done}
+	w.timer = time.AfterFunc(patience, func() {
+		if w.giveUp() {
+			w.done(verdict{err: fmt.Errorf("%w: %w", errNotDone, errExpired)})
+		}
+	})
+	return w
 }
 
 func (n *Node) checkForwarded(data []byte) error {

@@ -83,22 +83,7 @@ func (p *leadProposer) Current(ctx context.Context, index uint64) (time.Time, er
 
 // Propose puts the commit into the log of this term, or not at all.
 func (p *leadProposer) Propose(ctx context.Context, c *state.Commit) (state.Result, error) {
-	data := c.Encode(nil)
-	unknown := false
-	for !p.over() {
-		res, err := p.node.packer.submit(ctx, data)
-		if err == nil {
-			if unknown && res.Outcome == state.TooOld {
-				return res, model.Errorf(model.Unknown, "the outcome of the write is no longer known; look before trying again")
-			}
-			return res, nil
-		}
-		unknown = unknown || errors.Is(err, errUnknown)
-		if e := p.node.pause(ctx, err); e != nil {
-			return res, p.node.giveUp(e, unknown)
-		}
-	}
-	return state.Result{}, state.ErrFenced
+	return p.node.insist(ctx, c, p.node.packer.submit, p.over)
 }
 
 // lead follows raft's word on leadership until ctx ends.

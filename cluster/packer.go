@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -77,10 +78,15 @@ func (l *lane) put(w *waiting) bool {
 	}
 }
 
+// applier is raft, to the packer.
+type applier interface {
+	Apply(cmd []byte, timeout time.Duration) raft.ApplyFuture
+}
+
 // packer packs the commits that wait into entries: one goroutine makes entries, one hands out the answers. Big commits
 // have a lane of their own, an entry each, and only one of them is on its way at any time.
 type packer struct {
-	raft    *raft.Raft
+	raft    applier
 	now     func() time.Time
 	max     int // bytes of an entry
 	small   *lane
@@ -89,6 +95,7 @@ type packer struct {
 	bigDone chan struct{} // it has been answered
 	flying  chan flight
 	stop    chan struct{}
+	once    sync.Once
 }
 
 type flight struct {
@@ -97,7 +104,7 @@ type flight struct {
 	big    bool
 }
 
-func newPacker(r *raft.Raft, now func() time.Time, t Timing) *packer {
+func newPacker(r applier, now func() time.Time, t Timing) *packer {
 	p := &packer{
 		raft: r, now: now, max: t.PackBytes, small: newLane(t.QueueBytes), big: newLane(t.QueueBytes),
 		bigDone: make(chan struct{}, 1), stop: make(chan struct{}),
@@ -110,7 +117,7 @@ func newPacker(r *raft.Raft, now func() time.Time, t Timing) *packer {
 
 // close ends the packer and whoever waits for it. It does not wait for the answers: raft never answers an entry
 // that was put into its buffered channel while it shut down.
-func (p *packer) close() { close(p.stop) }
+func (p *packer) close() { p.once.Do(func() { close(p.stop) }) }
 
 // enqueue takes a commit and does not wait; w.done is called with its outcome, unless the packer is closed before.
 // An error wraps errNotDone, and done is not called then.

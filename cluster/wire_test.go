@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"testing"
@@ -110,6 +111,32 @@ func TestErrorsTravel(t *testing.T) {
 	}
 	if err := decodeError(nil); !errors.Is(err, errUnknown) {
 		t.Errorf("an error that cannot be read: %v", err)
+	}
+}
+
+// TestNodesThatTellNoPatience is the wire of nodes of before the deadline travelled: ids are small, errors have two fates.
+func TestNodesThatTellNoPatience(t *testing.T) {
+	old := frame{id: 77, op: opCommit}
+	if old.patience() != 0 {
+		t.Errorf("an id of a node that tells nothing says %s", old.patience())
+	}
+	for _, d := range []time.Duration{0, time.Millisecond, 1234 * time.Millisecond, 100 * time.Hour} {
+		f := frame{id: withPatience(77, d)}
+		if got, want := f.patience(), max(min(d, maxPatience), time.Millisecond); got != want || f.id&(1<<patienceShift-1) != 77 {
+			t.Errorf("%s travels as %s", d, got)
+		}
+	}
+	for _, err := range []error{busy(), fmt.Errorf("%w: %w", errNotDone, errExpired), errNotLeading} {
+		if b := encodeError(err, false); b[0] != fateNone {
+			t.Errorf("%v is told with the fate %q, which the asker does not know", err, b[0])
+		}
+	}
+	var me *model.Error
+	if got := decodeError(encodeError(fmt.Errorf("%w: %w", errNotDone, busy()), true)); !errors.As(got, &me) || me.RetryAfter != busyPause || me.Code != model.Unavailable {
+		t.Errorf("a full queue arrives as %v", got)
+	}
+	if got := decodeError(encodeError(fmt.Errorf("%w: %w", errNotDone, errExpired), true)); !errors.Is(got, errExpired) || !errors.Is(got, errNotDone) {
+		t.Errorf("an expired commit arrives as %v", got)
 	}
 }
 

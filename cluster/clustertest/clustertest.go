@@ -37,6 +37,7 @@ type member struct {
 	node *cluster.Node // nil while killed
 	cfg  cluster.Config
 	addr string
+	hold atomic.Pointer[chan struct{}]
 	slow atomic.Int64 // nanoseconds that a write to its disk takes
 	late atomic.Int64 // writes that were slow
 }
@@ -154,12 +155,25 @@ func (c *Cluster) start(i int) {
 
 // write is what the node waits for before each write to its disk.
 func (m *member) write() {
+	if h := m.hold.Load(); h != nil {
+		<-*h
+	}
 	d := time.Duration(m.slow.Load())
 	if d == 0 {
 		return
 	}
 	m.late.Add(1)
 	<-time.After(d)
+}
+
+// HoldDisk lets no write to a node's disk begin until release is called, which may be called more than once.
+func (c *Cluster) HoldDisk(i int) (release func()) {
+	h := make(chan struct{})
+	m := c.nodes[i]
+	m.hold.Store(&h)
+	release = sync.OnceFunc(func() { m.hold.Store(nil); close(h) })
+	c.t.Cleanup(release) // before the nodes are stopped
+	return release
 }
 
 // SlowDisk makes each write to a node's disk take d longer; 0 is its own speed again.

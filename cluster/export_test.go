@@ -1,0 +1,44 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/muster-hq/muster/fsm"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// Fault comes before or after a try to commit, by its number from 0. True loses the answer: the outcome is unknown.
+type Fault func(try int) bool
+
+// UpdateThrough is n.Update with faults in the way: before a try, which then is not made, or after it.
+func (n *Node) UpdateThrough(ctx context.Context, before, after Fault, fn func(*state.Tx) error) error {
+	ctx, cancel := n.deadline(ctx)
+	defer cancel()
+	try := -1
+	once := func(ctx context.Context, data []byte) (state.Result, error) {
+		try++
+		if before != nil && before(try) {
+			return state.Result{}, fmt.Errorf("%w: a fault", errUnknown)
+		}
+		res, err := n.proposeOnce(ctx, data)
+		if after != nil && after(try) {
+			return state.Result{}, fmt.Errorf("%w: a fault", errUnknown)
+		}
+		return res, err
+	}
+	return state.Run(ctx, n.store, &faulty{(*proposer)(n), once}, state.TxOptions{}, fn)
+}
+
+type faulty struct {
+	*proposer
+	once func(context.Context, []byte) (state.Result, error)
+}
+
+// Propose tries through the faults.
+func (f *faulty) Propose(ctx context.Context, c *state.Commit) (state.Result, error) {
+	return (*Node)(f.proposer).insist(ctx, c, f.once, nil)
+}
+
+// NewEpoch begins an epoch at the leader: whatever was read before is too old.
+func (n *Node) NewEpoch() error { return n.command(fsm.Entry{Kind: fsm.KindEpoch}) }
