@@ -41,7 +41,7 @@ func TestCommitBeyondTheLimit(t *testing.T) {
 			t.Errorf("the largest commit on %s: %v", n.Name(), err)
 		}
 		err := n.Update(t.Context(), func(tx *state.Tx) error {
-			if err := state.Put(tx, &counter{"beside it", 1}); err != nil {
+			if err := state.Put(tx, &counter{Name: "beside it", Count: 1}); err != nil {
 				return err
 			}
 			return putWide("beyond", state.MaxCommit)(tx)
