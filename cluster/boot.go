@@ -156,12 +156,12 @@ func found(ctx context.Context, cfg Config, self peerAddr, pkiDir string) (*boot
 			return nil, fmt.Errorf("making keys: %w", err)
 		}
 		b.gossipKey = raw[16:]
-		if ca, err = pki.NewAuthority(hex.EncodeToString(raw[:16]), time.Now()); err != nil {
+		if ca, err = pki.NewAuthority(hex.EncodeToString(raw[:16]), cfg.Now()); err != nil {
 			return nil, err
 		}
 	}
 	if ca != nil {
-		if b.id, err = ca.Issue(cfg.Name, time.Now()); err != nil {
+		if b.id, err = ca.Issue(pki.Subject{Name: cfg.Name, Instance: instance, Life: cfg.CertLife}, cfg.Now()); err != nil {
 			return nil, err
 		}
 		if err := ca.Save(pkiDir); err != nil {
@@ -286,7 +286,8 @@ func (n *Node) hello(ctx context.Context, addr string) {
 	}
 	out, err := n.rpc.ask(ctx, addr, opHello, text)
 	if err != nil {
-		n.log.Debug("a node of the beginning does not answer yet", "addr", addr, "error", err)
+		n.log.Debug("a node that was called does not answer", "addr", addr, "error", err)
+		n.told(err)
 		return
 	}
 	n.learn(out, "")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/muster-hq/muster/cluster/transport"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
 )
@@ -110,8 +111,12 @@ func (n *Node) proposeOnce(ctx context.Context, data []byte) (state.Result, erro
 
 // takeCommit is the leader's side of a forwarded commit; reply is called once, from any goroutine. It reads the commit
 // first: one that cannot be read must not get into the log, where it would stop every node.
-func (n *Node) takeCommit(data []byte, patience time.Duration, reply func([]byte, error)) {
-	if err := n.checkForwarded(data); err != nil {
+func (n *Node) takeCommit(peer transport.Peer, data []byte, patience time.Duration, reply func([]byte, error)) {
+	err := n.judge(peer)
+	if err == nil {
+		err = n.checkForwarded(data)
+	}
+	if err != nil {
 		reply(nil, err)
 		return
 	}

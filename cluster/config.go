@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/muster-hq/muster/cluster/pki"
 	"github.com/muster-hq/muster/cluster/transport"
 	"github.com/muster-hq/muster/fsm/state"
 )
@@ -31,8 +32,12 @@ type Config struct {
 	Log              *slog.Logger     // nil discards
 	Timing           Timing           // raft's and ours
 	RaftStore        string           // StoreBolt (""), or StoreWAL; a folder keeps the one that it was made with
+	Autopilot        Autopilot        // when the leader gives a vote, and takes one
+	CertLife         time.Duration    // of the nodes' certificates, renewed when a third of it is left; one year
 	Listener         net.Listener     // serves the cluster port instead of binding ClusterAddr
 	Transport        transport.Options
+	Schema           int              // the highest schema that this code knows; 0 is state.Schema, and tests say others
+	Detail           func() string    // told in Status as it is; nil is nothing
 	Now              func() time.Time // the machine's clock; nil means time.Now
 	BeforeWrite      func()           // called before each write to the raft log, from raft's goroutines; a slow disk
 }
@@ -93,7 +98,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	c.Timing = c.Timing.withDefaults()
+	c.Timing, c.Autopilot = c.Timing.withDefaults(), c.Autopilot.withDefaults()
+	def(&c.Schema, int(state.Schema))
+	def(&c.CertLife, pki.DefaultLife)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

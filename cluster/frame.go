@@ -20,6 +20,7 @@ const (
 	opHello   = 'h' // JSON hello -> JSON hello; before the cluster begins
 	opRemove  = 'x' // a name -> nothing; leader only
 	opMove    = 'm' // a name or nothing -> nothing: hand leadership over; leader only
+	opRenew   = 'r' // a certificate request -> the certificate, both DER; leader only
 	opOK      = '+'
 	opErr     = '-'
 )

@@ -225,7 +225,7 @@ func (n *Node) admit(ctx context.Context, req joinRequest) (*joinAnswer, error) 
 	if err != nil {
 		return nil, err
 	}
-	if ans.Cert, err = ca.Sign(req.CSR, m.Name, n.now()); err != nil {
+	if ans.Cert, err = ca.Sign(req.CSR, pki.Subject{Name: m.Name, Instance: m.Instance, Life: n.cfg.CertLife}, n.now()); err != nil {
 		return nil, err
 	}
 	ans.CA = ca.CertPEM()
@@ -280,7 +280,7 @@ func join(ctx context.Context, cfg Config, self peerAddr, instance string) (*boo
 		return nil, err
 	}
 	body := joinRequest{Token: t.ID, Secret: t.Secret, CSR: req.CSR, Member: Member{
-		Name: cfg.Name, Instance: instance, ClusterAddr: self.Cluster, APIAddr: cfg.APIAddr, Version: cfg.Version, Schema: int(state.Schema),
+		Name: cfg.Name, Instance: instance, ClusterAddr: self.Cluster, APIAddr: cfg.APIAddr, Version: cfg.Version, Schema: cfg.Schema,
 	}}
 	ctx, cancel := context.WithTimeout(ctx, 2*cfg.Timing.Deadline)
 	defer cancel()

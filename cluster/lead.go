@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/muster-hq/muster/cluster/transport"
 	"github.com/muster-hq/muster/fsm"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
@@ -183,7 +184,7 @@ func (n *Node) await(f raft.Future) error {
 
 func (n *Node) runDuties(ctx context.Context, lead *Lead) {
 	var wg sync.WaitGroup
-	for _, d := range append([]NamedDuty{{Name: "members", Run: n.reconcile}}, n.cfg.Duties...) {
+	for _, d := range append([]NamedDuty{{Name: "members", Run: n.reconcile}, {Name: "autopilot", Run: n.pilot}}, n.cfg.Duties...) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
@@ -254,7 +255,7 @@ func (n *Node) atLeader(ctx context.Context, op byte, body []byte) ([]byte, erro
 		var out []byte
 		addr, err := "", error(nil)
 		if n.leading.Load() != nil {
-			out, err = n.answer(ctx, n.cfg.Name, op, body)
+			out, err = n.answer(ctx, transport.Peer{Name: n.cfg.Name, Instance: n.instance}, op, body)
 		} else if addr, err = n.leaderAddr(); err == nil {
 			out, err = n.rpc.ask(ctx, addr, op, body)
 		}

@@ -10,55 +10,17 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/muster-hq/muster/cluster/gossip"
 	"github.com/muster-hq/muster/cluster/pki"
 	"github.com/muster-hq/muster/cluster/transport"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
-// info is what a node tells of itself when asked.
-type info struct {
-	Name        string `json:"name"`
-	Instance    string `json:"instance,omitempty"` // see Member
-	ClusterAddr string `json:"clusterAddr"`
-	APIAddr     string `json:"apiAddr,omitempty"`
-	GossipAddr  string `json:"gossipAddr,omitempty"`
-	Version     string `json:"version,omitempty"`
-	Schema      int    `json:"schema"`
-	Applied     uint64 `json:"applied"`
-	Term        uint64 `json:"term"`
-	Leader      string `json:"leader,omitempty"`
-	ContactMs   int64  `json:"contactMs"` // since a leader was last heard; -1 never
-}
-
-func (n *Node) info() info {
-	_, leader := n.raft.LeaderWithID()
-	in := info{
-		Name: n.cfg.Name, Instance: n.instance, ClusterAddr: n.self.Cluster, APIAddr: n.cfg.APIAddr, GossipAddr: n.self.Gossip, Version: n.cfg.Version,
-		Schema: int(state.Schema), Applied: n.store.AppliedIndex(), Term: n.raft.CurrentTerm(), Leader: string(leader), ContactMs: -1,
-	}
-	if n.raft.State() == raft.Leader {
-		in.ContactMs = 0
-	} else if t := n.raft.LastContact(); !t.IsZero() {
-		in.ContactMs = time.Since(t).Milliseconds()
-	}
-	return in
-}
-
-func (i info) member(joined time.Time) *Member {
-	return &Member{
-		Name: i.Name, Instance: i.Instance, ClusterAddr: i.ClusterAddr, APIAddr: i.APIAddr, GossipAddr: i.GossipAddr,
-		Version: i.Version, Schema: i.Schema, Joined: joined,
-	}
-}
-
-// is says whether who answered is that member, and not one that had its name before it was removed: the log of that
-// one lacks what its successor has told the leader that it has.
-func (i info) is(m *Member) bool { return i.Name == m.Name && i.Instance == m.Instance }
-
 // answer serves the questions of other nodes.
-func (n *Node) answer(ctx context.Context, peer string, op byte, body []byte) ([]byte, error) {
+func (n *Node) answer(ctx context.Context, peer transport.Peer, op byte, body []byte) ([]byte, error) {
+	if err := n.judge(peer); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Timing.Deadline)
 	defer cancel()
 	switch op {
@@ -67,7 +29,7 @@ func (n *Node) answer(ctx context.Context, peer string, op byte, body []byte) ([
 		if err != nil {
 			return nil, err
 		}
-		cur, err := n.answerCurrent(ctx, peer, term)
+		cur, err := n.answerCurrent(ctx, peer.Name, term)
 		if err != nil {
 			return nil, err
 		}
@@ -75,14 +37,17 @@ func (n *Node) answer(ctx context.Context, peer string, op byte, body []byte) ([
 	case opTerm:
 		return encodeTerm(n.raft.CurrentTerm()), nil
 	case opInfo:
-		return json.Marshal(n.info())
+		return json.Marshal(n.details(n.info()))
 	case opHello:
-		n.learn(body, peer)
+		n.learn(body, peer.Name)
 		n.nudge()
 		return json.Marshal(n.peers.list())
-	case opRemove, opMove:
+	case opRemove, opMove, opRenew:
 		if n.leading.Load() == nil {
 			return nil, errNotLeading
+		}
+		if op == opRenew {
+			return n.renew(peer, body)
 		}
 		if op == opMove {
 			return nil, n.handOver(ctx, string(body))
@@ -90,23 +55,6 @@ func (n *Node) answer(ctx context.Context, peer string, op byte, body []byte) ([
 		return nil, n.removeHere(ctx, string(body))
 	}
 	return nil, fmt.Errorf("%w: no such question: %q", errNotDone, string(rune(op)))
-}
-
-func (n *Node) askInfo(ctx context.Context, addr string) (info, error) {
-	ctx, cancel := context.WithTimeout(ctx, n.cfg.Timing.Attempt)
-	defer cancel()
-	if addr == n.self.Cluster {
-		return n.info(), nil
-	}
-	b, err := n.rpc.ask(ctx, addr, opInfo, nil)
-	if err != nil {
-		return info{}, err
-	}
-	var in info
-	if err := json.Unmarshal(b, &in); err != nil {
-		return info{}, fmt.Errorf("reading what %s tells of itself: %w", addr, err)
-	}
-	return in, nil
 }
 
 // reconcile is the first duty: every voter has a row, every row a place in raft's configuration. It looks again
@@ -170,9 +118,6 @@ func (n *Node) keepSecrets(ctx context.Context, lead *Lead) error {
 	})
 }
 
-// maxLag is how many entries a newcomer may lack when it is given its vote.
-const maxLag = 64
-
 func (n *Node) reconcileOnce(ctx context.Context, lead *Lead) (finished bool, err error) {
 	n.voters.Lock()
 	defer n.voters.Unlock()
@@ -189,6 +134,12 @@ func (n *Node) reconcileOnce(ctx context.Context, lead *Lead) (finished bool, er
 		if rows[name] != nil {
 			continue
 		}
+		if n.standing.Load().gone[name] { // a removal that was cut off
+			if err := n.await(n.raft.RemoveServer(s.ID, 0, n.cfg.Timing.Deadline)); err != nil {
+				return false, fmt.Errorf("removing %s: %w", name, err)
+			}
+			continue
+		}
 		in, err := n.askInfo(ctx, string(s.Address))
 		if err != nil || in.Name != name {
 			finished = false
@@ -203,8 +154,8 @@ func (n *Node) reconcileOnce(ctx context.Context, lead *Lead) (finished bool, er
 			return false, err
 		}
 		s, in := servers[name]
-		if in && s.Suffrage == raft.Voter && string(s.Address) == m.ClusterAddr {
-			continue
+		if in && string(s.Address) == m.ClusterAddr {
+			continue // the autopilot gives it its vote
 		}
 		ok, err := n.place(ctx, m, s, in)
 		if err != nil {
@@ -245,8 +196,7 @@ func (n *Node) moved(ctx context.Context, lead *Lead, m *Member) (*Member, error
 	return m, nil
 }
 
-// place takes a member one step further: known, listening, caught up, voting. A node that does not answer is not
-// given a vote: it could cost the quorum.
+// place makes a member known to raft, without a vote, or follows it to another address with what it has.
 func (n *Node) place(ctx context.Context, m *Member, s raft.Server, known bool) (bool, error) {
 	in, err := n.askInfo(ctx, m.ClusterAddr)
 	if err != nil || !in.is(m) {
@@ -256,15 +206,11 @@ func (n *Node) place(ctx context.Context, m *Member, s raft.Server, known bool) 
 	switch {
 	case !known:
 		n.log.Info("a node is taken in", "member", m.Name, "addr", m.ClusterAddr)
-		return false, n.await(n.raft.AddNonvoter(id, addr, 0, n.cfg.Timing.Deadline))
-	case string(s.Address) != m.ClusterAddr && s.Suffrage == raft.Voter:
+	case s.Suffrage == raft.Voter:
 		n.log.Info("a node has moved", "member", m.Name, "addr", m.ClusterAddr)
 		return true, n.await(n.raft.AddVoter(id, addr, 0, n.cfg.Timing.Deadline))
-	case in.Leader != n.cfg.Name || in.Applied == 0 || in.Applied+maxLag < n.store.AppliedIndex():
-		return false, nil
 	}
-	n.log.Info("a node votes", "member", m.Name)
-	return true, n.await(n.raft.AddVoter(id, addr, 0, n.cfg.Timing.Deadline))
+	return true, n.await(n.raft.AddNonvoter(id, addr, 0, n.cfg.Timing.Deadline))
 }
 
 // nudge makes the leader's look at the members come now, if this node leads.
@@ -272,106 +218,6 @@ func (n *Node) nudge() {
 	select {
 	case n.kick <- struct{}{}:
 	default:
-	}
-}
-
-// announce keeps this node's row true to its addresses and version, once it has a row.
-func (n *Node) announce(ctx context.Context) {
-	for tick := time.NewTicker(n.cfg.Timing.Reconcile); ; {
-		if m, ok := state.Get[Member](n.Local(), n.cfg.Name); ok && n.HasLeader() {
-			if want := n.info().member(m.Joined); *want != *m {
-				err := n.Update(ctx, func(tx *state.Tx) error {
-					if _, ok := state.Get[Member](tx, want.Name); !ok {
-						return nil // removed meanwhile
-					}
-					return state.Put(tx, want)
-				})
-				if err != nil && ctx.Err() == nil {
-					n.log.Info("this node's addresses could not be told yet", "error", err)
-				}
-			}
-		}
-		if !n.HasLeader() {
-			n.callOut(ctx)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-n.store.Updated():
-			select { // a row of ours comes early in life; later changes can wait
-			case <-ctx.Done():
-				return
-			case <-time.After(100 * time.Millisecond):
-			}
-		}
-	}
-}
-
-// callOut tells the members that this node knows of where it is.
-func (n *Node) callOut(ctx context.Context) {
-	addrs := map[string]bool{}
-	for _, p := range n.peers.list() {
-		addrs[p.Cluster] = true
-	}
-	for _, s := range n.raft.GetConfiguration().Configuration().Servers {
-		addrs[string(s.Address)] = true
-	}
-	delete(addrs, n.self.Cluster)
-	for addr := range addrs {
-		n.hello(ctx, addr)
-	}
-}
-
-// mingle keeps gossip joined to all members that it does not see, and turns its events into looks.
-func (n *Node) mingle(ctx context.Context) {
-	tick := time.NewTicker(n.cfg.Timing.Reconcile)
-	defer tick.Stop()
-	n.seek()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case e, ok := <-n.gossip.Events():
-			if !ok {
-				return
-			}
-			n.note(e)
-		case <-tick.C:
-			n.seek()
-		}
-	}
-}
-
-func (n *Node) note(e gossip.Event) {
-	if e.Member.Name != n.cfg.Name {
-		n.log.Info("gossip", "member", e.Member.Name, "gone", e.Gone)
-	}
-	n.nudge()
-}
-
-func (n *Node) seek() {
-	seen := map[string]bool{n.self.Gossip: true}
-	for _, m := range n.gossip.Members() {
-		seen[m.GossipAddr] = true
-	}
-	var missing []string
-	want := func(addr string) {
-		if addr != "" && !seen[addr] {
-			seen[addr] = true
-			missing = append(missing, addr)
-		}
-	}
-	for _, m := range n.Members() {
-		want(m.GossipAddr)
-	}
-	for _, p := range n.peers.list() {
-		want(p.Gossip)
-	}
-	if len(missing) > 0 {
-		if err := n.gossip.Join(missing); err != nil {
-			n.log.Debug("gossip", "error", err)
-		}
 	}
 }
 
@@ -383,59 +229,6 @@ func (n *Node) Members() []Member {
 		out[i] = *m
 	}
 	return out
-}
-
-// Remove takes a member out of the cluster: it loses its vote and its row. It works on any node, also for a
-// member that is dead. The last one cannot be removed.
-func (n *Node) Remove(ctx context.Context, name string) error {
-	ctx, cancel := n.deadline(ctx)
-	defer cancel()
-	_, err := n.atLeader(ctx, opRemove, []byte(name))
-	return err
-}
-
-// Leave takes this node out of its cluster. Shut it down afterwards; its data folder is of no more use.
-func (n *Node) Leave(ctx context.Context) error { return n.Remove(ctx, n.cfg.Name) }
-
-var errLeaves = fmt.Errorf("%w: the leader hands over before it leaves", errNotDone)
-
-func (n *Node) removeHere(ctx context.Context, name string) error {
-	lead := n.leading.Load()
-	if lead == nil {
-		return errNotLeading
-	}
-	n.voters.Lock()
-	defer n.voters.Unlock()
-	servers := n.raft.GetConfiguration().Configuration().Servers
-	var found *raft.Server
-	for _, s := range servers {
-		if string(s.ID) == name {
-			found = &s
-		}
-	}
-	_, row := state.Get[Member](n.Local(), name)
-	switch {
-	case found == nil && !row:
-		return model.Errorf(model.NotFound, "%s is no member of this cluster", name)
-	case found != nil && len(servers) == 1:
-		return model.Errorf(model.Conflict, "%s is the only member of this cluster and cannot leave it", name)
-	case name == n.cfg.Name:
-		if err := n.handOver(ctx, ""); err != nil {
-			return err
-		}
-		return errLeaves
-	}
-	if err := lead.Update(ctx, func(tx *state.Tx) error { state.Delete[Member](tx, name); return nil }); err != nil {
-		return fmt.Errorf("%w: %w", errUnknown, err)
-	}
-	if found == nil {
-		return nil
-	}
-	if err := n.await(n.raft.RemoveServer(found.ID, 0, n.cfg.Timing.Deadline)); err != nil {
-		return fate(err)
-	}
-	n.log.Info("a node was removed", "member", name)
-	return nil
 }
 
 // HubListener gives the connections of other nodes' dispatch to this node's hub.

@@ -29,7 +29,7 @@ import (
 // Node is a running member. All methods are safe for concurrent use.
 type Node struct {
 	cfg      Config
-	id       *pki.Identity
+	id       *pki.Holder
 	self     peerAddr
 	instance string // see Member
 	log      *slog.Logger
@@ -50,6 +50,7 @@ type Node struct {
 	voters  sync.Mutex    // held while the voters are changed
 	kick    chan struct{} // makes the leader look at the members now
 
+	belonging
 	life
 }
 
@@ -103,7 +104,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 			err = errors.Join(err, forget(n.cfg.DataDir))
 		}
 	}()
-	n.id, n.instance = boot.id, boot.Instance
+	n.id, n.instance = pki.NewHolder(boot.id, n.cfg.Now), boot.Instance
+	n.standing.Store(&standing{})
+	n.cfg.Transport.Accept, n.cfg.Transport.Reach = n.accept, n.reach
 	n.mux = transport.New(ln, n.id, n.cfg.Transport)
 	n.peers.add(boot.peers...)
 	if err := n.startGossip(boot); err != nil {
@@ -118,6 +121,10 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.question = &sharer{ask: n.askCurrent}
 	n.packer = newPacker(n.raft, n.now, n.cfg.Timing)
 	n.rpc = newRPC(n.mux, n.answer, n.takeCommit, n.cfg.Timing.QueueBytes, n.log)
+	n.standing.Store(standingOf(n.Local()))
+	n.judging.Store(true)
+	n.spawn(func() { n.keepStanding(bg) })
+	n.spawn(func() { n.keepCertificate(bg) })
 	n.spawn(func() { n.lead(bg) })
 	n.spawn(func() { n.serveJoin(bg) })
 	n.spawn(func() { n.announce(bg) })
@@ -143,7 +150,7 @@ func (n *Node) startGossip(boot *booted) error {
 	}
 	g, err := gossip.Start(gossip.Config{
 		Name: n.cfg.Name, Bind: bind, Advertise: adv, Key: boot.gossipKey, Log: n.log,
-		Meta: gossip.Meta{Cluster: n.id.ClusterID, ClusterAddr: n.self.Cluster, APIAddr: n.cfg.APIAddr, Version: n.cfg.Version},
+		Meta: gossip.Meta{Cluster: boot.id.ClusterID, ClusterAddr: n.self.Cluster, APIAddr: n.cfg.APIAddr, Version: n.cfg.Version},
 	})
 	if err != nil {
 		return fmt.Errorf("%w (is another server running? choose another with --gossip)", err)
@@ -269,7 +276,7 @@ func (n *Node) stopAll() error {
 func (n *Node) Name() string { return n.cfg.Name }
 
 // ClusterID is the id of the cluster, which its certificates carry.
-func (n *Node) ClusterID() string { return n.id.ClusterID }
+func (n *Node) ClusterID() string { return n.id.Identity().ClusterID }
 
 // ClusterAddr is the cluster address that other nodes dial.
 func (n *Node) ClusterAddr() string { return n.self.Cluster }
@@ -278,10 +285,10 @@ func (n *Node) ClusterAddr() string { return n.self.Cluster }
 func (n *Node) GossipAddr() string { return n.self.Gossip }
 
 // Fingerprint is the sha256 of the authority's DER in hex: what tokens pin.
-func (n *Node) Fingerprint() string { return n.id.Fingerprint() }
+func (n *Node) Fingerprint() string { return n.id.Identity().Fingerprint() }
 
 // CACertPEM is the authority's certificate.
-func (n *Node) CACertPEM() []byte { return n.id.CAPEM() }
+func (n *Node) CACertPEM() []byte { return n.id.Identity().CAPEM() }
 
 // BusTLS is the server's side for the bus: the node's certificate has the name pki.BusName, and the authority is
 // sent along for agents that know only its fingerprint.
@@ -306,6 +313,9 @@ func (n *Node) HasLeader() bool {
 // Ready is nil when this node can serve: it knows a leader and has applied what it knows to be committed, but for
 // a little. The error says what is missing.
 func (n *Node) Ready() error {
+	if err := n.Err(); err != nil {
+		return model.Errorf(model.Unavailable, "this node has stopped: %v", err)
+	}
 	if !n.HasLeader() {
 		return model.Errorf(model.Unavailable, "the cluster has no leader that this node knows of")
 	}

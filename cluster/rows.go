@@ -12,6 +12,7 @@ func tables(given []state.TableDef) (*state.Tables, error) {
 	own := []state.TableDef{
 		state.Define[Member](state.TableOptions[Member]{}),
 		state.Define[secret](state.TableOptions[secret]{Secret: true}),
+		state.Define[formerMember](state.TableOptions[formerMember]{}),
 		state.Define[joinToken](state.TableOptions[joinToken]{Secret: true}),
 	}
 	t, err := state.NewTables(append(own, given...)...)
@@ -46,6 +47,31 @@ func (*Member) Ranges() []string { return []string{everyMember} }
 
 // Parent is none.
 func (*Member) Parent() (string, string) { return "", "" }
+
+// formerMember is a member that was removed: its certificate is good for nothing any more, and it is told so.
+type formerMember struct {
+	Instance string    `json:"instance"`
+	Name     string    `json:"name"`
+	Removed  time.Time `json:"removed"`
+}
+
+const everyFormer = "all"
+
+func formerOf(m *Member, now time.Time) *formerMember {
+	return &formerMember{Instance: m.Instance, Name: m.Name, Removed: now}
+}
+
+func (*formerMember) Table() string { return "formermember" }
+
+// Key is the instance; members of before there were instances have their names.
+func (f *formerMember) Key() string {
+	if f.Instance == "" {
+		return "name:" + f.Name
+	}
+	return f.Instance
+}
+func (*formerMember) Ranges() []string         { return []string{everyFormer} }
+func (*formerMember) Parent() (string, string) { return "", "" }
 
 // secret is what any leader needs to take in members: the authority's key and the gossip key.
 type secret struct {

@@ -21,12 +21,12 @@ var (
 	errUnknown = errors.New("outcome unknown")
 )
 
-// handler answers the questions of the node called peer. It is called from many goroutines.
-type handler func(ctx context.Context, peer string, op byte, body []byte) ([]byte, error)
+// handler answers the questions of the node that peer is. It is called from many goroutines.
+type handler func(ctx context.Context, peer transport.Peer, op byte, body []byte) ([]byte, error)
 
 // taker takes a commit, which its asker waits for so long, and calls reply once, when its outcome is known. It does not
 // wait itself, so that there can be more commits than goroutines.
-type taker func(commit []byte, patience time.Duration, reply func([]byte, error))
+type taker func(peer transport.Peer, commit []byte, patience time.Duration, reply func([]byte, error))
 
 // rpc asks other nodes and answers them, many questions on one connection for each address and lane.
 type rpc struct {
@@ -110,7 +110,7 @@ func (r *rpc) serveConn(c net.Conn) {
 	unhook := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer unhook()
 	defer func() { _ = c.Close() }()
-	peer := transport.PeerName(c)
+	peer := transport.PeerOf(c)
 	slots := make(chan struct{}, inFlight)
 	out := newSender(c, func(error) { _ = c.Close() })
 	r.wg.Go(out.run)
@@ -120,7 +120,7 @@ func (r *rpc) serveConn(c net.Conn) {
 		f, err := readFrame(in)
 		if err != nil {
 			if errors.Is(err, errFrame) {
-				r.log.Warn("a node sent what cannot be read", "peer", peer, "error", err)
+				r.log.Warn("a node sent what cannot be read", "peer", peer.Name, "error", err)
 			}
 			return
 		}
@@ -137,7 +137,7 @@ func (r *rpc) serveConn(c net.Conn) {
 			patience = untold
 		}
 		if f.op == opCommit {
-			r.take(f.body, patience, reply)
+			r.take(peer, f.body, patience, reply)
 			continue
 		}
 		select {

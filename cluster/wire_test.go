@@ -147,7 +147,7 @@ func TestAskAndAnswer(t *testing.T) {
 	}
 	stuck := make(chan struct{})
 	end := func(name string) *rpc {
-		id, err := ca.Issue(name, time.Now())
+		id, err := ca.Issue(pki.Subject{Name: name}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func TestAskAndAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		mux := transport.New(ln, id, transport.Options{})
-		r := newRPC(mux, func(ctx context.Context, peer string, op byte, body []byte) ([]byte, error) {
+		r := newRPC(mux, func(ctx context.Context, peer transport.Peer, op byte, body []byte) ([]byte, error) {
 			switch op {
 			case 's':
 				close(stuck)
@@ -165,7 +165,7 @@ func TestAskAndAnswer(t *testing.T) {
 			case 'f':
 				return nil, errNotLeading
 			}
-			return append([]byte(peer+":"), body...), nil
+			return append([]byte(peer.Name+":"), body...), nil
 		}, nil, 1<<20, slog.New(slog.DiscardHandler))
 		t.Cleanup(func() { _ = mux.Close(); r.close() })
 		return r

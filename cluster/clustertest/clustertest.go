@@ -136,6 +136,7 @@ func (c *Cluster) start(i int) {
 	cfg.Transport.Dial = c.net.dialer(i)
 	cfg.BeforeWrite = m.write
 	cfg.Timing.Reconcile = 500 * time.Millisecond
+	cfg.Autopilot.Stabilisation = 100 * time.Millisecond
 	if testing.Verbose() {
 		cfg.Log = slog.New(slog.NewTextHandler(c.out, nil)).With("node", cfg.Name)
 	}

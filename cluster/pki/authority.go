@@ -26,11 +26,12 @@ const (
 	BusName  = "bus.muster"
 )
 
-// The life of certificates. Both begin in the past, as clocks of nodes differ.
+// The life of certificates. Both kinds begin in the past, as clocks of nodes differ.
 const (
 	authorityYears = 30
-	nodeYears      = 10
-	clockSlack     = 24 * time.Hour
+	// DefaultLife is how long a node's certificate holds, unless the cluster says otherwise.
+	DefaultLife = 365 * 24 * time.Hour
+	clockSlack  = 24 * time.Hour
 )
 
 // Authority is a cluster's certificate authority, with its key. It is immutable and safe for concurrent use.
@@ -137,9 +138,16 @@ func (a *Authority) KeyPEM() ([]byte, error) { return keyPEM(a.key) }
 // ClusterID is the id of the cluster the authority was made for.
 func (a *Authority) ClusterID() string { return clusterOf(a.cert) }
 
-// Sign makes the certificate of the node called name from a certificate request (DER). Only the public key is
-// taken from the request: who asks does not choose names or usages.
-func (a *Authority) Sign(request []byte, name string, now time.Time) ([]byte, error) {
+// Subject is whom a certificate is for.
+type Subject struct {
+	Name     string
+	Instance string        // tells the node from others that had or will have its name; "" is not told
+	Life     time.Duration // from now; 0 is DefaultLife
+}
+
+// Sign makes the certificate of a node from a certificate request (DER). Only the public key is taken from the
+// request: who asks does not choose names or usages.
+func (a *Authority) Sign(request []byte, whom Subject, now time.Time) ([]byte, error) {
 	req, err := x509.ParseCertificateRequest(request)
 	if err != nil {
 		return nil, fmt.Errorf("the certificate request: %w", err)
@@ -155,24 +163,26 @@ func (a *Authority) Sign(request []byte, name string, now time.Time) ([]byte, er
 	if _, err := rand.Read(serial); err != nil {
 		return nil, fmt.Errorf("making a serial number: %w", err)
 	}
-	from := now.UTC().Add(-clockSlack)
-	until := from.AddDate(nodeYears, 0, 0)
+	if whom.Life <= 0 {
+		whom.Life = DefaultLife
+	}
+	until := now.UTC().Add(whom.Life)
 	if until.After(a.cert.NotAfter) {
 		until = a.cert.NotAfter
 	}
 	tmpl := &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(serial),
-		Subject:      pkix.Name{CommonName: name, Organization: []string{a.ClusterID()}},
-		NotBefore:    from,
+		Subject:      pkix.Name{CommonName: whom.Name, SerialNumber: whom.Instance, Organization: []string{a.ClusterID()}},
+		NotBefore:    now.UTC().Add(-clockSlack),
 		NotAfter:     until,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:     []string{name, NodeName, BusName, "localhost"},
+		DNSNames:     []string{whom.Name, NodeName, BusName, "localhost"},
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv6loopback},
 	}
 	der, err := x509.CreateCertificate(nil, tmpl, a.cert, pub, a.key)
 	if err != nil {
-		return nil, fmt.Errorf("signing the certificate of %s: %w", name, err)
+		return nil, fmt.Errorf("signing the certificate of %s: %w", whom.Name, err)
 	}
 	return der, nil
 }

@@ -8,9 +8,6 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -23,6 +20,7 @@ var ErrForeign = errors.New("the server belongs to another cluster than the toke
 // Identity is who a node is: its key and certificate, and the authority it trusts. It is immutable.
 type Identity struct {
 	Node      string // the certificate's common name
+	Instance  string // see Subject; "" in certificates of earlier versions
 	ClusterID string
 	CA        *x509.Certificate
 	cert      *x509.Certificate
@@ -66,7 +64,7 @@ func newIdentity(cert *x509.Certificate, key ed25519.PrivateKey, ca *x509.Certif
 	if err := cert.CheckSignatureFrom(ca); err != nil {
 		return nil, fmt.Errorf("the node's certificate is not of this cluster's authority: %w", err)
 	}
-	id := &Identity{Node: cert.Subject.CommonName, ClusterID: clusterOf(cert), CA: ca, cert: cert, key: key}
+	id := &Identity{Node: cert.Subject.CommonName, Instance: cert.Subject.SerialNumber, ClusterID: clusterOf(cert), CA: ca, cert: cert, key: key}
 	if id.Node == "" || id.ClusterID == "" || id.ClusterID != clusterOf(ca) {
 		return nil, errors.New("the node's certificate does not name its node and cluster")
 	}
@@ -74,12 +72,12 @@ func newIdentity(cert *x509.Certificate, key ed25519.PrivateKey, ca *x509.Certif
 }
 
 // Issue makes an identity on the spot, for the first node of a cluster and for derived authorities.
-func (a *Authority) Issue(name string, now time.Time) (*Identity, error) {
-	req, err := NewRequest(name)
+func (a *Authority) Issue(whom Subject, now time.Time) (*Identity, error) {
+	req, err := NewRequest(whom.Name)
 	if err != nil {
 		return nil, err
 	}
-	der, err := a.Sign(req.CSR, name, now)
+	der, err := a.Sign(req.CSR, whom, now)
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +86,16 @@ func (a *Authority) Issue(name string, now time.Time) (*Identity, error) {
 
 // Fingerprint is that of the authority, as tokens pin it.
 func (id *Identity) Fingerprint() string { return Fingerprint(id.CA.Raw) }
+
+// Expires is when the certificate ends.
+func (id *Identity) Expires() time.Time { return id.cert.NotAfter }
+
+// Renewable says whether it is time for the next certificate: a third of its life is left, or it does not say which
+// instance of its node it is for.
+func (id *Identity) Renewable(now time.Time) bool {
+	life := id.cert.NotAfter.Sub(id.cert.NotBefore.Add(clockSlack))
+	return id.Instance == "" || id.cert.NotAfter.Sub(now) < life/3
+}
 
 // ServerTLS is for a listener. A client certificate of the cluster's authority is checked if one is given; who
 // needs one must look at the connection's PeerCertificates. The authority itself is sent along, so that a
@@ -142,113 +150,6 @@ func PinnedTLS(fingerprint, serverName string) *tls.Config {
 			return ErrForeign
 		},
 	}
-}
-
-// The files of an identity below DATA/pki.
-const (
-	caFile    = "ca.pem"
-	caKeyFile = "ca-key.pem"
-	certFile  = "node.pem"
-	keyFile   = "node-key.pem"
-)
-
-// Save writes the identity into dir, which it makes (0700). The certificate comes last: Load finds all or nothing.
-func (id *Identity) Save(dir string) error {
-	key, err := keyPEM(id.key)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making the folder for certificates: %w", err)
-	}
-	if err := writeFile(dir, keyFile, key); err != nil {
-		return err
-	}
-	if err := writeFile(dir, caFile, certPEM(id.CA.Raw)); err != nil {
-		return err
-	}
-	return writeFile(dir, certFile, certPEM(id.cert.Raw))
-}
-
-// Load reads what Save wrote; ErrNone when there is none.
-func Load(dir string) (*Identity, error) {
-	certText, err := os.ReadFile(filepath.Join(dir, certFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ErrNone
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the node's certificate: %w", err)
-	}
-	keyText, err := os.ReadFile(filepath.Join(dir, keyFile))
-	if err != nil {
-		return nil, fmt.Errorf("reading the node's key: %w", err)
-	}
-	caText, err := os.ReadFile(filepath.Join(dir, caFile))
-	if err != nil {
-		return nil, fmt.Errorf("reading the authority's certificate: %w", err)
-	}
-	cert, err := ParseCert(certText)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", certFile, err)
-	}
-	key, err := parseKey(keyText)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", keyFile, err)
-	}
-	ca, err := ParseCert(caText)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", caFile, err)
-	}
-	return newIdentity(cert, key, ca)
-}
-
-// Save writes the authority with its key into dir: the first node's copy.
-func (a *Authority) Save(dir string) error {
-	key, err := a.KeyPEM()
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making the folder for certificates: %w", err)
-	}
-	if err := writeFile(dir, caKeyFile, key); err != nil {
-		return err
-	}
-	return writeFile(dir, caFile, a.CertPEM())
-}
-
-// LoadAuthority reads the authority with its key from dir; ErrNone when the key is not there.
-func LoadAuthority(dir string) (*Authority, error) {
-	key, err := os.ReadFile(filepath.Join(dir, caKeyFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ErrNone
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the authority's key: %w", err)
-	}
-	cert, err := os.ReadFile(filepath.Join(dir, caFile))
-	if err != nil {
-		return nil, fmt.Errorf("reading the authority's certificate: %w", err)
-	}
-	return ParseAuthority(cert, key)
-}
-
-// writeFile writes so that a crash leaves the old file or the new one.
-func writeFile(dir, name string, data []byte) error {
-	f, err := os.CreateTemp(dir, "."+name+"-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	if err := os.Rename(f.Name(), filepath.Join(dir, name)); err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	return nil
 }
 
 // CAPEM is the authority's certificate as PEM.

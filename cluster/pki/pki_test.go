@@ -49,7 +49,7 @@ func TestIdentityIsSavedPrivately(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ca2.Issue("bravo", time.Now()); err != nil {
+	if _, err := ca2.Issue(pki.Subject{Name: "bravo"}, time.Now()); err != nil {
 		t.Errorf("the loaded authority cannot sign: %v", err)
 	}
 }
@@ -60,7 +60,7 @@ func TestWhoAsksDoesNotChooseTheName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := ca.Sign(req.CSR, "mallory", time.Now())
+	der, err := ca.Sign(req.CSR, pki.Subject{Name: "mallory"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestWhoAsksDoesNotChooseTheName(t *testing.T) {
 	if _, err := req.Identity(der, other.Cert()); err == nil {
 		t.Error("a certificate of another authority was taken")
 	}
-	if _, err := ca.Sign([]byte("no request"), "alfa", time.Now()); err == nil {
+	if _, err := ca.Sign([]byte("no request"), pki.Subject{Name: "alfa"}, time.Now()); err == nil {
 		t.Error("garbage was signed")
 	}
 }
@@ -132,7 +132,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"), []byte{})
 	f.Fuzz(func(_ *testing.T, cert, key []byte) {
 		_, _ = pki.ParseAuthority(cert, key)
-		_, _ = ca.Sign(cert, "x", time.Unix(0, 0))
+		_, _ = ca.Sign(cert, pki.Subject{Name: "x"}, time.Unix(0, 0))
 	})
 }
 
@@ -142,7 +142,7 @@ func newCluster(t *testing.T, cluster, node string) (*pki.Authority, *pki.Identi
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := ca.Issue(node, time.Now())
+	id, err := ca.Issue(pki.Subject{Name: node}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

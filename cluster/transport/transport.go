@@ -13,6 +13,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-hq/muster/cluster/pki"
@@ -35,7 +36,28 @@ type Options struct {
 	MaxPending       int           // connections that have not said their kind; 128: one more closes the one that has been silent for longest
 	// Dial opens the plain connection; nil means TCP. Tests cut networks here.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
-	Log  *slog.Logger
+	// Accept and Reach judge the node at the other end of a connection that was accepted, or dialed: an error closes
+	// it. Joiners are not judged. Nil means that every certificate of the authority will do.
+	Accept func(k Kind, p Peer) error
+	Reach  func(k Kind, p Peer) error
+	Log    *slog.Logger
+}
+
+// Peer is the node at the other end of a connection, by its certificate; the zero value is who showed none.
+type Peer struct{ Name, Instance string }
+
+func peerOf(c *tls.Conn) Peer {
+	certs := c.ConnectionState().PeerCertificates
+	if len(certs) == 0 {
+		return Peer{}
+	}
+	return Peer{Name: certs[0].Subject.CommonName, Instance: certs[0].Subject.SerialNumber}
+}
+
+// Credentials are how a node shows who it is: pki.Identity, or pki.Holder where that changes.
+type Credentials interface {
+	ServerTLS() *tls.Config
+	ClientTLS() *tls.Config
 }
 
 func (o Options) withDefaults() Options {
@@ -74,7 +96,7 @@ type Mux struct {
 }
 
 // New starts to serve ln as the node of that identity.
-func New(ln net.Listener, id *pki.Identity, opt Options) *Mux {
+func New(ln net.Listener, id Credentials, opt Options) *Mux {
 	opt = opt.withDefaults()
 	m := &Mux{
 		opt: opt, ln: ln, server: id.ServerTLS(), client: id.ClientTLS(),
@@ -201,14 +223,19 @@ func (m *Mux) handshake(conn *tracked) (Kind, error) {
 	if _, ok := m.queues[kind]; !ok {
 		return 0, fmt.Errorf("first byte %#x is of no known kind", first[0])
 	}
-	if certs := tc.ConnectionState().PeerCertificates; len(certs) == 0 && kind != Join {
+	conn.peer, conn.kind = peerOf(tc), kind
+	if conn.peer.Name == "" && kind != Join {
 		return 0, fmt.Errorf("kind %q needs a certificate of the cluster", string(rune(kind)))
-	} else if len(certs) > 0 {
-		conn.peer = certs[0].Subject.CommonName
+	}
+	if kind != Join && m.opt.Accept != nil {
+		if err := m.opt.Accept(kind, conn.peer); err != nil {
+			return 0, err
+		}
 	}
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return 0, fmt.Errorf("clearing the deadline: %w", err)
 	}
+	conn.judged.Store(kind != Join)
 	return kind, nil
 }
 
@@ -234,6 +261,12 @@ func dial(ctx context.Context, addr string, k Kind, cfg *tls.Config, opt Options
 		_ = plain.Close()
 		return nil, fmt.Errorf("handshake with %s: %w", addr, err)
 	}
+	if k != Join && opt.Reach != nil {
+		if err := opt.Reach(k, peerOf(tc)); err != nil {
+			_ = plain.Close()
+			return nil, fmt.Errorf("connecting to %s: %w", addr, err)
+		}
+	}
 	if d, ok := ctx.Deadline(); ok {
 		_ = tc.SetWriteDeadline(d)
 	}
@@ -245,19 +278,41 @@ func dial(ctx context.Context, addr string, k Kind, cfg *tls.Config, opt Options
 	return tc, nil
 }
 
-// PeerName is the node name in the client certificate of an accepted connection, "" for none.
-func PeerName(c net.Conn) string {
+// PeerOf is the node that an accepted connection is from.
+func PeerOf(c net.Conn) Peer {
 	if t, ok := c.(*tracked); ok {
 		return t.peer
 	}
-	return ""
+	return Peer{}
+}
+
+// Judge asks Options.Accept again about every accepted connection, and closes those that it refuses now.
+func (m *Mux) Judge() {
+	if m.opt.Accept == nil {
+		return
+	}
+	m.mu.Lock()
+	open := slices.Collect(maps.Keys(m.open))
+	m.mu.Unlock()
+	for _, c := range open {
+		t, ok := c.(*tracked)
+		if !ok || !t.judged.Load() {
+			continue
+		}
+		if err := m.opt.Accept(t.kind, t.peer); err != nil {
+			m.opt.Log.Info("cluster port: connection ended", "peer", t.peer.Name, "kind", string(rune(t.kind)), "error", err)
+			_ = t.Close()
+		}
+	}
 }
 
 // tracked is an accepted connection that its mux can close.
 type tracked struct {
 	net.Conn
-	mux  *Mux
-	peer string
+	mux    *Mux
+	peer   Peer
+	kind   Kind
+	judged atomic.Bool // peer and kind are known, and were accepted
 }
 
 // Close closes the connection and forgets it.

@@ -27,7 +27,7 @@ func TestKindsReachTheirListeners(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := transport.PeerName(s); got != "alfa" {
+		if got := transport.PeerOf(s).Name; got != "alfa" {
 			t.Errorf("kind %c: peer %q, want alfa", k, got)
 		}
 		echo(t, c, s)
@@ -46,7 +46,7 @@ func TestJoinIsOpenTheRestIsNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if transport.PeerName(s) != "" {
+	if transport.PeerOf(s).Name != "" {
 		t.Error("a stranger has a name")
 	}
 	echo(t, c, s)
@@ -204,7 +204,7 @@ func authority(t *testing.T) *pki.Authority {
 
 func node(t *testing.T, ca *pki.Authority, name string, opt transport.Options) *transport.Mux {
 	t.Helper()
-	id, err := ca.Issue(name, time.Now())
+	id, err := ca.Issue(pki.Subject{Name: name}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

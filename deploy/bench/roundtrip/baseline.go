@@ -66,7 +66,7 @@ func (b *bare) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	id, err := authority.Issue("bench", time.Now())
+	id, err := authority.Issue(pki.Subject{Name: "bench"}, time.Now())
 	if err != nil {
 		return err
 	}
