@@ -87,7 +87,7 @@ func (n *Node) judge(p transport.Peer) error {
 		return nil
 	}
 	_, leader := n.raft.LeaderWithID()
-	if leader == "" || string(leader) == p.Name || !known && n.inConfiguration(p.Name) {
+	if leader == "" || string(leader) == p.Name && p.Name != n.cfg.Name || !known && n.inConfiguration(p.Name) {
 		return nil
 	}
 	return errStranger

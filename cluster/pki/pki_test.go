@@ -148,3 +148,50 @@ func newCluster(t *testing.T, cluster, node string) (*pki.Authority, *pki.Identi
 	}
 	return ca, id
 }
+
+// A renewal that is cut off leaves the old identity or the new one.
+func TestSaveIsCutOff(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pki")
+	ca, id := newCluster(t, "c1", "alfa")
+	if err := id.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(filepath.Join(dir, "node-key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := ca.Issue(pki.Subject{Name: "alfa", Instance: "i", Life: time.Hour}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	// As if the last step, the key's new name, had not come.
+	after, err := os.ReadFile(filepath.Join(dir, "node-key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"node-key.pem": before, "node-key.pem.next": after} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := pki.Load(dir)
+	if err != nil || got.Instance != "i" || !got.Expires().Equal(next.Expires()) {
+		t.Errorf("loaded %+v, %v", got, err)
+	}
+	// As if only the next key had been written.
+	if err := id.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "node-key.pem.next"), after, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = pki.Load(dir); err != nil || got.Instance != "" {
+		t.Errorf("loaded %+v, %v", got, err)
+	}
+	if id.Renewable(time.Now()) != true || next.Renewable(time.Now()) || !next.Renewable(time.Now().Add(41*time.Minute)) {
+		t.Error("renewable at the wrong time")
+	}
+}
