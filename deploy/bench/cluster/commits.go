@@ -78,7 +78,7 @@ func commitsOf(ctx context.Context, r *run, store string) (err error) {
 	results := map[string][]loadResult{}
 	for round := range r.rounds() + 1 {
 		for _, t := range commitTurns {
-			a := loadArgs{Clients: t.clients, PerEntry: t.perEntry, For: pick(r, 1500*time.Millisecond, time.Second)}
+			a := loadArgs{Clients: t.clients, PerEntry: t.perEntry, For: r.sizes.turn}
 			a.Profile = r.profile(store + " " + t.name)
 			s := systems[t.system]
 			if s == nil {

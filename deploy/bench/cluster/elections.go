@@ -13,7 +13,6 @@ const rowElections = "elections during 10 minutes of the packed load"
 
 // Of the elections section.
 const (
-	electionsTime    = 10 * time.Minute
 	electionsClients = 256
 	// A machine that stalls for as long as the leader's lease as shipped takes it from anybody. An election is put
 	// down to that when the stall ended so shortly before the new term was opened, or began within it.
@@ -22,7 +21,7 @@ const (
 )
 
 func electionsSection() section {
-	return section{name: "elections", budget: electionsTime + time.Minute, run: measureElections, rows: []want{
+	return section{name: "elections", budget: 11 * time.Minute, run: measureElections, rows: []want{
 		{name: rowElections, bar: report.AtMost(0)},
 	}}
 }
@@ -47,7 +46,7 @@ func measureElections(ctx context.Context, r *run) (err error) {
 	if err := s.nodes[lead].ask(ctx, "state", nil, &first); err != nil {
 		return err
 	}
-	began, length := clock(), pick(r, electionsTime, 20*time.Second)
+	began, length := clock(), r.sizes.elections
 	var commits int64
 	for piece := range 10 { // so that the histories are checked, and the writes counted, also meanwhile
 		res, err := s.oursLoad(ctx, r, "load", loadArgs{Clients: electionsClients, For: length / 10})

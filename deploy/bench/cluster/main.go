@@ -34,6 +34,9 @@ func main() {
 	flag.StringVar(&o.profiles, "profile", "", "folder for CPU profiles of the leaders; this slows both sides")
 	flag.BoolVar(&o.quick, "quick", false, "few and short rounds, to try whether it works: no measurement")
 	flag.Parse()
+	if o.sizes = fullSizes(); o.quick {
+		o.sizes = quickSizes()
+	}
 	if err := o.choose(*only, *stores); err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(2)
@@ -54,6 +57,7 @@ type options struct {
 	stores             []string
 	out, bin, profiles string
 	quick              bool
+	sizes              sizes
 }
 
 func (o *options) choose(only, stores string) error {

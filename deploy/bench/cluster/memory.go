@@ -30,7 +30,7 @@ func memorySection() section {
 }
 
 func measureMemory(ctx context.Context, r *run) error {
-	n := pick(r, 1_000_000, 50_000)
+	n := r.sizes.rows
 	err := bytesARow(ctx, r, n)
 	return errors.Join(err, snapshots(ctx, r, n))
 }
@@ -62,7 +62,7 @@ func snapshots(ctx context.Context, r *run, n int) (err error) {
 	if err := plain.ask(ctx, "prepare", n, nil); err != nil {
 		return err
 	}
-	a := oursArgs{Name: "node-0", Dir: filepath.Join(r.dir, "million"), Store: storeBolt, Timeless: true}
+	a := oursArgs{Name: "node-0", Dir: filepath.Join(r.dir, "million"), Store: storeBolt, Timeless: true, Shipped: true}
 	node, err := spawn(ctx, "ours", "a node with a million rows", a)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ type millionRound struct {
 
 // p99Load is the load under which a snapshot is taken.
 func p99Load(r *run) loadArgs {
-	return loadArgs{Clients: 64, For: pick(r, 3*time.Second, time.Second)}
+	return loadArgs{Clients: 64, For: r.sizes.p99}
 }
 
 // millionTurn starts the node again from its last snapshot, counts its rows, and has it write the next two: one under

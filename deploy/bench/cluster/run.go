@@ -44,13 +44,25 @@ type row struct {
 	peer string // what the baseline is
 }
 
-// rounds is how many turns of each side count; before them one warms up.
-func (r *run) rounds() int {
-	if r.quick {
-		return 1
-	}
-	return 5
+// sizes are how much is measured.
+type sizes struct {
+	rounds    int           // turns of each side that count; before them one warms up
+	turn      time.Duration // of commits
+	p99       time.Duration // of commits before a snapshot
+	rows      int           // the million
+	elections time.Duration
 }
+
+func fullSizes() sizes {
+	return sizes{rounds: 5, turn: 1500 * time.Millisecond, p99: 3 * time.Second, rows: 1_000_000, elections: 10 * time.Minute}
+}
+
+func quickSizes() sizes {
+	return sizes{rounds: 1, turn: time.Second, p99: time.Second, rows: 50_000, elections: 20 * time.Second}
+}
+
+// rounds is how many turns of each side count; before them one warms up.
+func (r *run) rounds() int { return r.sizes.rounds }
 
 // pick is the first of two values in a measurement, the second in a quick try.
 func pick[T any](r *run, full, quick T) T {
@@ -149,15 +161,21 @@ func firstLine(err error) string {
 	return line
 }
 
+// The rows that all sections feed.
+const (
+	rowViolations = "linearizability violations in all runs"
+	rowMissing    = "acknowledged writes missing"
+)
+
 // verdicts makes the two rows that all sections feed. A run that checked nothing holds nothing.
 func (r *run) verdicts() {
 	none := report.AtMost(0)
-	v := report.Against("linearizability violations in all runs", float64(len(r.bad)), none)
+	v := report.Against(rowViolations, float64(len(r.bad)), none)
 	if r.judged == 0 {
 		v.Holds, v.Note = false, "no history was checked"
 	}
 	r.add("", "", v)
-	m := report.Against("acknowledged writes missing", float64(len(r.lost)), none)
+	m := report.Against(rowMissing, float64(len(r.lost)), none)
 	if r.acked == 0 {
 		m.Holds, m.Note = false, "no acknowledged write was looked for"
 	}
