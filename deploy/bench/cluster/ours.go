@@ -75,6 +75,7 @@ func newOurs(ctx context.Context, raw json.RawMessage) (part, error) {
 		cfg.Timing.SnapshotEntries, cfg.Timing.SnapshotCheck = 1<<40, 24*time.Hour
 	}
 	cfg.RaftStore, cfg.Timing.PackBytes = a.Store, a.PackBytes
+	cfg.Tables = []state.TableDef{state.Define(state.TableOptions[benchRow]{}), state.Define(state.TableOptions[sampleRow]{})}
 	n, err := profiled(a.Profile, func() (*cluster.Node, error) { return cluster.Open(ctx, cfg) })
 	if err != nil {
 		return nil, fmt.Errorf("starting a node: %w", err)
