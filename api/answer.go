@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"reflect"
 	"strconv"
+	"time"
 
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
@@ -25,30 +26,59 @@ func list[T any](items []T) spec.List[T] {
 	return spec.List[T]{Count: len(items), Items: items}
 }
 
-// write sends a handler's answer.
-func write(w http.ResponseWriter, status int, value any) error {
+// reply is an answer as it goes out.
+type reply struct {
+	status int
+	kind   string // Content-Type; "" is an answer without a body
+	body   []byte
+	tag    string // ETag; "" is none
+	gone   bool   // it went out already, as a stream
+}
+
+// The media types of what handlers answer.
+const (
+	kindJSON = "application/json"
+	kindText = "text/plain; charset=utf-8"
+	kindRaw  = "application/octet-stream"
+)
+
+// encode makes a handler's answer ready.
+func encode(status int, value any) (reply, error) {
 	switch v := value.(type) {
 	case nil:
-		w.WriteHeader(status)
-		return nil
+		return reply{status: status}, nil
+	case reply:
+		return v, nil
 	case text:
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		return send(w, status, []byte(v))
+		return reply{status: status, kind: kindText, body: []byte(v)}, nil
 	case raw:
-		// Contents are the tenants' own: a browser must never take one for a page of ours.
-		w.Header().Set("Content-Type", "application/octet-stream")
-		w.Header().Set("Content-Disposition", "attachment")
-		return send(w, status, v)
+		return reply{status: status, kind: kindRaw, body: v}, nil
 	}
 	if rv := reflect.ValueOf(value); rv.Kind() == reflect.Pointer && rv.IsNil() {
-		return errors.New("a handler answered nothing where a document is due")
+		return reply{}, errors.New("a handler answered nothing where a document is due")
 	}
 	b, err := json.Marshal(value)
 	if err != nil {
-		return err
+		return reply{}, err
 	}
-	w.Header().Set("Content-Type", "application/json")
-	return send(w, status, append(b, '\n'))
+	return reply{status: status, kind: kindJSON, body: append(b, '\n')}, nil
+}
+
+// send sends it.
+func (r reply) send(w http.ResponseWriter) error {
+	h := w.Header()
+	if r.tag != "" {
+		h.Set("ETag", r.tag)
+	}
+	if r.kind == "" {
+		w.WriteHeader(r.status)
+		return nil
+	}
+	h.Set("Content-Type", r.kind)
+	if r.kind == kindRaw { // contents are the tenants' own: a browser must never take one for a page of ours
+		h.Set("Content-Disposition", "attachment")
+	}
+	return send(w, r.status, r.body)
 }
 
 func send(w http.ResponseWriter, status int, b []byte) error {
@@ -57,6 +87,15 @@ func send(w http.ResponseWriter, status int, b []byte) error {
 	_, err := w.Write(b)
 	return err
 }
+
+// statusError is an error that answers another status than its code does.
+type statusError struct {
+	status int
+	err    *model.Error
+}
+
+func (e *statusError) Error() string { return e.err.Error() }
+func (e *statusError) Unwrap() error { return e.err }
 
 // statusOf is the one mapping of codes to statuses (contract section 1.5).
 func statusOf(code model.Code) int {
@@ -89,9 +128,9 @@ func statusOf(code model.Code) int {
 func problem(err error, requestID string) spec.Problem {
 	code := model.CodeOf(err)
 	status := statusOf(code)
-	var method *methodError
-	if errors.As(err, &method) {
-		status = http.StatusMethodNotAllowed
+	var other *statusError
+	if errors.As(err, &other) {
+		status = other.status
 	}
 	p := spec.Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, RequestID: requestID}
 	var e *model.Error
@@ -107,6 +146,15 @@ func problem(err error, requestID string) spec.Problem {
 	return p
 }
 
+// retryAfter is in how many seconds to try again: a second, unless the error knows better; never less than told.
+func retryAfter(err error) int {
+	var e *model.Error
+	if !errors.As(err, &e) || e.RetryAfter <= 0 {
+		return 1
+	}
+	return int((e.RetryAfter + time.Second - 1) / time.Second)
+}
+
 func writeError(w http.ResponseWriter, err error, requestID string) {
 	p := problem(err, requestID)
 	h := w.Header()
@@ -114,7 +162,7 @@ func writeError(w http.ResponseWriter, err error, requestID string) {
 	case model.Unauthenticated:
 		h.Set("WWW-Authenticate", `Basic realm="muster", charset="UTF-8"`)
 	case model.Unavailable:
-		h.Set("Retry-After", "1")
+		h.Set("Retry-After", strconv.Itoa(retryAfter(err)))
 	}
 	b, jsonErr := json.Marshal(p)
 	if jsonErr != nil { // cannot be: a Problem is texts and numbers

@@ -27,12 +27,15 @@ type call struct {
 	req    *http.Request
 	route  spec.Route
 	params map[string]string
+	segs   []string // of the path, below the root
 	query  url.Values
 	body   []byte // checked as the endpoint's body says
 	caller caller
 	hash   string      // of the body's password, made by stagePassword
 	header http.Header // of the answer
 	id     string
+	writer http.ResponseWriter
+	cancel context.CancelFunc // of the request's deadline
 }
 
 // bodyKind is what an endpoint takes.
@@ -44,7 +47,7 @@ const (
 	uploadBody                 // a form with a part named file; body is the file's content
 )
 
-// endpoint is what answers a route: exactly one of read, write and free.
+// endpoint is what answers a route: exactly one of read, write, free and live.
 type endpoint struct {
 	need auth.Action // what the caller must be allowed at the route's scope
 	site bool        // only administrators of the site; the scope does not count
@@ -58,30 +61,26 @@ type endpoint struct {
 	stage func(c *call) error
 	// free needs no scope and no rows; the caller is authenticated.
 	free func(c *call) (any, error)
+	// live may stream: it gets the view that the caller was known in, and answers in its own time.
+	live func(c *call, view *state.View, end endpoint) (reply, error)
 }
 
 func (s *Server) serve(g *gin.Context) {
 	start := time.Now()
-	c := &call{srv: s, req: g.Request, header: g.Writer.Header(), id: newRequestID()}
+	c := &call{srv: s, req: g.Request, header: g.Writer.Header(), id: newRequestID(), writer: g.Writer, cancel: func() {}}
+	defer func() { c.cancel() }()
 	c.header.Set(spec.HeaderRequestID, c.id)
 	c.header.Set("Cache-Control", "no-store")
 	c.header.Set("X-Content-Type-Options", "nosniff")
-	ctx, cancel := context.WithTimeout(g.Request.Context(), s.cfg.Timeout)
-	defer cancel()
-	c.req = c.req.WithContext(ctx)
-	value, err := s.recovered(c, g.Writer)
-	if err == nil {
-		status := c.route.Status
-		if status == http.StatusNoContent {
-			value = nil
-		}
-		err = write(g.Writer, status, value)
+	answer, err := s.recovered(c)
+	if err == nil && !answer.gone {
+		err = answer.send(g.Writer)
 	}
 	if err != nil && !g.Writer.Written() {
 		s.fault(c, err)
 		writeError(g.Writer, err, c.id)
 	}
-	s.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "request", slog.String("id", c.id), slog.String("method", g.Request.Method),
+	s.cfg.Log.LogAttrs(c.req.Context(), slog.LevelInfo, "request", slog.String("id", c.id), slog.String("method", g.Request.Method),
 		slog.String("path", g.Request.URL.Path), slog.String("route", c.route.Name), slog.Int("status", g.Writer.Status()),
 		slog.String("caller", c.caller.name), slog.Duration("took", time.Since(start)))
 }
@@ -93,15 +92,15 @@ func (s *Server) fault(c *call, err error) {
 	}
 }
 
-func (s *Server) recovered(c *call, w http.ResponseWriter) (value any, err error) {
+func (s *Server) recovered(c *call) (answer reply, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.cfg.Log.Error("a handler panicked", "id", c.id, "route", c.route.Name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			value, err = nil, model.Errorf(model.Internal, "panic")
+			answer, err = reply{}, model.Errorf(model.Internal, "panic")
 		}
 	}()
-	value, err = s.answer(c, w)
-	return value, c.timely(err)
+	answer, err = s.answer(c)
+	return answer, c.timely(err)
 }
 
 // timely tells an ended deadline in our own codes: whether a write took effect is not known then.
@@ -120,39 +119,75 @@ func (c *call) timely(err error) error {
 }
 
 // answer finds the route, reads the body, and runs the endpoint.
-func (s *Server) answer(c *call, w http.ResponseWriter) (any, error) {
+func (s *Server) answer(c *call) (reply, error) {
 	if err := s.find(c); err != nil {
-		return nil, err
+		return reply{}, err
+	}
+	wait, err := c.within()
+	if err != nil {
+		return reply{}, err
 	}
 	if err := s.cross.Check(c.req); err != nil {
-		return nil, model.Errorf(model.Forbidden, "a page of another site may not do this")
+		return reply{}, model.Errorf(model.Forbidden, "a page of another site may not do this")
 	}
 	view, err := s.authenticate(c)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
+	c.stamp(view.Epoch(), view.Index())
 	end, ok := s.endpoints[c.route.Name]
 	switch {
 	case c.route.State == spec.Planned:
-		return nil, notBuilt(c.route)
+		return reply{}, notBuilt(c.route)
 	case c.route.State == spec.Empty:
 		end = endpoint{need: auth.Read, read: nothing}
 	case !ok:
-		return nil, notBuilt(c.route)
+		return reply{}, notBuilt(c.route)
 	}
 	if end.site && !c.caller.admin() {
-		return nil, model.Errorf(model.Forbidden, "only an administrator of the site may do this")
+		return reply{}, model.Errorf(model.Forbidden, "only an administrator of the site may do this")
 	}
-	if end.free != nil {
-		if err := c.readBody(w, end.body); err != nil {
-			return nil, err
-		}
-		return end.free(c)
+	switch {
+	case end.live != nil:
+		return end.live(c, view, end)
+	case end.free != nil:
+		return c.runFree(end)
+	case end.read != nil:
+		return c.runRead(view, end, wait)
 	}
-	if end.read != nil {
-		return c.runRead(view, end)
+	return c.runWrite(view, end)
+}
+
+// stamp tells which state the answer is of.
+func (c *call) stamp(epoch, index uint64) {
+	c.header.Set(spec.HeaderIndex, strconv.FormatUint(index, 10))
+	c.header.Set(spec.HeaderEpoch, strconv.FormatUint(epoch, 10))
+}
+
+// runFree runs an endpoint that needs no rows.
+func (c *call) runFree(end endpoint) (reply, error) {
+	if c.req.Header.Get(spec.HeaderIdempotencyKey) != "" {
+		return reply{}, model.Errorf(model.Invalid, "%s: this request is no transaction, and takes no key: leave the header out", spec.HeaderIdempotencyKey)
 	}
-	return c.runWrite(w, end)
+	if c.query.Has("index") || c.query.Has("wait") {
+		return reply{}, model.Errorf(model.Invalid, "index, wait: what this answers cannot be waited for: leave them out")
+	}
+	if err := c.readBody(end.body); err != nil {
+		return reply{}, err
+	}
+	value, err := end.free(c)
+	if err != nil {
+		return reply{}, err
+	}
+	return c.encode(value)
+}
+
+// encode is a handler's answer with the status of its route.
+func (c *call) encode(value any) (reply, error) {
+	if c.route.Status == http.StatusNoContent {
+		value = nil
+	}
+	return encode(c.route.Status, value)
 }
 
 // nothing answers lists of which nothing can exist yet.
@@ -176,79 +211,19 @@ func (s *Server) find(c *call) error {
 	if !ok {
 		if len(allowed) > 0 {
 			c.header.Set("Allow", strings.Join(allowed, ", "))
-			return &methodError{model.Errorf(model.Invalid, "%s is not possible here, but %s", c.req.Method, strings.Join(allowed, ", "))}
+			return &statusError{http.StatusMethodNotAllowed, model.Errorf(model.Invalid, "%s is not possible here, but %s", c.req.Method, strings.Join(allowed, ", "))}
 		}
 		return model.Errorf(model.NotFound, "the API has nothing at %s", c.req.URL.Path)
 	}
-	c.route, c.params = route, params
+	c.route, c.params, c.segs = route, params, segs
 	if c.query, err = url.ParseQuery(c.req.URL.RawQuery); err != nil {
 		return model.Errorf(model.Invalid, "the query is not percent-encoded as it should be: %s", err)
 	}
 	return nil
 }
 
-// methodError is an Invalid that answers 405.
-type methodError struct{ err *model.Error }
-
-func (e *methodError) Error() string { return e.err.Error() }
-func (e *methodError) Unwrap() error { return e.err }
-
-// runRead runs a reading endpoint over the view that the caller was known in.
-func (c *call) runRead(view *state.View, end endpoint) (any, error) {
-	at, err := c.scope(view, end)
-	if err != nil {
-		return nil, err
-	}
-	c.header.Set(spec.HeaderIndex, strconv.FormatUint(view.Index(), 10))
-	c.header.Set(spec.HeaderEpoch, strconv.FormatUint(view.Epoch(), 10))
-	return end.read(c, view, at)
-}
-
-// runWrite runs a writing endpoint in a transaction, and its stage before it.
-func (c *call) runWrite(w http.ResponseWriter, end endpoint) (any, error) {
-	// A caller who may not do it does not get to send a body either.
-	if _, err := c.scope(c.srv.cfg.Store.Local(), end); err != nil {
-		code := model.CodeOf(err)
-		if code != model.NotFound && code != model.Forbidden {
-			return nil, err
-		}
-		view, viewErr := c.srv.cfg.Store.View(c.req.Context())
-		if viewErr != nil {
-			return nil, viewErr
-		}
-		if _, err := c.scope(view, end); err != nil {
-			return nil, err
-		}
-	}
-	if err := c.readBody(w, end.body); err != nil {
-		return nil, err
-	}
-	if end.stage != nil {
-		if err := end.stage(c); err != nil {
-			return nil, err
-		}
-	}
-	var value any
-	err := c.srv.cfg.Store.Update(c.req.Context(), func(tx *state.Tx) error {
-		tx.SetActor(c.caller.name)
-		if err := c.caller.still(tx); err != nil {
-			return err
-		}
-		at, err := c.scope(tx, end)
-		if err != nil {
-			return err
-		}
-		value, err = end.write(c, tx, at)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return value, nil
-}
-
 // readBody reads and checks the body as its kind says, within the limits.
-func (c *call) readBody(w http.ResponseWriter, want bodyKind) error {
+func (c *call) readBody(want bodyKind) error {
 	if want == noBody {
 		return nil
 	}
@@ -261,7 +236,7 @@ func (c *call) readBody(w http.ResponseWriter, want bodyKind) error {
 	if c.req.ContentLength > limit+64<<10 {
 		return model.Errorf(model.TooLarge, "the body is larger than %d bytes: it has %d", limit, c.req.ContentLength)
 	}
-	c.req.Body = http.MaxBytesReader(w, c.req.Body, limit+64<<10)
+	c.req.Body = http.MaxBytesReader(c.writer, c.req.Body, limit+64<<10)
 	if want == uploadBody {
 		content, err := readUpload(c.req, limit)
 		c.body = content

@@ -54,13 +54,17 @@ func (s *Server) authenticate(c *call) (*state.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	stale := c.query.Get("consistency") == "stale" && c.req.Method != "POST" && c.req.Method != "PUT" && c.req.Method != "DELETE"
+	stale := c.stale()
+	if stale {
+		c.tellAge() // before the state is read: that is then no older
+	}
 	local := s.cfg.Store.Local()
 	c.caller, err = s.identify(ctx, local, creds)
 	if err != nil && model.CodeOf(err) != model.Unauthenticated || stale {
 		return local, err
 	}
-	isRead := s.endpoints[c.route.Name].read != nil || c.route.State != "built"
+	end := s.endpoints[c.route.Name]
+	isRead := end.read != nil || end.live != nil || c.route.State != spec.Built
 	if err == nil && !isRead {
 		return local, nil
 	}

@@ -37,6 +37,13 @@ func (f *faulty) Update(ctx context.Context, fn func(tx *state.Tx) error) error 
 	return f.Store.Update(ctx, fn)
 }
 
+func (f *faulty) UpdateIndex(ctx context.Context, fn func(tx *state.Tx) error) (uint64, error) {
+	if fail := f.update.Load(); fail != nil {
+		return 0, (*fail)(ctx)
+	}
+	return f.Store.UpdateIndex(ctx, fn)
+}
+
 func faultySite(t *testing.T) (*site, *faulty) {
 	f := &faulty{}
 	s := newSite(t, func(c *api.Config) {

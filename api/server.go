@@ -24,6 +24,8 @@ import (
 type Store interface {
 	// Update commits what fn does, which may run many times. Errors of fn come back as they are.
 	Update(ctx context.Context, fn func(tx *state.Tx) error) error
+	// UpdateIndex is Update that also tells the index at which fn took effect, or that of the view if it wrote nothing.
+	UpdateIndex(ctx context.Context, fn func(tx *state.Tx) error) (uint64, error)
 	// View is the state, no older than the call.
 	View(ctx context.Context) (*state.View, error)
 	// Local is the state as this node has it, at once.
@@ -52,6 +54,11 @@ type Config struct {
 	Ready   func(ctx context.Context) error // nil: always ready
 	Timeout time.Duration                   // of one request; default 30 s
 	Root    string                          // of the API's paths; default "/api"
+
+	// Age bounds how old the local state may be, false when it is not known; nil: never known.
+	Age func() (time.Duration, bool)
+	// Stop ends the waits of clients when the server is about to stop; nil: they wait to their end.
+	Stop context.Context
 
 	// EnrolToken makes an enrolment token for a number of agents that ends at the time given, and the
 	// text to hand out; nil: making one answers 501.

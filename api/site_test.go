@@ -32,6 +32,8 @@ type site struct {
 	url   string // of the API root
 	log   *logBuffer
 	admin *client.Client
+
+	server *httptest.Server
 }
 
 // logBuffer is a log that a test reads while the server writes it.
@@ -79,7 +81,7 @@ func newSite(t *testing.T, change ...func(*api.Config)) *site {
 	server.Config = api.NewHTTPServer(a.Handler(), log)
 	server.Start()
 	t.Cleanup(server.Close)
-	s.url = server.URL + "/api"
+	s.url, s.server = server.URL+"/api", server
 	hash := auth.HashPassword(adminPassword)
 	s.update(func(tx *state.Tx) error {
 		_, err := orchestrate.FirstStart(tx, "admin", hash)

@@ -31,12 +31,18 @@ const (
 	HeaderTOTP   = "X-ComodIT-TotpToken"
 )
 
-// Headers of answers. Index and Epoch say which state an answer was read from.
+// Headers of answers. Index and Epoch say which state an answer was read from, or the index at which a write took
+// effect; of a stale read, Age bounds in milliseconds how old that state may be, "unknown" when nobody can tell.
 const (
 	HeaderRequestID = "X-Request-Id"
 	HeaderIndex     = "X-Muster-Index"
 	HeaderEpoch     = "X-Muster-Epoch"
+	HeaderAge       = "X-Muster-Age-Ms"
+	HeaderReplayed  = "Idempotency-Replayed"
 )
+
+// HeaderIdempotencyKey names a write: sent again under the same key, it is not done again.
+const HeaderIdempotencyKey = "Idempotency-Key"
 
 // UserAccount is the body that makes a user. The password is never answered.
 type UserAccount struct {

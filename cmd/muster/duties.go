@@ -42,6 +42,25 @@ func (d *duties) list() []cluster.NamedDuty {
 	return []cluster.NamedDuty{
 		{Name: "first administrator", Run: d.firstAdministrator},
 		{Name: "dispatch", Run: d.dispatch},
+		{Name: "old requests", Run: d.forgetRequests},
+	}
+}
+
+// forgetRequests deletes what was kept of requests under idempotency keys, each hour those of a day ago.
+func (d *duties) forgetRequests(ctx context.Context, lead *cluster.Lead) error {
+	for {
+		deleted, next, err := orchestrate.ForgetRequests(ctx, lead)
+		if err != nil {
+			return err
+		}
+		if deleted > 0 {
+			d.log.Info("forgot requests of a day ago", "number", deleted)
+		}
+		select {
+		case <-time.After(next):
+		case <-ctx.Done():
+			return nil
+		}
 	}
 }
 

@@ -228,7 +228,7 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	}
 	rest, err := api.New(api.Config{
 		Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
-		Ready: func(context.Context) error { return n.Ready() },
+		Ready: func(context.Context) error { return n.Ready() }, Age: n.Age, Stop: m.stopping(run),
 	})
 	if err != nil {
 		return nil, errors.Join(err, c.shutdown(ctx))
@@ -248,6 +248,13 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 		}
 	})
 	return c, nil
+}
+
+// stopping ends when the server begins to stop, or the core does: clients that wait for news are answered then.
+func (m *server) stopping(core context.Context) context.Context {
+	ctx, cancel := context.WithCancel(core)
+	context.AfterFunc(m.run, cancel)
+	return ctx
 }
 
 // besideAPI puts what a broker asks beside the API. It is no http.ServeMux, because that cleans paths by

@@ -1,0 +1,90 @@
+package api
+
+import (
+	"github.com/muster-hq/muster/api/spec"
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// runWrite runs a writing endpoint in a transaction, and its stage before it.
+func (c *call) runWrite(view *state.View, end endpoint) (reply, error) {
+	key, err := c.keyed()
+	if err != nil {
+		return reply{}, err
+	}
+	// A caller who may not do it does not get to send a body either, unless it was done already under its key.
+	if err := c.mayTry(view, end, key); err != nil {
+		return reply{}, err
+	}
+	if err := c.readBody(end.body); err != nil {
+		return reply{}, err
+	}
+	key.digest(c)
+	if end.stage != nil {
+		if err := end.stage(c); err != nil {
+			return reply{}, err
+		}
+	}
+	var answer reply
+	var epoch uint64
+	index, err := c.srv.cfg.Store.UpdateIndex(c.req.Context(), func(tx *state.Tx) error {
+		tx.SetActor(c.caller.name)
+		epoch = tx.Epoch()
+		if err := c.caller.still(tx); err != nil {
+			return err
+		}
+		var err error
+		answer, err = c.writeOnce(tx, end, key)
+		return err
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	c.stamp(epoch, index)
+	if key != nil && key.replayed {
+		c.header.Set(spec.HeaderReplayed, "true")
+	}
+	return answer, nil
+}
+
+// mayTry looks whether the caller may do it, first in what this node has, then in the newest state.
+func (c *call) mayTry(view *state.View, end endpoint, key *idempotency) error {
+	for _, newest := range []bool{false, true} {
+		if newest {
+			var err error
+			if view, err = c.srv.cfg.Store.View(c.req.Context()); err != nil {
+				return err
+			}
+		}
+		_, err := c.scope(view, end)
+		if code := model.CodeOf(err); err == nil || key.known(view) {
+			return nil
+		} else if newest || code != model.NotFound && code != model.Forbidden {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeOnce is one run of the transaction.
+func (c *call) writeOnce(tx *state.Tx, end endpoint, key *idempotency) (reply, error) {
+	if answer, done, err := key.recall(tx); done || err != nil {
+		return answer, err
+	}
+	at, err := c.scope(tx, end)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := c.matches(tx); err != nil {
+		return reply{}, err
+	}
+	value, err := end.write(c, tx, at)
+	if err != nil {
+		return reply{}, err
+	}
+	answer, err := c.encode(value)
+	if err != nil {
+		return reply{}, err
+	}
+	return answer, key.keep(tx, answer)
+}
