@@ -71,7 +71,7 @@ func TestBlockingReadWakesForWhatItRead(t *testing.T) {
 	} {
 		s.do("PUT", settings+"a", `{"value": 1}`)
 		a = s.do("GET", c.path, "")
-		got := s.later("GET", c.path+"?index="+a.at()+"&wait=1m", "")
+		got := s.later("GET", c.path+"?index="+a.at()+"&wait=1m", "", "If-None-Match", a.header.Get("ETag"))
 		s.do("PUT", "/organizations/acme/applications/web", `{"description": "of no concern for `+c.path+`"}`)
 		s.do("POST", "/organizations/", `{"name": "x`+strconv.FormatUint(a.index(t), 10)+`"}`)
 		w := s.do("PUT", c.change, `{"value": 2}`)
