@@ -35,6 +35,7 @@ type serverConfig struct {
 	Join            string `yaml:"join"`
 	TokenFile       string `yaml:"token-file"`
 	LogLevel        string `yaml:"log-level"`
+	Pprof           string `yaml:"pprof"`
 	RaftStore       string `yaml:"raft-store"`
 	Raft            struct {
 		Store string `yaml:"store"`
@@ -59,6 +60,7 @@ func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.TokenFile, "token-file", "", "`file` with the join token that muster cluster token printed on a member; with --bootstrap-expect, the secret")
 	fs.StringVar(&c.RaftStore, "raft-store", cluster.StoreBolt, "what keeps the raft log: boltdb or wal (raft.store in the file); a data folder keeps the one that it was made with")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	fs.StringVar(&c.Pprof, "pprof", "", "serve profiles of this process at this address of the loopback, such as 127.0.0.1:6060, without a login")
 }
 
 // load puts file and environment under the flags that were given.
@@ -120,6 +122,9 @@ func (c *serverConfig) validate() error {
 		if !isAddress(a.addr) {
 			errs = append(errs, fmt.Errorf("--%s %q is not an address like :8000 or 10.0.0.1:8000", a.flag, a.addr))
 		}
+	}
+	if c.Pprof != "" && (!isAddress(c.Pprof) || !isLoopback(c.Pprof)) {
+		errs = append(errs, fmt.Errorf("--pprof %q: give an address of the loopback, like 127.0.0.1:6060, as profiles are served without a login", c.Pprof))
 	}
 	if !nodeName().MatchString(c.Name) {
 		errs = append(errs, fmt.Errorf("--name %q: give 1 to 63 lower-case letters, digits, dots and dashes, with a letter or digit at both ends", c.Name))

@@ -55,6 +55,11 @@ bus-listen and MUSTER_BUS_LISTEN. Flags win over the environment, that over the 
 
 // runServer runs a node until ctx ends or it fails.
 func runServer(ctx context.Context, cfg serverConfig, log *slog.Logger) error {
+	stopProfiles, err := serveProfiles(cfg.Pprof, log)
+	if err != nil {
+		return err
+	}
+	defer stopProfiles()
 	m, err := openServer(ctx, cfg, log)
 	if err != nil && ctx.Err() != nil {
 		log.Info("stopped before the node was up", "error", err)

@@ -25,6 +25,12 @@ type Process struct {
 	err  error
 }
 
+// NewProcess describes a program beside a site, such as another system to compare with. Its output is appended to
+// the file logPath.
+func NewProcess(name, logPath string, argv ...string) *Process {
+	return newProcess(name, logPath, nil, argv...)
+}
+
 func newProcess(name, logPath string, env []string, argv ...string) *Process {
 	return &Process{Name: name, Log: logPath, argv: argv, env: env}
 }

@@ -8,16 +8,14 @@ import (
 	"os/exec"
 )
 
-// installEtcd makes sure that the machine has Debian's etcd and etcdctl, and installs them when this is root. The
+// installEtcd makes sure that the machine has Debian's etcd, and installs it when this is root. The
 // service that the package brings is not started: the benchmark starts its own.
 func installEtcd(ctx context.Context) error {
-	_, noServer := exec.LookPath("etcd")
-	_, noClient := exec.LookPath("etcdctl")
-	if noServer == nil && noClient == nil {
+	if _, err := exec.LookPath("etcd"); err == nil {
 		return nil
 	}
 	if os.Geteuid() != 0 {
-		return errors.New("etcd is not installed, and only root can: apt-get install etcd-server etcd-client")
+		return errors.New("etcd is not installed, and only root can: apt-get install etcd-server")
 	}
 	const policy = "/usr/sbin/policy-rc.d"
 	if _, err := os.Stat(policy); errors.Is(err, os.ErrNotExist) {
@@ -26,7 +24,7 @@ func installEtcd(ctx context.Context) error {
 		}
 		defer func() { _ = os.Remove(policy) }()
 	}
-	for _, args := range [][]string{{"-q", "update"}, {"-q", "install", "-y", "--no-install-recommends", "etcd-server", "etcd-client"}} {
+	for _, args := range [][]string{{"-q", "update"}, {"-q", "install", "-y", "--no-install-recommends", "etcd-server"}} {
 		cmd := exec.CommandContext(ctx, "apt-get", args...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -1,28 +1,188 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/muster-hq/muster/deploy/bench/report"
 )
 
-// The rows of this section.
+// etcdName is how the table names the peer.
+const etcdName = "etcd 3.4"
+
 const (
-	rowPut64   = "REST PUT of a setting of 1 KiB at 64 clients against etcd 3.4 put"
-	rowPut256  = "REST PUT of a setting of 1 KiB at 256 clients against etcd 3.4 put"
-	rowGet     = "linearizable REST GET at 64 clients against etcd's linearizable range"
-	rowGetOurs = "linearizable REST GET at 64 clients against stale"
+	rowPut64  = "REST PUT/s of a setting of 1 KiB at 64 clients against etcd 3.4 put"
+	rowPut256 = "REST PUT/s of a setting of 1 KiB at 256 clients against etcd 3.4 put"
+	rowGet    = "linearizable REST GET/s at 64 clients against etcd's linearizable range"
+	rowStale  = "linearizable REST GET/s at 64 clients against stale"
 )
 
+// restSection measures the REST API against etcd: three real processes each, in turns. Of each side a process of the
+// same load generator asks.
 func restSection() section {
-	return section{name: "rest", budget: 8 * time.Minute, run: measureREST, rows: []want{
+	return section{name: "rest", budget: 5 * time.Minute, run: runREST, rows: []want{
 		{name: rowPut64, bar: report.AtLeast(0.9)},
 		{name: rowPut256, bar: report.AtLeast(1)},
 		{name: rowGet, bar: report.AtLeast(1.5)},
-		{name: rowGetOurs, bar: report.AtLeast(0.6)},
+		{name: rowStale, bar: report.AtLeast(0.6)},
 	}}
 }
 
-func measureREST(context.Context, *run) error { return errors.New("not written yet") }
+// pair is both systems, and the load generator.
+type pair struct {
+	own  *ownPeer
+	etcd *etcdPeer
+	load string
+}
+
+// startPair starts both. A peer that cannot be had is an error, so that its rows do not hold.
+func startPair(ctx context.Context, r *run, name string) (_ *pair, err error) {
+	dir, err := r.folder(name)
+	if err != nil {
+		return nil, err
+	}
+	p := &pair{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.stop())
+		}
+	}()
+	if p.load, err = buildLoad(ctx, dir); err != nil {
+		return nil, err
+	}
+	if p.etcd, err = startEtcd(ctx, filepath.Join(dir, "etcd")); err != nil {
+		return nil, err
+	}
+	if p.own, err = startOwn(ctx, r.bin, filepath.Join(dir, "muster")); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *pair) stop() error {
+	var errs []error
+	if p.own != nil {
+		errs = append(errs, p.own.stop())
+	}
+	if p.etcd != nil {
+		errs = append(errs, p.etcd.stop())
+	}
+	return errors.Join(errs...)
+}
+
+// loaded is what a load generator tells, and what the nodes spent meanwhile.
+type loaded struct {
+	Ops     int     `json:"ops"`
+	Rate    float64 `json:"rate"`
+	P50     float64 `json:"p50"`
+	P99     float64 `json:"p99"`
+	Missing int     `json:"missing"`
+	Read    int     `json:"read"`
+	CPU     float64 `json:"cpu"`  // processor time of all nodes for one operation, in microseconds
+	Idle    float64 `json:"idle"` // of the machine
+}
+
+func runREST(ctx context.Context, r *run) (err error) {
+	p, err := startPair(ctx, r, "rest")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.stop()) }()
+	turn := func(sys peer, op string, clients int) func() (loaded, error) {
+		return func() (loaded, error) { return r.load(ctx, p.load, sys, op, clients) }
+	}
+	for _, c := range []struct {
+		row      string
+		bar      float64
+		clients  int
+		mine, by func() (loaded, error)
+		baseline string
+	}{
+		{rowPut64, 0.9, 64, turn(p.own, "put", 64), turn(p.etcd, "put", 64), etcdName},
+		{rowPut256, 1, 256, turn(p.own, "put", 256), turn(p.etcd, "put", 256), etcdName},
+		{rowGet, 1.5, 64, turn(p.own, "get", 64), turn(p.etcd, "get", 64), etcdName},
+		{rowStale, 0.6, 64, turn(p.own, "get", 64), turn(p.own, "stale", 64), "stale"},
+	} {
+		a, b, err := r.turns(c.mine, c.by)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.row, err)
+		}
+		rate := func(l loaded) float64 { return l.Rate }
+		r.add("", c.baseline, report.Compare(c.row, each(a, rate), each(b, rate), report.AtLeast(c.bar)))
+		mine, other := tell(a), tell(b)
+		r.note("%s: ours %s; %s %s", c.row, mine, c.baseline, other)
+	}
+	return nil
+}
+
+// turns lets both sides work in turns, the first of each to warm up.
+func (r *run) turns(mine, other func() (loaded, error)) (a, b []loaded, err error) {
+	for i := range r.rounds() + 1 {
+		x, err := other()
+		if err != nil {
+			return nil, nil, err
+		}
+		y, err := mine()
+		if err != nil {
+			return nil, nil, err
+		}
+		if i > 0 {
+			a, b = append(a, y), append(b, x)
+		}
+	}
+	return a, b, nil
+}
+
+func each(turns []loaded, f func(loaded) float64) (out []float64) {
+	for _, t := range turns {
+		out = append(out, f(t))
+	}
+	return out
+}
+
+func tell(turns []loaded) string {
+	med := func(f func(loaded) float64) float64 { return report.Median(each(turns, f)) }
+	return fmt.Sprintf("%.0f/s, p50 %.2f ms, p99 %.2f ms, %.0f us of the nodes' processors each, the machine idle for %.0f %%",
+		med(func(l loaded) float64 { return l.Rate }), med(func(l loaded) float64 { return l.P50 }),
+		med(func(l loaded) float64 { return l.P99 }), med(func(l loaded) float64 { return l.CPU }), 100*med(func(l loaded) float64 { return l.Idle }))
+}
+
+// load runs the load generator once against a system.
+func (r *run) load(ctx context.Context, bin string, sys peer, op string, clients int) (loaded, error) {
+	const all = 4096 // keys, whatever the number of clients
+	args := append(sys.target(), "-nodes", strings.Join(sys.addrs(), ","), "-op", op, "-clients", strconv.Itoa(clients), "-keys", strconv.Itoa(all/clients),
+		"-time", pick(r, 4*time.Second, time.Second).String())
+	var pids []string
+	for i := range sys.addrs() {
+		pids = append(pids, strconv.Itoa(sys.process(i).Pid()))
+	}
+	args = append(args, "-pids", strings.Join(pids, ","))
+	cmd := exec.CommandContext(ctx, bin, args...)
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := cmd.Run(); err != nil {
+		return loaded{}, fmt.Errorf("the load generator: %w: %s", err, bytes.TrimSpace(complaint.Bytes()))
+	}
+	var l loaded
+	if err := json.Unmarshal(out.Bytes(), &l); err != nil {
+		return loaded{}, fmt.Errorf("the load generator said what does not read: %w", err)
+	}
+	if sys, ours := sys.(*ownPeer); ours {
+		var missing []string
+		if l.Missing > 0 {
+			missing = append(missing, fmt.Sprintf("%d of %d settings did not have the value acknowledged last (%s)", l.Missing, l.Read, sys.site.Nodes[0].Dir))
+		}
+		r.counted(int64(l.Read), missing...)
+	} else if l.Missing > 0 {
+		r.note("%s lost %d of %d acknowledged writes", etcdName, l.Missing, l.Read)
+	}
+	return l, nil
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// restStore is a client of one node's REST API, with one connection that stays open.
+type restStore struct {
+	http  *http.Client
+	base  string
+	token string
+	buf   bytes.Buffer
+}
+
+func openREST(node, org, token string) *restStore {
+	return &restStore{
+		http: &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 1}},
+		base: "http://" + node + "/api/organizations/" + org + "/settings/", token: token,
+	}
+}
+
+// setting is the part of the contract's Setting that is used here.
+type setting struct {
+	Key     string `json:"key"`
+	Value   string `json:"value"`
+	Version int64  `json:"version,omitempty"`
+}
+
+func (s *restStore) do(ctx context.Context, method, url string, body io.Reader) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, body)
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("X-ComodIT-AppKey", s.token)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := s.http.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	s.buf.Reset()
+	if _, err := s.buf.ReadFrom(resp.Body); err != nil {
+		return 0, nil, err
+	}
+	return resp.StatusCode, s.buf.Bytes(), nil
+}
+
+func (s *restStore) create(ctx context.Context, key, value string) (int64, error) {
+	return s.write(ctx, http.MethodPost, s.base, http.StatusCreated, setting{Key: key, Value: value})
+}
+
+func (s *restStore) put(ctx context.Context, key, value string) (int64, error) {
+	return s.write(ctx, http.MethodPut, s.base+key, http.StatusOK, setting{Key: key, Value: value})
+}
+
+func (s *restStore) write(ctx context.Context, method, url string, want int, set setting) (int64, error) {
+	doc, err := json.Marshal(set)
+	if err != nil {
+		return 0, err
+	}
+	status, b, err := s.do(ctx, method, url, bytes.NewReader(doc))
+	if err != nil {
+		return 0, err
+	}
+	got, err := read(status, want, b)
+	if err != nil {
+		return 0, err
+	}
+	if got.Key != set.Key || got.Value != set.Value {
+		return 0, fmt.Errorf("the reply to a put of %s is another setting: %.80s", set.Key, b)
+	}
+	return got.Version, nil
+}
+
+func (s *restStore) get(ctx context.Context, key string, stale bool) (string, error) {
+	url := s.base + key
+	if stale {
+		url += "?consistency=stale"
+	}
+	status, b, err := s.do(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	got, err := read(status, http.StatusOK, b)
+	if err == nil && got.Key != key {
+		err = fmt.Errorf("the reply to a get of %s is another setting: %.80s", key, b)
+	}
+	return got.Value, err
+}
+
+func read(status, want int, b []byte) (s setting, err error) {
+	if status != want {
+		return s, fmt.Errorf("status %d: %s", status, strings.TrimSpace(string(b)))
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, fmt.Errorf("the reply does not read: %w", err)
+	}
+	return s, nil
+}
+
+func (s *restStore) close() error {
+	s.http.CloseIdleConnections()
+	return nil
+}
