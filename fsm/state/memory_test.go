@@ -140,3 +140,41 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 	})
 }
+
+func FuzzDecodeSchema(f *testing.F) {
+	f.Add(encodeSchema(2, "1.0"))
+	f.Add(append(encodeSchema(300, ""), "what comes later"...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		schema, version, err := decodeSchema(data)
+		if err != nil {
+			return
+		}
+		again, text, err := decodeSchema(encodeSchema(schema, version))
+		if err != nil || again != schema || text != version || schema < SchemaFirst {
+			t.Errorf("schema %d of %q became %d of %q, %v", schema, version, again, text, err)
+		}
+	})
+}
+
+func FuzzReadEvents(f *testing.F) {
+	e := Event{Version: Version{5, 6}, Org: "o", Kind: "k.created", Object: "x", Actor: "a"}
+	later := e
+	later.Version.Pos++
+	f.Add(e.encode(nil))
+	f.Add(later.encode(e.encode(nil)))
+	f.Add(e.encode(later.encode(nil)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l := &loaded{ring: ring{limit: 1 << 20}}
+		if l.readEvents(data) != nil {
+			return
+		}
+		var again []byte
+		for i := range l.ring.n {
+			again = l.ring.at(i).encode(again)
+		}
+		copied := &loaded{ring: ring{limit: 1 << 20}}
+		if err := copied.readEvents(again); err != nil || copied.ring.n != l.ring.n || copied.ring.bytes != l.ring.bytes {
+			t.Errorf("%d events in %d bytes became %d in %d, %v", l.ring.n, l.ring.bytes, copied.ring.n, copied.ring.bytes, err)
+		}
+	})
+}

@@ -222,7 +222,7 @@ type loaded struct {
 // the goroutine that applies the log. Errors of a damaged or cut snapshot wrap ErrDecode; that of a schema that
 // this node does not know is a *SchemaError.
 func (s *Store) Restore(r io.Reader) error {
-	l, err := readSnapshot(r, s.known)
+	l, err := readSnapshot(r, s.known, s.eventBytes)
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
@@ -237,14 +237,14 @@ func (s *Store) Restore(r io.Reader) error {
 
 // Verify reads a snapshot through, as Restore does, and says what it holds.
 func Verify(r io.Reader) (SnapshotInfo, error) {
-	l, err := readSnapshot(r, Schema)
+	l, err := readSnapshot(r, Schema, DefaultEventBytes)
 	if err != nil {
 		return SnapshotInfo{}, fmt.Errorf("verify snapshot: %w", err)
 	}
 	return l.info, nil
 }
 
-func readSnapshot(r io.Reader, known uint32) (*loaded, error) {
+func readSnapshot(r io.Reader, known uint32, eventBytes int) (*loaded, error) {
 	body := &bodyReader{r: r, sum: sha256.New()}
 	magic := make([]byte, len(snapMagic))
 	if _, err := io.ReadFull(body, magic); err != nil {
@@ -262,7 +262,7 @@ func readSnapshot(r io.Reader, known uint32) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loaded{db: db, txn: db.Txn(true), known: known, ring: ring{limit: DefaultEventBytes}}
+	l := &loaded{db: db, txn: db.Txn(true), known: known, ring: ring{limit: eventBytes}}
 	in := bufio.NewReaderSize(z, 64<<10)
 	if err := l.records(in); err != nil {
 		return nil, err

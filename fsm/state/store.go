@@ -29,8 +29,8 @@ type Options struct {
 	Version string
 	// Known is the newest schema that this node takes part in. Zero means Schema, and only a test gives less.
 	Known uint32
-	// EventBytes is how much memory the ring of events may take. As with Window, every node must have the same.
-	// Zero means DefaultEventBytes.
+	// EventBytes is how much memory the ring of events may take. As with Window, every node must have the same; a
+	// snapshot brings its own once there are events. Zero means DefaultEventBytes.
 	EventBytes int
 }
 
@@ -43,9 +43,10 @@ type Store struct {
 	enc   *zstd.Encoder // of contents; safe for concurrent EncodeAll
 	dec   *zstd.Decoder
 
-	tables  *Tables
-	version string
-	known   uint32
+	tables     *Tables
+	version    string
+	known      uint32
+	eventBytes int
 
 	// The machine's own. memMu guards mem against waiters that look whether they are late.
 	db    *memdb.MemDB
@@ -78,7 +79,7 @@ func NewStore(o Options) (*Store, error) {
 		return nil, fmt.Errorf("make the decoder of contents: %w", err)
 	}
 	s := &Store{db: db, mem: newMemory(o.Window), enc: enc, dec: dec, kinds: map[string]*kinds{},
-		tables: o.Tables, version: o.Version, known: o.Known}
+		tables: o.Tables, version: o.Version, known: o.Known, eventBytes: o.EventBytes}
 	if s.tables == nil {
 		s.tables = &Tables{}
 	}
