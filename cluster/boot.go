@@ -376,6 +376,13 @@ func lockFolder(dir string) (io.Closer, error) {
 	return f, nil
 }
 
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the data folder cannot be written: %w", err)
+	}
+	return nil
+}
+
 // writeSynced writes a file (0600) so that a crash leaves all of it or nothing.
 func writeSynced(path string, data []byte) error {
 	tmp := path + ".new"

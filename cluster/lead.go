@@ -103,6 +103,12 @@ func (n *Node) lead(ctx context.Context) {
 			if up {
 				stop = n.takeUp(ctx)
 			}
+		case q := <-n.restores:
+			stop()
+			q.done <- n.restoreHere(q)
+			if stop = func() {}; n.raft.State() == raft.Leader { // in a later term, too: the word on it comes, and opens it again
+				stop = n.takeUp(ctx)
+			}
 		}
 	}
 }

@@ -50,6 +50,8 @@ type Node struct {
 	voters  sync.Mutex    // held while the voters are changed
 	kick    chan struct{} // makes the leader look at the members now
 
+	restores chan *restoring // to the goroutine that leads
+
 	belonging
 	life
 }
@@ -74,7 +76,8 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg: cfg, log: cfg.Log, disk: &diskState{}, proven: proven{base: time.Now()}, notify: make(chan bool, 1024), kick: make(chan struct{}, 1),
+		cfg: cfg, log: cfg.Log, disk: &diskState{}, proven: proven{base: time.Now()}, notify: make(chan bool, 1024),
+		kick: make(chan struct{}, 1), restores: make(chan *restoring),
 		life: life{done: make(chan struct{}), down: make(chan struct{})}, clock: clock{wall: cfg.Now},
 	}
 	if n.disk.lock, err = lockFolder(cfg.DataDir); err != nil {
@@ -128,6 +131,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.spawn(func() { n.lead(bg) })
 	n.spawn(func() { n.serveJoin(bg) })
 	n.spawn(func() { n.announce(bg) })
+	n.spawn(func() { n.clearDoubt(bg) })
 	if n.gossip != nil {
 		n.spawn(func() { n.mingle(bg) })
 	}
@@ -161,6 +165,9 @@ func (n *Node) startGossip(boot *booted) error {
 
 func (n *Node) startRaft() error {
 	dir := filepath.Join(n.cfg.DataDir, "raft")
+	if err := removeIfThere(n.restoreFile()); err != nil { // of a restore that was cut off
+		return err
+	}
 	all, err := tables(n.cfg.Tables)
 	if err != nil {
 		return err
@@ -182,7 +189,12 @@ func (n *Node) startRaft() error {
 	inner := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: transport.NewStreamLayer(n.mux, n.self.Cluster), MaxPool: 3, Timeout: 5 * time.Second, Logger: hlog,
 	})
+	inner.TimeoutScale = 4 << 20 // of a snapshot, so many bytes in each time-out: a peer that no longer reads is noticed
 	trans := newPatientTransport(inner, n.done)
+	if err := n.inDoubt(trans); err != nil {
+		_ = trans.Close()
+		return err
+	}
 	err = unbroken(n.cfg.DataDir, func() error {
 		if n.raft, err = raft.NewRaft(rc, machine, n.disk.logs, n.disk.stable, n.disk.snaps, trans); err != nil {
 			return fmt.Errorf("the log or the snapshots in %s cannot be read (%s): %w", dir, adviceDamaged, err)

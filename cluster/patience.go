@@ -16,6 +16,7 @@ type patientTransport struct {
 	*raft.NetworkTransport // pre-vote and the rest as they are
 
 	done <-chan struct{}
+	rpcs chan raft.RPC // what comes in, if somebody looks at it first; else nil
 
 	mu    sync.Mutex
 	leads func(term uint64) bool   // nil until follow
@@ -27,6 +28,14 @@ const patienceStep = 20 * time.Millisecond
 
 func newPatientTransport(inner *raft.NetworkTransport, done <-chan struct{}) *patientTransport {
 	return &patientTransport{NetworkTransport: inner, done: done, beats: map[raft.ServerID]uint64{}}
+}
+
+// Consumer gives what comes in.
+func (t *patientTransport) Consumer() <-chan raft.RPC {
+	if t.rpcs != nil {
+		return t.rpcs
+	}
+	return t.NetworkTransport.Consumer()
 }
 
 // follow tells whose leadership it is about; raft wants its transport before it exists.

@@ -9,17 +9,21 @@ import (
 
 // tables are the given ones and the cluster's own.
 func tables(given []state.TableDef) (*state.Tables, error) {
-	own := []state.TableDef{
+	t, err := state.NewTables(append(ownTables(), given...)...)
+	if err != nil {
+		return nil, fmt.Errorf("the tables of the state: %w", err)
+	}
+	return t, nil
+}
+
+// ownTables hold what makes the cluster what it is. Restores leave them alone.
+func ownTables() []state.TableDef {
+	return []state.TableDef{
 		state.Define[Member](state.TableOptions[Member]{}),
 		state.Define[secret](state.TableOptions[secret]{Secret: true}),
 		state.Define[formerMember](state.TableOptions[formerMember]{}),
 		state.Define[joinToken](state.TableOptions[joinToken]{Secret: true}),
 	}
-	t, err := state.NewTables(append(own, given...)...)
-	if err != nil {
-		return nil, fmt.Errorf("the tables of the state: %w", err)
-	}
-	return t, nil
 }
 
 // Member is a node that belongs to the cluster. Its row is written before it may vote.

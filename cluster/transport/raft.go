@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"time"
 
@@ -30,7 +31,24 @@ func (s *StreamLayer) Addr() net.Addr { return s.adv }
 func (s *StreamLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return s.mux.Dial(ctx, string(addr), Raft)
+	c, err := s.mux.Dial(ctx, string(addr), Raft)
+	if err != nil {
+		return nil, err
+	}
+	// Raft waits for what it sends before it stops: a snapshot to a peer that no longer reads takes minutes.
+	return &dialled{Conn: c, unhook: context.AfterFunc(s.mux.ctx, func() { _ = c.(*tls.Conn).NetConn().Close() })}, nil
+}
+
+// dialled is a connection of ours that ends with the mux.
+type dialled struct {
+	net.Conn
+	unhook func() bool
+}
+
+// Close closes the connection; the plain one, as a TLS goodbye could wait behind a writer that is stuck.
+func (d *dialled) Close() error {
+	d.unhook()
+	return d.Conn.(*tls.Conn).NetConn().Close()
 }
 
 type address string

@@ -416,6 +416,14 @@ func (l *loaded) readRow(payload []byte) error {
 	if rec.table == tableSchema && rec.key == schemaKey {
 		l.schemaRow = rec
 	}
+	if err := l.insert(rec); err != nil {
+		return err
+	}
+	l.info.Rows++
+	return nil
+}
+
+func (l *loaded) insert(rec *record) error {
 	if err := l.txn.Insert(tableRows, rec); err != nil {
 		return fmt.Errorf("restore row %s %q: %w", rec.table, rec.key, err)
 	}
@@ -424,6 +432,5 @@ func (l *loaded) readRow(payload []byte) error {
 			return fmt.Errorf("restore row %s %q in range %q: %w", rec.table, rec.key, r, err)
 		}
 	}
-	l.info.Rows++
 	return nil
 }
