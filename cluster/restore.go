@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -53,10 +52,14 @@ func (b *boundWriter) Write(p []byte) (int, error) {
 	return b.w.Write(p)
 }
 
-// own says which rows belong to the cluster as such: its members, tokens, certificates, keys. A restore leaves them as
+// own gives which rows belong to the cluster as such: its members, tokens, certificates, keys. A restore leaves them as
 // they are.
-func own(table, _ string) bool {
-	return slices.ContainsFunc(ownTables(), func(d state.TableDef) bool { return d.Name() == table })
+func own() func(table, key string) bool {
+	names := map[string]bool{}
+	for _, d := range ownTables() {
+		names[d.Name()] = true
+	}
+	return func(table, _ string) bool { return names[table] }
 }
 
 // restoring is a restore on its way to the goroutine that leads.
@@ -206,7 +209,7 @@ func (n *Node) restoreOnce(backup *state.Store) error {
 		return errMoved
 	}
 	epoch := max(uint64(n.clock.now(true, n.store.Now()).UnixMilli()), present.Epoch()+1, backup.Epoch()+1)
-	sn, err := backup.Reborn(state.Rebirth{Epoch: epoch, Term: term, Time: barrier.Time, Own: own, Keep: present})
+	sn, err := backup.Reborn(state.Rebirth{Epoch: epoch, Term: term, Time: barrier.Time, Own: own(), Keep: present})
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 // TestReborn exchanges rows between two clusters' states: what is the cluster's own stays, the rest is the backup's,
 // and nothing of the epochs before counts any more.
 func TestReborn(t *testing.T) {
-	old, now := statetest.New(t), statetest.New(t)
+	old, now := statetest.NewOptions(t, state.Options{Tables: tables(t)}), statetest.NewOptions(t, state.Options{Tables: tables(t)})
 	put(t, old, &item{ID: "i1", Env: "e1", Name: "a", Count: 1}, &item{ID: "i2", Env: "e1", Name: "b", Count: 2})
 	update(t, old, func(tx *state.Tx) error { return state.Put(tx, &env{ID: "own-of-old"}) })
 	for range 20 { // its log and its term are further than the backup's
@@ -76,14 +77,32 @@ func TestReborn(t *testing.T) {
 		now.OpenTerm(4)
 	}
 	put(t, now, &item{ID: "i3", Env: "e1", Name: "c"})
-	if _, err := state.NewStore(state.Options{}); err != nil || model.CodeOf(err) != "" {
+	// A snapshot of a schema that the cluster has not raised would stop its other members.
+	update(t, old, func(tx *state.Tx) error { return state.RaiseSchema(tx, state.SchemaEvents) })
+	_, err = old.Store().Reborn(state.Rebirth{Own: own, Keep: now.Local()})
+	if model.CodeOf(err) != model.Conflict {
+		t.Errorf("a state of a later schema: %v", err)
+	}
+	update(t, now, func(tx *state.Tx) error { return state.RaiseSchema(tx, state.SchemaEvents) })
+	if sn, err = old.Store().Reborn(state.Rebirth{Own: own, Keep: now.Local()}); err != nil {
 		t.Fatal(err)
+	}
+	defer sn.Release()
+	b.Reset()
+	if err := errors.Join(sn.Write(&b), now.Store().Restore(&b)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := state.Events(now.Local(), state.Version{Index: index}, 10, nil); model.CodeOf(err) != model.Gone {
+		t.Errorf("events from a cursor of before the restore: %v", err)
+	}
+	if got := state.SchemaOf(now.Local()); got != state.SchemaEvents {
+		t.Errorf("schema %d", got)
 	}
 }
 
 // TestRebornWithoutAnother drops rows and goes on, as a recovery without quorum does.
 func TestRebornWithoutAnother(t *testing.T) {
-	db := statetest.New(t)
+	db := statetest.NewOptions(t, state.Options{Tables: tables(t)})
 	put(t, db, &item{ID: "i1", Env: "e1", Name: "a"}, &item{ID: "i2", Env: "e1", Name: "b"})
 	v := db.Local()
 	sn, err := db.Store().Reborn(state.Rebirth{Own: func(table, key string) bool { return table == "items" && key == "i2" }})
