@@ -78,12 +78,11 @@ func TestReborn(t *testing.T) {
 	}
 	put(t, now, &item{ID: "i3", Env: "e1", Name: "c"})
 	// A snapshot of a schema that the cluster has not raised would stop its other members.
-	update(t, old, func(tx *state.Tx) error { return state.RaiseSchema(tx, state.SchemaEvents) })
-	_, err = old.Store().Reborn(state.Rebirth{Own: own, Keep: now.Local()})
+	older := statetest.NewOptions(t, state.Options{Tables: tables(t), Known: state.SchemaFirst})
+	_, err = old.Store().Reborn(state.Rebirth{Own: own, Keep: older.Local()})
 	if model.CodeOf(err) != model.Conflict {
 		t.Errorf("a state of a later schema: %v", err)
 	}
-	update(t, now, func(tx *state.Tx) error { return state.RaiseSchema(tx, state.SchemaEvents) })
 	if sn, err = old.Store().Reborn(state.Rebirth{Own: own, Keep: now.Local()}); err != nil {
 		t.Fatal(err)
 	}
