@@ -140,14 +140,12 @@ func (r *run) section(ctx context.Context, i int, s section) error {
 			stores = []string{""}
 		}
 		for _, store := range stores {
-			if slices.ContainsFunc(r.rows, func(x row) bool { return x.Name == w.name && x.Store == store }) {
+			given := slices.ContainsFunc(r.rows, func(x row) bool { return x.Name == w.name && x.Store == store })
+			if given || store != "" && !slices.Contains(r.stores, store) {
 				continue
 			}
 			missing := report.Row{Name: w.name, Bar: w.bar, Note: "not measured"}
-			switch {
-			case store != "" && !slices.Contains(r.stores, store):
-				missing.Note = "not asked for"
-			case err != nil:
+			if err != nil {
 				missing.Note += ": " + firstLine(err)
 			}
 			r.add(store, "", missing)

@@ -68,7 +68,7 @@ func (b Bar) MarshalJSON() ([]byte, error) {
 	return json.Marshal(b.value)
 }
 
-// Row is one figure. Ratio is Value to Baseline; the bar is for the ratio, or for the value where the row
+// Row is one figure, told once for each store that it was measured with. Ratio is Value to Baseline; the bar is for the ratio, or for the value where the row
 // has no baseline (both are 0 then).
 type Row struct {
 	Name     string  `json:"name"`
