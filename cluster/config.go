@@ -39,7 +39,14 @@ type Config struct {
 	Schema           int              // the highest schema that this code knows; 0 is state.Schema, and tests say others
 	Detail           func() string    // told in Status as it is; nil is nothing
 	Now              func() time.Time // the machine's clock; nil means time.Now
+	Disk             Disk             // when it counts as nearly full
 	BeforeWrite      func()           // called before each write to the raft log, from raft's goroutines; a slow disk
+}
+
+// Disk says when a node's disk counts as nearly full.
+type Disk struct {
+	Reserve int64                                           // less free bytes are too few; 0 means 64 MiB, on a small disk 2 % of it
+	Space   func(dir string) (free, total int64, err error) // of the disk under a folder; nil means to ask the system
 }
 
 // Bootstrap says how a node with an empty folder gets into a cluster. The zero value makes a cluster of one.
@@ -70,6 +77,8 @@ type Timing struct {
 	TrailingLogs    uint64        // entries kept after a snapshot; 10240
 	PackBytes       int           // of commits in one log entry; 32 KiB; 1 means one commit an entry
 	QueueBytes      int           // of commits that wait in one lane, at the leader and for each other node; 16 MiB; beyond, callers are told to come back
+	SlowWrite       time.Duration // a write to the log that takes longer makes the leader hand over; 3 s
+	DiskCheck       time.Duration // between looks at the disk; 1 s
 	SegmentBytes    int           // of one file of StoreWAL, which takes that much of the disk at once; 16 MiB
 }
 
@@ -104,6 +113,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Disk.Space == nil {
+		c.Disk.Space = diskSpace
+	}
 	if c.Transport.Log == nil {
 		c.Transport.Log = c.Log
 	}
@@ -121,6 +133,8 @@ func (t Timing) withDefaults() Timing {
 	def(&t.SnapshotCheck, 30*time.Second)
 	def(&t.TrailingLogs, 10240)
 	def(&t.PackBytes, 32<<10)
+	def(&t.SlowWrite, 3*time.Second)
+	def(&t.DiskCheck, time.Second)
 	def(&t.QueueBytes, 16<<20)
 	def(&t.SegmentBytes, 16<<20)
 	return t

@@ -19,6 +19,7 @@ type diskState struct {
 	logs    raft.LogStore
 	stable  raft.StableStore
 	snaps   raft.SnapshotStore
+	watch   *diskWatch
 	running atomic.Bool // raft's goroutines call, no longer the one that starts it
 }
 
@@ -39,7 +40,7 @@ func (d *diskState) open(dir string, cfg Config, hlog hclog.Logger, failed func(
 	if d.kept, err = openRaftStore(dir, cfg.RaftStore, cfg.Timing.SegmentBytes, hlog); err != nil {
 		return err
 	}
-	stop := &stopper{running: &d.running, before: cfg.BeforeWrite, failed: failed}
+	stop := &stopper{running: &d.running, before: cfg.BeforeWrite, watch: d.watch, failed: failed}
 	d.stable = &stableStore{d.kept, stop}
 	if d.logs, err = raft.NewLogCache(512, &logStore{newSumStore(d.kept), stop}); err != nil {
 		return fmt.Errorf("opening the raft log: %w", err)
@@ -54,6 +55,7 @@ func (d *diskState) open(dir string, cfg Config, hlog hclog.Logger, failed func(
 type stopper struct {
 	running *atomic.Bool
 	before  func() // nil, or called before each write
+	watch   *diskWatch
 	failed  func(error)
 }
 
@@ -100,12 +102,12 @@ func (l *logStore) GetLog(index uint64, out *raft.Log) error {
 
 // StoreLog writes one entry.
 func (l *logStore) StoreLog(e *raft.Log) error {
-	return l.stop.write(func() error { return l.sumStore.StoreLog(e) })
+	return l.StoreLogs([]*raft.Log{e})
 }
 
 // StoreLogs writes entries. After a failure a leader steps down and a follower answers no: nobody counts on them.
 func (l *logStore) StoreLogs(es []*raft.Log) error {
-	return l.stop.write(func() error { return l.sumStore.StoreLogs(es) })
+	return l.stop.watch.wrote(func() error { return l.stop.write(func() error { return l.sumStore.StoreLogs(es) }) })
 }
 
 // DeleteRange deletes entries.

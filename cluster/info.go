@@ -36,6 +36,7 @@ type info struct {
 	GossipKeys    []string  `json:"gossipKeys,omitempty"` // ids of those it has, the one it uses first
 	Detail        string    `json:"detail,omitempty"`
 	Fault         string    `json:"fault,omitempty"` // why it is not ready
+	Disk          string    `json:"disk,omitempty"`  // why it should not lead
 }
 
 func (n *Node) info() info {
@@ -52,6 +53,7 @@ func (n *Node) info() info {
 	if err := n.Ready(); err != nil {
 		in.Fault = err.Error()
 	}
+	in.Disk = n.disk.watch.trouble()
 	in.LastIndex = n.raft.LastIndex()
 	in.LastTerm, _ = strconv.ParseUint(n.raft.Stats()["last_log_term"], 10, 64)
 	return in
@@ -62,7 +64,7 @@ func (n *Node) details(in info) info {
 	in.CertExpires, in.LogStore = n.id.Identity().Expires(), n.cfg.RaftStore
 	in.SnapshotIndex, in.SnapshotAgeMs = n.lastSnapshot()
 	var err error
-	if in.DiskFree, in.DiskTotal, err = diskSpace(n.cfg.DataDir); err != nil {
+	if in.DiskFree, in.DiskTotal, err = n.cfg.Disk.Space(n.cfg.DataDir); err != nil {
 		n.log.Debug("free disk", "error", err)
 	}
 	if n.cfg.Detail != nil {

@@ -129,6 +129,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.spawn(func() { n.keepStanding(bg) })
 	n.spawn(func() { n.keepCertificate(bg) })
 	n.spawn(func() { n.lead(bg) })
+	n.spawn(func() { n.watchDisk(bg) })
 	n.spawn(func() { n.serveJoin(bg) })
 	n.spawn(func() { n.announce(bg) })
 	n.spawn(func() { n.clearDoubt(bg) })
@@ -190,7 +191,7 @@ func (n *Node) startRaft() error {
 		Stream: transport.NewStreamLayer(n.mux, n.self.Cluster), MaxPool: 3, Timeout: 5 * time.Second, Logger: hlog,
 	})
 	inner.TimeoutScale = 4 << 20 // of a snapshot, so many bytes in each time-out: a peer that no longer reads is noticed
-	trans := newPatientTransport(inner, n.done)
+	trans := newPatientTransport(inner, n.silent, n.done)
 	if err := n.inDoubt(trans); err != nil {
 		_ = trans.Close()
 		return err
@@ -323,10 +324,13 @@ func (n *Node) HasLeader() bool {
 }
 
 // Ready is nil when this node can serve: it knows a leader and has applied what it knows to be committed, but for
-// a little. The error says what is missing.
+// a little, and nothing is wrong with its disk. The error says what is missing.
 func (n *Node) Ready() error {
 	if err := n.Err(); err != nil {
 		return model.Errorf(model.Unavailable, "this node has stopped: %v", err)
+	}
+	if err := n.diskReady(); err != nil {
+		return err
 	}
 	if !n.HasLeader() {
 		return model.Errorf(model.Unavailable, "the cluster has no leader that this node knows of")

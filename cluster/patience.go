@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -15,8 +16,9 @@ import (
 type patientTransport struct {
 	*raft.NetworkTransport // pre-vote and the rest as they are
 
-	done <-chan struct{}
-	rpcs chan raft.RPC // what comes in, if somebody looks at it first; else nil
+	silent func() bool // this node must not be heard as a leader
+	done   <-chan struct{}
+	rpcs   chan raft.RPC // what comes in, if somebody looks at it first; else nil
 
 	mu    sync.Mutex
 	leads func(term uint64) bool   // nil until follow
@@ -26,8 +28,11 @@ type patientTransport struct {
 // patienceStep is how often a waiting append looks whether its peer is back.
 const patienceStep = 20 * time.Millisecond
 
-func newPatientTransport(inner *raft.NetworkTransport, done <-chan struct{}) *patientTransport {
-	return &patientTransport{NetworkTransport: inner, done: done, beats: map[raft.ServerID]uint64{}}
+// errSilent is told to raft in place of what was not sent.
+var errSilent = errors.New("this node's log is stuck: it must not be taken for a leader")
+
+func newPatientTransport(inner *raft.NetworkTransport, silent func() bool, done <-chan struct{}) *patientTransport {
+	return &patientTransport{NetworkTransport: inner, silent: silent, done: done, beats: map[raft.ServerID]uint64{}}
 }
 
 // Consumer gives what comes in.
@@ -55,7 +60,10 @@ func (t *patientTransport) isLeader(term uint64) bool {
 // AppendEntries sends entries or a heartbeat (one without a previous entry).
 func (t *patientTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	before := t.beatsOf(id)
-	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
+	err := errSilent
+	if !t.silent() {
+		err = t.NetworkTransport.AppendEntries(id, target, args, resp)
+	}
 	if isHeartbeat(args) {
 		if err == nil {
 			t.beat(id)

@@ -16,7 +16,7 @@ func TestFailedAppendIsToldWhenThePeerIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		done := make(chan struct{})
 		defer close(done)
-		tr := newPatientTransport(unreachable(t), done)
+		tr := newPatientTransport(unreachable(t), func() bool { return false }, done)
 		defer tr.Close()
 		var leading atomic.Bool
 		leading.Store(true)

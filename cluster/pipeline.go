@@ -12,9 +12,10 @@ import (
 // nobody reads are taken all the same, until the sender sees the end and closes the pipeline.
 type pipeline struct {
 	raft.AppendPipeline
-	out  chan raft.AppendFuture
-	done chan struct{}
-	once sync.Once
+	silent func() bool
+	out    chan raft.AppendFuture
+	done   chan struct{}
+	once   sync.Once
 }
 
 // pipelineAnswers is how many answers wait for a reader. A sender whose reader has ended goes on for each with a chance
@@ -27,7 +28,7 @@ func (t *patientTransport) AppendEntriesPipeline(id raft.ServerID, target raft.S
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{AppendPipeline: inner, out: make(chan raft.AppendFuture, pipelineAnswers), done: make(chan struct{})}
+	p := &pipeline{AppendPipeline: inner, silent: t.silent, out: make(chan raft.AppendFuture, pipelineAnswers), done: make(chan struct{})}
 	go p.drain()
 	return p, nil
 }
@@ -45,6 +46,14 @@ func (p *pipeline) drain() {
 			return
 		}
 	}
+}
+
+// AppendEntries sends entries, or what keeps the follower from an election.
+func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	if p.silent() {
+		return nil, errSilent
+	}
+	return p.AppendPipeline.AppendEntries(args, resp)
 }
 
 // Consumer gives the answers, in order.

@@ -32,7 +32,7 @@ func TestAPipelineWithoutReaderDoesNotBlock(t *testing.T) {
 			}
 		}
 	}()
-	p, err := newPatientTransport(newTransport(), stop).AppendEntriesPipeline("peer", peer.LocalAddr())
+	p, err := newPatientTransport(newTransport(), func() bool { return false }, stop).AppendEntriesPipeline("peer", peer.LocalAddr())
 	if err != nil {
 		t.Fatal(err)
 	}
