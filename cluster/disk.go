@@ -36,6 +36,7 @@ func (d *diskState) open(dir string, cfg Config, hlog hclog.Logger, failed func(
 	if err := makeFolder(dir); err != nil {
 		return err
 	}
+	d.watch = newDiskWatch(cfg.Timing, cfg.Disk.Reserve)
 	var err error
 	if d.kept, err = openRaftStore(dir, cfg.RaftStore, cfg.Timing.SegmentBytes, hlog); err != nil {
 		return err
