@@ -29,6 +29,8 @@ func Tables() []state.TableDef {
 		state.Define[model.AlertMark](state.TableOptions[model.AlertMark]{}),
 		state.Define[model.ChangeCounter](state.TableOptions[model.ChangeCounter]{}),
 		state.Define[model.Order](state.TableOptions[model.Order]{}),
+		state.Define[model.RequestRow](state.TableOptions[model.RequestRow]{}),
+		state.Define[model.RequestMark](state.TableOptions[model.RequestMark]{}),
 		state.Define[model.OrgKey](state.TableOptions[model.OrgKey]{Secret: true}),
 	}
 }
