@@ -57,9 +57,10 @@ func (s *sender) run() {
 		}
 		s.mu.Lock()
 		b := s.buf
-		s.buf = spare[:0]
+		s.buf = spare[:0] // from here on it is no longer spare, also if there is nothing to write
 		s.mu.Unlock()
-		if len(b) == 0 {
+		if len(b) == 0 { // woken for what went out with the bytes before
+			spare = b
 			continue
 		}
 		_ = s.conn.SetWriteDeadline(time.Now().Add(stuck))
