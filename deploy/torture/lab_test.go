@@ -80,9 +80,27 @@ func newLab(t *testing.T, bin string) *lab {
 			}
 		}
 		_ = l.site.Stop()
+		l.keep()
 	})
 	l.balance(dir)
 	return l
+}
+
+// keep copies the nodes' logs to the folder MUSTER_KEEP, when that is set.
+func (l *lab) keep() {
+	dir := os.Getenv("MUSTER_KEEP")
+	if dir == "" {
+		return
+	}
+	for _, n := range l.site.Nodes {
+		text, err := os.ReadFile(n.Log)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, n.Name+".log"), text, 0o600)
+		}
+		if err != nil {
+			l.t.Log(err)
+		}
+	}
 }
 
 // said is what a node has logged in the end, without its requests.

@@ -97,6 +97,7 @@ func (l *lab) hurt(c *crowd, f fault, hold time.Duration) {
 	term := l.term()
 	began := time.Now()
 	end := f.do(l, c)
+	l.t.Logf("%s: %s", began.UTC().Format("15:04:05.000"), f.name)
 	pass(l.t, hold)
 	felt := end()
 	healed := time.Now()
