@@ -353,3 +353,42 @@ func TestShutdownHandsOver(t *testing.T) {
 	}
 	clustertest.WaitFor(t, "the next leader", func() bool { return c.Leader() != old })
 }
+
+// TestWaitingForADeposedLeaderEnds has a follower ask and write at a leader that was cut off in silence. Both go on at the
+// next leader once there is one, and do not wait until their question's time is over.
+func TestWaitingForADeposedLeaderEnds(t *testing.T) {
+	c := clustertest.New(t, 3, clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Timing.Attempt = 5 * time.Minute }))
+	l, f, _ := others(c)
+	n := c.Node(f)
+	if err := n.Update(t.Context(), put("x", 1)); err != nil { // it has connections to the leader
+		t.Fatal(err)
+	}
+	c.Isolate(l)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*clustertest.Patience)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if err := n.Update(ctx, increment("x")); err != nil {
+				t.Errorf("a write that went to the old leader: %v", err)
+			}
+		})
+		wg.Go(func() {
+			if _, err := n.View(ctx); err != nil {
+				t.Errorf("a read that asked the old leader: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if n.Store().Term() == c.Node(l).Store().Term() {
+		t.Fatal("there was no other leader: this proves nothing")
+	}
+	v, err := n.View(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := count(v, "x"); got != 9 {
+		t.Errorf("8 writes after the first make %d", got)
+	}
+	c.Heal()
+}

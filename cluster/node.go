@@ -41,6 +41,7 @@ type Node struct {
 	gossip   *gossip.Gossip // nil without
 	packer   *packer
 	question *sharer
+	asking   asking
 	proven   proven
 	clock    clock
 	peers    peerBook
@@ -130,6 +131,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.spawn(func() { n.keepCertificate(bg) })
 	n.spawn(func() { n.lead(bg) })
 	n.spawn(func() { n.watchDisk(bg) })
+	n.spawn(func() { n.heed(bg) })
 	n.spawn(func() { n.serveJoin(bg) })
 	n.spawn(func() { n.announce(bg) })
 	n.spawn(func() { n.clearDoubt(bg) })

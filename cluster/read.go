@@ -57,6 +57,11 @@ func (n *Node) askCurrent(ctx context.Context) (current, error) {
 	if err != nil {
 		return current{}, err
 	}
+	ctx, end := n.asking.begin(ctx, addr)
+	defer end()
+	if now, err := n.leaderAddr(); err == nil && now != addr { // heed may have looked before
+		return current{}, fmt.Errorf("%w: %w", errNotDone, errDeposed)
+	}
 	b, err := n.rpc.ask(ctx, addr, opCurrent, encodeTerm(term))
 	if err != nil {
 		return current{}, err

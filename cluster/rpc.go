@@ -39,8 +39,9 @@ type rpc struct {
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex
-	links map[linkKey]*link
+	mu     sync.Mutex
+	links  map[linkKey]*link
+	leader string // where commits may go; "": anywhere
 }
 
 // linkKey names a connection to a node. Each lane has its own: a question never waits for commits on the wire, a small
@@ -172,6 +173,10 @@ func (r *rpc) ask(ctx context.Context, addr string, op byte, body []byte) ([]byt
 
 func (r *rpc) link(ctx context.Context, key linkKey) (*link, error) {
 	r.mu.Lock()
+	if r.deposed(key) { // else it would be dialled for as long as the commit has
+		r.mu.Unlock()
+		return nil, errDeposed
+	}
 	l := r.links[key]
 	if l == nil || l.broken() {
 		if r.ctx.Err() != nil {
