@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/muster-hq/muster/deploy/bench/report"
@@ -43,71 +45,90 @@ type turn struct {
 	name     string
 	clients  int
 	perEntry int
-	system   int // bare, single or packed
+	ours     bool
 }
 
-const (
-	bareLoop = iota
-	single   // ours, one commit an entry
-	packed   // ours, as shipped
-)
-
-var commitTurns = []turn{
-	{"bare 1", 1, 1, bareLoop}, {"single 1", 1, 1, single},
-	{"bare 64", 64, 1, bareLoop}, {"single 64", 64, 1, single},
-	{"bare 256", 256, 1, bareLoop}, {"single 256", 256, 1, single},
-	{"bare 16x16", 16, 16, bareLoop}, {"packed 256", 256, 1, packed},
+// phase compares the bare loop with one system of ours: two at a time, since an idle system is not free.
+type phase struct {
+	name  string
+	ours  oursArgs
+	turns []turn
 }
 
-func commitsOf(ctx context.Context, r *run, store string) (err error) {
-	var systems [3]*system
-	defer func() {
-		for _, s := range systems {
-			if s != nil {
-				err = errors.Join(err, s.stop())
-			}
-		}
-	}()
-	var starts [3]error // one that cannot start does not keep the others from being measured
-	systems[bareLoop], starts[bareLoop] = startBare(ctx, r, "bare-"+store, store)
-	systems[single], starts[single] = startOurs(ctx, r, "single-"+store, 3, oursArgs{Store: store, PackBytes: 1})
-	systems[packed], starts[packed] = startOurs(ctx, r, "packed-"+store, 3, oursArgs{Store: store})
-	if systems[bareLoop] == nil || systems[single] == nil && systems[packed] == nil {
-		return errors.Join(starts[:]...)
+// phases are the comparisons. Names of turns are unique among all.
+func phases(store string) []phase {
+	return []phase{
+		{"single", oursArgs{Store: store, PackBytes: 1}, []turn{
+			{"bare 1", 1, 1, false}, {"single 1", 1, 1, true},
+			{"bare 64", 64, 1, false}, {"single 64", 64, 1, true},
+			{"bare 256", 256, 1, false}, {"single 256", 256, 1, true},
+		}},
+		{"packed", oursArgs{Store: store}, []turn{
+			{"bare 256 again", 256, 1, false}, {"packed 256", 256, 1, true}, {"bare 16x16", 16, 16, false},
+		}},
 	}
+}
+
+// commitsOf measures the phases with one log store. One that breaks does not keep the other from being measured.
+func commitsOf(ctx context.Context, r *run, store string) error {
 	results := map[string][]loadResult{}
+	var errs []error
+	for _, p := range phases(store) {
+		if err := r.phase(ctx, p, results); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", p.name, err))
+		}
+	}
+	compare := func(row string, bar report.Bar, ours, bare, peer string, f func(loadResult) float64) {
+		if len(results[ours]) == 0 || len(results[bare]) == 0 {
+			return // the row is owed, and does not hold
+		}
+		r.add(store, peer+", "+store, report.Compare(row, of(results[ours], f), of(results[bare], f), bar))
+	}
+	rate := func(x loadResult) float64 { return x.Rate }
+	compare(row64, report.AtLeast(0.8), "single 64", "bare 64", "bare raft", rate)
+	compare(row256, report.AtLeast(0.8), "single 256", "bare 256", "bare raft", rate)
+	compare(rowP50, report.AtMost(1.25), "single 1", "bare 1", "bare raft", func(x loadResult) float64 { return x.P50 })
+	compare(rowPacked, report.AtLeast(1.5), "packed 256", "bare 256 again", "bare raft", rate)
+	compare(rowMulti, report.AtLeast(0.75), "packed 256", "bare 16x16", "bare raft 16x16", rate)
+	return errors.Join(errs...)
+}
+
+// phase takes the turns of a phase. What is complete of a phase that breaks does not count.
+func (r *run) phase(ctx context.Context, p phase, results map[string][]loadResult) (err error) {
+	name := p.name + "-" + p.ours.Store
+	bare, err := startBare(ctx, r, "bare-"+name, p.ours.Store)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, bare.stop()) }()
+	own, err := startOurs(ctx, r, name, 3, p.ours)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, own.stop()) }()
+	found := map[string][]loadResult{}
 	for round := range r.rounds() + 1 {
-		for _, t := range commitTurns {
-			a := loadArgs{Clients: t.clients, PerEntry: t.perEntry, For: r.sizes.turn}
-			a.Profile = r.profile(store + " " + t.name)
-			s := systems[t.system]
-			if s == nil {
-				continue
-			}
+		var told strings.Builder
+		for _, t := range p.turns {
+			a := loadArgs{Clients: t.clients, PerEntry: t.perEntry, For: r.sizes.turn, Profile: r.profile(p.ours.Store + " " + t.name)}
 			var res loadResult
-			if t.system == bareLoop {
-				res, err = s.load(ctx, a)
+			if t.ours {
+				res, err = own.oursLoad(ctx, r, "load", a)
 			} else {
-				res, err = s.oursLoad(ctx, r, "load", a)
+				res, err = bare.load(ctx, a)
 			}
 			if err != nil {
 				return err
 			}
-			if round > 0 {
-				results[t.name] = append(results[t.name], res)
+			fmt.Fprintf(&told, "  %s: %.0f/s p50 %.2f ms", t.name, res.Rate, res.P50)
+			if round > 0 { // the first warms up
+				found[t.name] = append(found[t.name], res)
 			}
 		}
-		r.say("commits with %s: round %d of %d", store, round, r.rounds())
+		r.say("commits with %s: round %d of %d%s", p.ours.Store, round, r.rounds(), told.String())
 	}
-	rates := func(name string) []float64 { return of(results[name], func(x loadResult) float64 { return x.Rate }) }
-	p50s := func(name string) []float64 { return of(results[name], func(x loadResult) float64 { return x.P50 }) }
-	peer := "bare raft, " + store
-	r.add(store, peer, report.Compare(row64, rates("single 64"), rates("bare 64"), report.AtLeast(0.8)))
-	r.add(store, peer, report.Compare(row256, rates("single 256"), rates("bare 256"), report.AtLeast(0.8)))
-	r.add(store, peer, report.Compare(rowP50, p50s("single 1"), p50s("bare 1"), report.AtMost(1.25)))
-	r.add(store, peer, report.Compare(rowPacked, rates("packed 256"), rates("bare 256"), report.AtLeast(1.5)))
-	r.add(store, peer+", 16 an entry", report.Compare(rowMulti, rates("packed 256"), rates("bare 16x16"), report.AtLeast(0.75)))
-	return errors.Join(starts[:]...)
+	maps.Copy(results, found)
+	return nil
 }
 
 // of takes one figure of each result.
