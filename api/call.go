@@ -35,6 +35,7 @@ type call struct {
 	header http.Header // of the answer
 	id     string
 	writer http.ResponseWriter
+	base   context.Context    // of the request, without its deadline
 	cancel context.CancelFunc // of the request's deadline
 }
 

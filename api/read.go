@@ -22,27 +22,51 @@ const (
 // within reads how long the caller wants to wait for something new, and sets the deadlines of the request: that of
 // every request, and the wait beside it. Only what reads can wait.
 func (c *call) within() (time.Duration, error) {
-	var wait time.Duration
 	if word := c.query.Get("consistency"); c.reads() && word != "" && word != "stale" && word != "linearizable" {
 		return 0, model.Errorf(model.Invalid, "consistency: give linearizable, which is the default, or stale, not %q", word)
 	}
-	if c.query.Has("wait") && c.reads() {
-		wait = defaultWait
-		if text := c.query.Get("wait"); text != "" {
-			var err error
-			if wait, err = time.ParseDuration(text); err != nil || wait < 0 || wait > maxWait {
-				return 0, model.Errorf(model.Invalid, "wait: give a time like 30s, up to %s, not %q", maxWait, text)
-			}
-		}
-		// A little more, so that those who came together do not come again together.
-		wait += time.Duration(rand.Int64N(int64(wait/16) + 1))
+	wait, err := c.wait()
+	if err != nil {
+		return 0, err
 	}
+	// A little more, so that those who came together do not come again together.
+	wait += time.Duration(rand.Int64N(int64(wait/16) + 1))
+	c.base = c.req.Context()
 	ctx, cancel := context.WithTimeout(c.req.Context(), c.srv.cfg.Timeout+wait)
 	c.req, c.cancel = c.req.WithContext(ctx), cancel
 	if wait > 0 {
 		c.allow(wait + c.srv.cfg.Timeout)
 	}
 	return wait, nil
+}
+
+// wait is the parameter; 0 when it is not given.
+func (c *call) wait() (time.Duration, error) {
+	if !c.query.Has("wait") || !c.reads() {
+		return 0, nil
+	}
+	text := c.query.Get("wait")
+	if text == "" {
+		return defaultWait, nil
+	}
+	wait, err := time.ParseDuration(text)
+	if err != nil || wait < 0 || wait > maxWait {
+		return 0, model.Errorf(model.Invalid, "wait: give a time like 30s, up to %s, not %q", maxWait, text)
+	}
+	return wait, nil
+}
+
+// patience ends with a wait, with the request, with the server, and when the caller's key runs out.
+func (c *call) patience(view *state.View, wait time.Duration) (context.Context, context.CancelFunc) {
+	if key := c.caller.key; key != nil && !key.Expires.IsZero() {
+		wait = min(wait, max(key.Expires.Sub(view.Now()), 0))
+	}
+	ctx, cancel := context.WithTimeout(c.req.Context(), wait)
+	if c.srv.cfg.Stop == nil {
+		return ctx, cancel
+	}
+	unhook := context.AfterFunc(c.srv.cfg.Stop, cancel)
+	return ctx, func() { unhook(); cancel() }
 }
 
 // allow lets the connection live for a time from now, whatever the server's limits are for other requests.
@@ -180,14 +204,8 @@ func same(a reply, aErr *lookError, b reply, bErr *lookError) bool {
 // the caller waits but shows it nothing new is no answer; of what changed before it came, its If-None-Match tells that.
 func (c *call) block(view *state.View, end endpoint, index uint64, wait time.Duration) (reply, error) {
 	began, first := time.Now(), view
-	if key := c.caller.key; key != nil && !key.Expires.IsZero() {
-		wait = min(wait, max(key.Expires.Sub(view.Now()), 0))
-	}
-	ctx, cancel := context.WithTimeout(c.req.Context(), wait)
+	ctx, cancel := c.patience(view, wait)
 	defer cancel()
-	if c.srv.cfg.Stop != nil {
-		defer context.AfterFunc(c.srv.cfg.Stop, cancel)()
-	}
 	ws := state.NewWatchSetSince(index)
 	answer, lookErr := c.look(view.Watched(ws), end)
 	var waitErr error

@@ -17,6 +17,10 @@ func own() []Section {
 		{Own, "Changes", []Row{
 			{PUT, "{H}/changes/{num}/_retry", "host.changes.retry", Built, "skip_interrupted=true or false", "empty", "Change"},
 		}},
+		{Own, "Events", []Row{
+			{GET, "/events", "events.list", Built, "after, wait, limit", "", "EventList, or a stream of Event"},
+			{GET, "{O}/events", "organizations.events.list", Built, "after, wait, limit", "", "EventList, or a stream of Event"},
+		}},
 		{Own, "Cluster", []Row{
 			{GET, "/cluster", "cluster.show", Built, "", "", "ClusterStatus"},
 			{POST, "/cluster/tokens", "cluster.token", Built, "", "JoinTokenRequest", "JoinToken"},

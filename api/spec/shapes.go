@@ -98,6 +98,23 @@ type ClusterMember struct {
 	LastContact int64  `json:"lastContactMs"`
 }
 
+// Event tells of one object that was written. What it holds is read afterwards.
+type Event struct {
+	Cursor       string `json:"cursor"` // what to follow from, to get those after it
+	Time         string `json:"time"`
+	Organization string `json:"organization,omitempty"` // its name, or its id once it was deleted
+	Kind         string `json:"kind"`                   // "host.created", "setting.updated", "change.deleted"
+	Object       string `json:"object"`                 // id of the object
+	Actor        string `json:"actor,omitempty"`        // who did it
+}
+
+// EventList is an answer with events, oldest first. Cursor is what to follow from next, also when there are none.
+type EventList struct {
+	Count  int     `json:"count"`
+	Items  []Event `json:"items"`
+	Cursor string  `json:"cursor"`
+}
+
 // JoinTokenRequest is the body that makes a join token.
 type JoinTokenRequest struct {
 	Expires string `json:"expires"` // from now; default "1h"
