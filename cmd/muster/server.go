@@ -55,6 +55,7 @@ bus-listen and MUSTER_BUS_LISTEN. Flags win over the environment, that over the 
 
 // runServer runs a node until ctx ends or it fails.
 func runServer(ctx context.Context, cfg serverConfig, log *slog.Logger) error {
+	defer spareHeap()()
 	stopProfiles, err := serveProfiles(cfg.Pprof, log)
 	if err != nil {
 		return err

@@ -117,20 +117,20 @@ func createSettings(tx *state.Tx, o model.Owner, docs []model.Setting) error {
 			return model.Errorf(model.Invalid, "setting %q is there twice: keep one", doc.Key)
 		}
 		seen[doc.Key] = true
-		if err := putSetting(tx, o, doc, nil); err != nil {
+		if _, err := putSetting(tx, o, doc, nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// putSetting creates a setting, or replaces old.
-func putSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.SettingRow) error {
+// putSetting creates a setting, or replaces old. It gives the row.
+func putSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.SettingRow) (*model.SettingRow, error) {
 	if err := doc.Validate(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := refuseFinal(tx, o, doc.Key); err != nil {
-		return err
+		return nil, err
 	}
 	row := &model.SettingRow{
 		ID: newID(), Owner: o, Name: doc.Key, Version: 1, Value: doc.Value, Link: doc.Link, Property: doc.Property, Schema: doc.Schema,
@@ -141,7 +141,21 @@ func putSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.Setti
 	if old != nil {
 		row.ID, row.Version = old.ID, old.Version+1
 	}
-	return state.Put(tx, row)
+	return row, state.Put(tx, row)
+}
+
+// replaceSetting puts a setting, sets off what that means, and shows what was put.
+func replaceSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.SettingRow, t Trigger) (model.Setting, error) {
+	var row *model.SettingRow
+	err := withHandlers(tx, o, []string{doc.Key}, t, func() (err error) {
+		row, err = putSetting(tx, o, doc, old)
+		return err
+	})
+	if err != nil {
+		return model.Setting{}, err
+	}
+	made, _ := showSetting(row, parameterSchemas(tx, o), Show{}) // nothing is hidden: the caller knows what was sent
+	return made, nil
 }
 
 // refuseFinal refuses a setting that one above says cannot be overridden (contract section 4.3).
@@ -170,11 +184,7 @@ func CreateSetting(tx *state.Tx, o model.Owner, doc model.Setting, t Trigger) (m
 	if _, ok := state.Get[model.SettingRow](tx, model.SettingKey(o.ID, doc.Key)); ok {
 		return model.Setting{}, model.Errorf(model.Conflict, "there is a setting %q already: update it instead", doc.Key)
 	}
-	err := withHandlers(tx, o, []string{doc.Key}, t, func() error { return putSetting(tx, o, doc, nil) })
-	if err != nil {
-		return model.Setting{}, err
-	}
-	return GetSetting(tx, o, doc.Key, Show{})
+	return replaceSetting(tx, o, doc, nil, t)
 }
 
 // UpdateSetting changes a setting and queues the changes of the handlers that it concerns. The key stays.
@@ -187,18 +197,14 @@ func UpdateSetting(tx *state.Tx, o model.Owner, key string, patch []byte, t Trig
 	if !ok {
 		return model.Setting{}, model.Errorf(model.NotFound, "setting %q not found", key)
 	}
-	doc, err := model.Merge(settingDoc(old), patch)
+	doc, err := model.MergeSetting(settingDoc(old), patch)
 	if err != nil {
 		return model.Setting{}, err
 	}
 	if doc.Key != key {
 		return model.Setting{}, model.Errorf(model.Invalid, "the key of a setting cannot change: delete %q and create %q", key, doc.Key)
 	}
-	err = withHandlers(tx, o, []string{key}, t, func() error { return putSetting(tx, o, doc, old) })
-	if err != nil {
-		return model.Setting{}, err
-	}
-	return GetSetting(tx, o, key, Show{})
+	return replaceSetting(tx, o, doc, old, t)
 }
 
 // DeleteSetting deletes a setting and queues the changes of the handlers that it concerns. Error: NotFound.
@@ -240,7 +246,7 @@ func BulkSettings(tx *state.Tx, o model.Owner, docs []model.Setting, noDelete bo
 		}
 		for _, doc := range docs {
 			old, _ := state.Get[model.SettingRow](tx, model.SettingKey(o.ID, doc.Key))
-			if err := putSetting(tx, o, doc, old); err != nil {
+			if _, err := putSetting(tx, o, doc, old); err != nil {
 				return err
 			}
 		}

@@ -125,7 +125,7 @@ func Put[T any, P rowPtr[T]](tx *Tx, row *T) error {
 			return err
 		}
 	}
-	value, err := json.Marshal(row)
+	value, err := encode(row)
 	if err != nil {
 		return fmt.Errorf("write row %s %s as JSON: %w", table, key, err)
 	}
@@ -173,9 +173,32 @@ type corrupt struct{ err error }
 func (c corrupt) Error() string { return c.err.Error() }
 func (c corrupt) Unwrap() error { return c.err }
 
+// A row may read and write its JSON at once, without reflection: appender and reader. Both answer false for what they
+// leave to encoding/json, and otherwise do just what that does.
+type (
+	appender interface{ AppendRow(b []byte) ([]byte, bool) }
+	reader   interface{ ReadRow(data []byte) bool }
+)
+
+// encode writes a row as JSON.
+func encode(row any) ([]byte, error) {
+	if a, ok := row.(appender); ok {
+		if b, ok := a.AppendRow(nil); ok {
+			return b, nil
+		}
+	}
+	return json.Marshal(row)
+}
+
 // decode makes a fresh object of a record.
 func decode[T any](r *record) *T {
 	t := new(T)
+	if quick, ok := any(t).(reader); ok {
+		if quick.ReadRow(r.value) {
+			return t
+		}
+		t = new(T)
+	}
 	if err := json.Unmarshal(r.value, t); err != nil {
 		panic(corrupt{fmt.Errorf("row %s %q does not read as %T: %w", r.table, r.key, t, err)})
 	}
