@@ -52,6 +52,7 @@ type SnapshotInfo struct {
 
 // Snapshot is the state at one index. Taking it copies nothing; writing it may go on beside the machine.
 type Snapshot struct {
+	st  *Store
 	pub *published
 	mem *memory
 }
@@ -60,7 +61,7 @@ type Snapshot struct {
 func (s *Store) Snapshot() *Snapshot {
 	s.memMu.Lock()
 	defer s.memMu.Unlock()
-	return &Snapshot{pub: s.pub.Load(), mem: s.mem.freeze()}
+	return &Snapshot{st: s, pub: s.pub.Load(), mem: s.mem.freeze()}
 }
 
 // Release lets go of the snapshot; once, from any goroutine.
@@ -75,28 +76,20 @@ func (sn *Snapshot) Info() SnapshotInfo {
 	return info
 }
 
-// Write streams the snapshot.
+// Write streams the snapshot. While the machine applies entries it keeps itself to a part of one processor.
 func (sn *Snapshot) Write(w io.Writer) error {
-	sum := sha256.New()
-	both := io.MultiWriter(w, sum)
-	if _, err := io.WriteString(both, snapMagic); err != nil {
-		return fmt.Errorf("write snapshot: %w", err)
-	}
-	z, err := zstd.NewWriter(both, zstd.WithEncoderConcurrency(1))
+	z, err := newSegmentWriter(w, sn.st, snapMagic)
 	if err != nil {
-		return fmt.Errorf("write snapshot: %w", err)
+		return err
 	}
-	out := &recordWriter{w: bufio.NewWriterSize(z, 64<<10)}
+	out := &recordWriter{w: z}
 	rows := sn.writeRecords(out)
 	out.record(tagEnd, binary.AppendUvarint(nil, rows))
-	if out.err == nil {
-		out.err = out.w.Flush()
+	if err := z.Close(); err != nil {
+		return err
 	}
-	if err := errors.Join(out.err, z.Close()); err != nil {
-		return fmt.Errorf("write snapshot: %w", err)
-	}
-	if _, err := w.Write(sum.Sum(nil)); err != nil {
-		return fmt.Errorf("write snapshot: %w", err)
+	if out.err != nil {
+		return fmt.Errorf("write snapshot: %w", out.err)
 	}
 	return nil
 }
@@ -115,7 +108,8 @@ func (sn *Snapshot) writeRecords(out *recordWriter) (rows uint64) {
 		return 0
 	}
 	for obj := it.Next(); obj != nil && out.err == nil; obj = it.Next() {
-		out.record(tagRow, obj.(*record).encode(b[:0]))
+		b = obj.(*record).encode(b[:0])
+		out.record(tagRow, b)
 		rows++
 	}
 	writeMarks(out, tagOldMarks, m.old.marks)
@@ -192,13 +186,14 @@ func writeIDs(out *recordWriter, tag byte, l layers[ID, took]) {
 
 // recordWriter writes records and remembers the first error.
 type recordWriter struct {
-	w   *bufio.Writer
-	err error
+	w    io.Writer
+	head []byte
+	err  error
 }
 
 func (o *recordWriter) record(tag byte, payload []byte) {
-	head := binary.AppendUvarint([]byte{tag}, uint64(len(payload)))
-	for _, part := range [][]byte{head, payload} {
+	o.head = binary.AppendUvarint(append(o.head[:0], tag), uint64(len(payload)))
+	for _, part := range [][]byte{o.head, payload} {
 		if o.err == nil {
 			_, o.err = o.w.Write(part)
 		}
