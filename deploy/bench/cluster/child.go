@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -104,6 +105,7 @@ type child struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *json.Decoder
+	over atomic.Bool // it was ended or killed
 
 	mu sync.Mutex
 }
@@ -163,8 +165,11 @@ func (c *child) ask(ctx context.Context, what string, args, result any) error {
 	return nil
 }
 
-// end lets the child come to an end of its own, and kills it when it does not in time.
+// end lets the child come to an end of its own, and kills it when it does not in time. One that is gone is no error.
 func (c *child) end() error {
+	if c.over.Swap(true) {
+		return nil
+	}
 	_ = c.in.Close()
 	timer := time.AfterFunc(20*time.Second, func() { _ = c.cmd.Process.Kill() })
 	defer timer.Stop()
@@ -176,6 +181,9 @@ func (c *child) end() error {
 
 // kill ends the child at once.
 func (c *child) kill() error {
+	if c.over.Swap(true) {
+		return nil
+	}
 	if err := c.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("killing %s: %w", c.name, err)
 	}
