@@ -105,8 +105,8 @@ type millionRound struct {
 }
 
 // p99Load is the load under which a snapshot is taken.
-func p99Load(r *run) loadArgs {
-	return loadArgs{Clients: 64, For: r.sizes.p99}
+func p99Load(r *run, name string) loadArgs {
+	return loadArgs{Clients: 64, For: r.sizes.p99, Profile: r.profile(name)}
 }
 
 // millionTurn starts the node again from its last snapshot, counts its rows, and has it write the next two: one under
@@ -139,10 +139,10 @@ func millionTurn(ctx context.Context, r *run, plain, node *child, a oursArgs, n 
 	}
 	r.counted(int64(n), missing...)
 	s := &system{name: "a million rows", nodes: []*child{node}}
-	if m.before, err = s.oursLoad(ctx, r, "load", p99Load(r)); err != nil {
+	if m.before, err = s.oursLoad(ctx, r, "load", p99Load(r, "load before a snapshot")); err != nil {
 		return m, node, err
 	}
-	if m.during, err = s.oursLoad(ctx, r, "load while a snapshot is written", p99Load(r)); err != nil {
+	if m.during, err = s.oursLoad(ctx, r, "load while a snapshot is written", p99Load(r, "load while a snapshot is written")); err != nil {
 		return m, node, err
 	}
 	if err := plain.ask(ctx, "persist", filepath.Join(r.dir, "plain-snapshot"), &m.persist); err != nil {

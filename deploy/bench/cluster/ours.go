@@ -151,7 +151,7 @@ func (o *ours) do(ctx context.Context, what string, raw json.RawMessage) (any, e
 		if err != nil {
 			return nil, err
 		}
-		return o.clients.runBeside(ctx, a, o.node.Snapshot)
+		return profiled(a.Profile, func() (loadResult, error) { return o.clients.runBeside(ctx, a, o.node.Snapshot) })
 	case "ready":
 		return nil, o.node.WaitReady(ctx)
 	case "fill":
