@@ -16,22 +16,11 @@ import (
 	"github.com/muster-hq/muster/fsm/state"
 )
 
-// wide is a row of any size.
-type wide struct {
-	Name string `json:"name"`
-	Text string `json:"text"`
-}
-
-func (*wide) Table() string            { return "testwide" }
-func (w *wide) Key() string            { return w.Name }
-func (*wide) Ranges() []string         { return nil }
-func (*wide) Parent() (string, string) { return "", "" }
-
 func putWide(name string, size int) func(*state.Tx) error {
-	return func(tx *state.Tx) error { return state.Put(tx, &wide{name, strings.Repeat("w", size)}) }
+	return func(tx *state.Tx) error { return state.Put(tx, &clustertest.Wide{Name: name, Text: strings.Repeat("w", size)}) }
 }
 
-func has(v *state.View, name string) bool { _, ok := state.Get[wide](v, name); return ok }
+func has(v *state.View, name string) bool { _, ok := state.Get[clustertest.Wide](v, name); return ok }
 
 // TestCommitBeyondTheLimit asks for more at once than a commit may have, of every node.
 func TestCommitBeyondTheLimit(t *testing.T) {

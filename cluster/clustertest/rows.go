@@ -12,6 +12,7 @@ func Tables() []state.TableDef {
 		state.Define[Counter](state.TableOptions[Counter]{}),
 		state.Define[Element](state.TableOptions[Element]{}),
 		state.Define[Answer](state.TableOptions[Answer]{}),
+		state.Define[Wide](state.TableOptions[Wide]{}),
 	}
 }
 
@@ -72,3 +73,21 @@ func (*Answer) Ranges() []string { return nil }
 
 // Parent: none.
 func (*Answer) Parent() (table, key string) { return "", "" }
+
+// Wide is a row of any size.
+type Wide struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// Table is the table's name.
+func (*Wide) Table() string { return "testwide" }
+
+// Key is the name.
+func (w *Wide) Key() string { return w.Name }
+
+// Ranges: none.
+func (*Wide) Ranges() []string { return nil }
+
+// Parent: none.
+func (*Wide) Parent() (table, key string) { return "", "" }
