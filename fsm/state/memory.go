@@ -1,9 +1,6 @@
 package state
 
-import (
-	"maps"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // memory is what the machine remembers of the past: the index of the last change of each key and range,
 // and which commits took effect. It forgets by generations: when the younger of two is full, the older
@@ -63,7 +60,7 @@ func (m *memory) turn(index uint64) {
 }
 
 // freeze gives a copy to read from another goroutine, without copying what is in the maps. From now on
-// changes go to maps on top, which thaw folds in once the copy has been released.
+// changes go to maps on top, which thaw folds in, little by little, once the copy has been released.
 func (m *memory) freeze() *memory {
 	m.snaps.Add(1)
 	c := *m
@@ -75,20 +72,25 @@ func (m *memory) freeze() *memory {
 // release is called once by whoever froze, from any goroutine.
 func (m *memory) release() { m.snaps.Add(-1) }
 
+// foldAtOnce is how many keys a batch folds in: few, since the machine stands still for that.
+const foldAtOnce = 1024
+
 func (m *memory) thaw() {
 	if m.snaps.Load() != 0 {
 		return
 	}
-	m.old.marks.thaw()
-	m.old.ids.thaw()
-	m.young.marks.thaw()
-	m.young.ids.thaw()
+	left := m.old.marks.thaw(foldAtOnce)
+	left = m.old.ids.thaw(left)
+	left = m.young.marks.thaw(left)
+	m.young.ids.thaw(left)
 }
 
-// layers is a map in one or more layers; the last one takes the changes, those below may be shared.
+// layers is a map in one or more layers: what is in an upper one hides what is below.
 type layers[K comparable, V any] struct {
-	maps []map[K]V
-	n    int // different keys
+	maps   []map[K]V
+	fresh  [][]K // the keys of the layer above each, which are to be folded in
+	n      int   // different keys
+	frozen bool  // only the uppermost layer may change: somebody reads the others
 }
 
 func (l *layers[K, V]) get(k K) (V, bool) {
@@ -102,37 +104,76 @@ func (l *layers[K, V]) get(k K) (V, bool) {
 }
 
 func (l *layers[K, V]) set(k K, v V) {
-	if len(l.maps) == 0 {
-		l.maps = []map[K]V{{}}
+	switch top := len(l.maps) - 1; {
+	case top < 0:
+		l.maps = []map[K]V{{k: v}}
+		l.n = 1
+	case top == 0:
+		l.maps[0][k] = v
+		l.n = len(l.maps[0])
+	case l.frozen:
+		l.setAt(top, k, v)
+	default:
+		for top > 0 {
+			if _, ok := l.maps[top][k]; ok {
+				break
+			}
+			top--
+		}
+		l.setAt(top, k, v)
 	}
-	top := l.maps[len(l.maps)-1]
-	if len(l.maps) == 1 {
-		top[k] = v
-		l.n = len(top)
-		return
+}
+
+// setAt changes one layer while there are several.
+func (l *layers[K, V]) setAt(i int, k K, v V) {
+	if _, ok := l.maps[i][k]; !ok {
+		if _, ok := l.get(k); !ok {
+			l.n++
+		}
+		if i > 0 {
+			l.fresh[i-1] = append(l.fresh[i-1], k)
+		}
 	}
-	if _, ok := l.get(k); !ok {
-		l.n++
-	}
-	top[k] = v
+	l.maps[i][k] = v
 }
 
 // freeze gives the layers as they are and begins a new one for changes.
 func (l *layers[K, V]) freeze() layers[K, V] {
 	c := layers[K, V]{maps: l.maps[:len(l.maps):len(l.maps)], n: l.n}
+	if len(l.maps) == 0 {
+		return c // a map that is made now is in nobody's copy
+	}
 	l.maps = append(c.maps, map[K]V{})
+	l.fresh = append(l.fresh, nil)
+	l.frozen = true
 	return c
 }
 
-// thaw folds all layers into one.
-func (l *layers[K, V]) thaw() {
-	if len(l.maps) < 2 {
-		return
+// thaw folds up to budget keys of the uppermost layer into the one below, and tells what is left of the budget. Until
+// all is folded in, both hold a part.
+func (l *layers[K, V]) thaw(budget int) int {
+	l.frozen = false
+	for len(l.maps) > 1 {
+		top := len(l.maps) - 1
+		keys := l.fresh[top-1]
+		for ; len(keys) > 0 && budget > 0; budget-- {
+			k := keys[len(keys)-1]
+			keys = keys[:len(keys)-1]
+			v := l.maps[top][k]
+			delete(l.maps[top], k)
+			if top > 1 {
+				if _, ok := l.maps[top-1][k]; !ok {
+					l.fresh[top-2] = append(l.fresh[top-2], k)
+				}
+			}
+			l.maps[top-1][k] = v
+		}
+		if l.fresh[top-1] = keys; len(keys) > 0 {
+			return 0
+		}
+		l.maps, l.fresh = l.maps[:top:top], l.fresh[:top-1:top-1]
 	}
-	for _, top := range l.maps[1:] {
-		maps.Copy(l.maps[0], top)
-	}
-	l.maps = l.maps[:1:1]
+	return budget
 }
 
 // each gives every key once, with its value as get would.

@@ -60,6 +60,56 @@ func TestMemoryAgainstModel(t *testing.T) {
 	}
 }
 
+// TestLayersAgainstMap sets, freezes and thaws by a few keys at a time; a plain map tells what must be in there.
+func TestLayersAgainstMap(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	var l layers[int, int]
+	want := map[int]int{}
+	type held struct {
+		l    layers[int, int]
+		want map[int]int
+	}
+	var frozen []held
+	all := func(l *layers[int, int]) map[int]int {
+		out := map[int]int{}
+		l.each(func(k, v int) { out[k] = v })
+		return out
+	}
+	most := 0
+	for n := range 20000 {
+		k := r.IntN(300)
+		l.set(k, n)
+		want[k] = n
+		switch r.IntN(40) {
+		case 0:
+			frozen = append(frozen, held{l.freeze(), maps.Clone(want)})
+		case 1, 2:
+			for _, f := range frozen {
+				if got := all(&f.l); !maps.Equal(got, f.want) || f.l.n != len(f.want) {
+					t.Fatalf("step %d: a frozen copy changed", n)
+				}
+			}
+			frozen = nil
+		}
+		if len(frozen) == 0 {
+			l.thaw(r.IntN(8))
+		}
+		most = max(most, len(l.maps))
+		if l.n != len(want) {
+			t.Fatalf("step %d: %d keys, want %d", n, l.n, len(want))
+		}
+		if got, ok := l.get(k); !ok || got != n {
+			t.Fatalf("step %d: key %d is %d, %v", n, k, got, ok)
+		}
+		if n%50 == 0 && !maps.Equal(all(&l), want) {
+			t.Fatalf("step %d: the layers hold something else", n)
+		}
+	}
+	if most < 3 || len(l.maps) > most {
+		t.Errorf("at most %d layers do not test much", most)
+	}
+}
+
 func everything(m *memory) map[mark]uint64 {
 	out := map[mark]uint64{}
 	m.old.marks.each(func(k mark, v uint64) { out[k] = v })

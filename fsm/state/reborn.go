@@ -65,7 +65,7 @@ func (s *Store) Reborn(r Rebirth) (*Snapshot, error) {
 	}
 	mem := newMemory(window)
 	mem.floor, mem.boundary = next.index, next.index
-	return &Snapshot{pub: &next, mem: mem.freeze()}, nil
+	return &Snapshot{st: s, pub: &next, mem: mem.freeze()}, nil
 }
 
 // orSchema is own, or of the row that tells the schema: that is never lowered.
