@@ -27,7 +27,10 @@ type Config struct {
 	URL      string // of the API root, ending in /api; a final slash is dropped
 	User     string // with Password, unless AppKey is given
 	Password string
-	AppKey   string       // token of an application key; wins over User
+	AppKey   string // token of an application key; wins over User
+	// Patience is how long a write goes on being sent, under one idempotency key, while the cluster has no leader or the
+	// connection breaks; the server does it once. 0: it is sent once, without a key. Reads are sent once.
+	Patience time.Duration
 	HTTP     *http.Client // nil means one with a time-out of a minute that follows no redirect
 }
 
@@ -92,13 +95,12 @@ type Op struct {
 // Call does an operation and decodes its answer into out, unless out is nil. The error is a
 // *model.Error as the server told it, or an *UnreachableError.
 func (c *Client) Call(ctx context.Context, op Op, out any) error {
-	var body io.Reader
+	var body []byte
 	if op.Body != nil {
-		b, err := json.Marshal(op.Body)
-		if err != nil {
+		var err error
+		if body, err = json.Marshal(op.Body); err != nil {
 			return fmt.Errorf("encoding the body of %s: %w", op.Name, err)
 		}
-		body = bytes.NewReader(b)
 	}
 	b, err := c.send(ctx, op, body, "application/json")
 	if err != nil || out == nil {
@@ -131,7 +133,7 @@ func (c *Client) Upload(ctx context.Context, op Op, filename string, content []b
 	if err != nil {
 		return fmt.Errorf("making the form of an upload: %w", err)
 	}
-	_, err = c.send(ctx, op, &form, w.FormDataContentType())
+	_, err = c.send(ctx, op, form.Bytes(), w.FormDataContentType())
 	return err
 }
 
@@ -144,7 +146,8 @@ func List[T any](ctx context.Context, c *Client, op Op) ([]T, error) {
 	return l.Items, nil
 }
 
-func (c *Client) send(ctx context.Context, op Op, body io.Reader, contentType string) ([]byte, error) {
+// send finds the operation's route and does it, a write as often as it takes.
+func (c *Client) send(ctx context.Context, op Op, body []byte, contentType string) ([]byte, error) {
 	route, ok := c.routes[routeKey{op.Name, op.Level}]
 	if !ok {
 		return nil, model.Errorf(model.Invalid, "the API has no operation %s at level %q", op.Name, op.Level)
@@ -161,11 +164,28 @@ func (c *Client) send(ctx context.Context, op Op, body io.Reader, contentType st
 	if q := op.Query.Encode(); q != "" {
 		path += "?" + q
 	}
-	req, err := http.NewRequestWithContext(ctx, route.Method, c.base+path, body)
+	try := func(key string) attempt { return c.once(ctx, route.Method, path, body, contentType, key) }
+	if c.cfg.Patience == 0 || !takesKey(route) {
+		a := try("")
+		return a.body, a.err
+	}
+	return c.persist(ctx, try)
+}
+
+// once sends a request and reads its answer.
+func (c *Client) once(ctx context.Context, method, path string, body []byte, contentType, key string) attempt {
+	var content io.Reader
+	if body != nil {
+		content = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, content)
 	if err != nil {
-		return nil, model.Errorf(model.Invalid, "the address %s cannot be asked: %s", c.base+path, err)
+		return attempt{err: model.Errorf(model.Invalid, "the address %s cannot be asked: %s", c.base+path, err)}
 	}
 	req.Header.Set("Content-Type", contentType)
+	if key != "" {
+		req.Header.Set(spec.HeaderIdempotencyKey, key)
+	}
 	if c.cfg.AppKey != "" {
 		req.Header.Set(spec.HeaderAppKey, c.cfg.AppKey)
 	} else if c.cfg.User != "" {
@@ -174,19 +194,19 @@ func (c *Client) send(ctx context.Context, op Op, body io.Reader, contentType st
 	resp, err := c.cfg.HTTP.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("%s %s: %w", route.Method, path, context.Cause(ctx))
+			return attempt{err: fmt.Errorf("%s %s: %w", method, path, context.Cause(ctx))}
 		}
-		return nil, &UnreachableError{c.base, err}
+		return attempt{err: &UnreachableError{c.base, err}}
 	}
 	defer resp.Body.Close() //nolint:errcheck // read only
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return nil, &UnreachableError{c.base, fmt.Errorf("the answer broke off: %w", err)}
+		return attempt{err: &UnreachableError{c.base, fmt.Errorf("the answer broke off: %w", err)}}
 	}
 	if resp.StatusCode/100 != 2 {
-		return nil, answered(resp, b)
+		return attempt{err: answered(resp, b), after: retryAfter(resp.Header)}
 	}
-	return b, nil
+	return attempt{body: b}
 }
 
 // answered rebuilds the error that an answer tells.
@@ -210,7 +230,7 @@ func codeOf(status int) model.Code {
 		return model.Forbidden
 	case http.StatusNotFound:
 		return model.NotFound
-	case http.StatusConflict:
+	case http.StatusConflict, http.StatusPreconditionFailed:
 		return model.Conflict
 	case http.StatusGone:
 		return model.Gone

@@ -104,7 +104,7 @@ func newNouns(getenv func(string) string) []*cobra.Command {
 	builders := []func(*cli) *cobra.Command{
 		organizationCommand, environmentCommand, hostCommand, applicationCommand, settingCommand, fileCommand,
 		parameterCommand, groupCommand, userCommand, keyCommand, changeCommand, complianceCommand,
-		enrolTokenCommand, clusterCommand,
+		enrolTokenCommand, eventsCommand, clusterCommand,
 	}
 	var all []*cobra.Command
 	for _, build := range builders {
@@ -153,12 +153,16 @@ func (c *cli) or(flag, variable string) string {
 	return c.getenv(variable)
 }
 
+// writePatience is how long a write outlives the loss of a leader or a connection. The server does it once.
+const writePatience = 15 * time.Second
+
 // client makes the client from flags and environment.
 func (c *cli) client() (*client.Client, error) {
 	cfg := client.Config{URL: c.or(c.api, "MUSTER_API"), User: c.or(c.user, "MUSTER_USER")}
 	if cfg.URL == "" {
 		cfg.URL = "http://localhost:8000/api"
 	}
+	cfg.Patience = writePatience
 	appkey, password := c.or(c.appkeyFile, "MUSTER_APPKEY_FILE"), c.or(c.passwordFile, "MUSTER_PASSWORD_FILE")
 	var err error
 	switch {
