@@ -32,7 +32,7 @@ type bare struct {
 	raft  *raft.Raft
 	addr  raft.ServerAddress
 	store io.Closer
-	text  []byte
+	value []byte
 	count []int64 // of each client
 }
 
@@ -64,7 +64,11 @@ func newBare(_ context.Context, raw json.RawMessage) (part, error) {
 	}
 	rc := timing(false).RaftConfig(a.Name)
 	rc.Logger = quiet
-	b := &bare{addr: trans.LocalAddr(), store: store, text: []byte(newTexts(1).next())}
+	value, err := rowAt(0, newTexts(1)).value()
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	b := &bare{addr: trans.LocalAddr(), store: store, value: value}
 	if b.raft, err = raft.NewRaft(rc, machine, cache, store, snaps, trans); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
@@ -134,9 +138,8 @@ func (b *bare) commit(perEntry int) func(context.Context, int) (outcome, error) 
 		for range perEntry {
 			n := b.count[client]
 			b.count[client]++
-			r := plainRow{Count: n, Key: rowKey(client, int(n%chain)), Value: b.text}
-			x := indexes(client, int(n%chain))
-			r.Owner, r.Place, r.Type = x[0], x[1], x[2]
+			x := namesOf(client, int(n%chain))
+			r := plainRow{Count: n, Key: x.owner + "/" + x.kind, Owner: "owner/" + x.owner, Place: "place/" + x.place, Type: "type/" + x.kind, Value: b.value}
 			entry = r.encode(entry)
 		}
 		f := b.raft.Apply(entry, 0)

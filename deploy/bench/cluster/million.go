@@ -20,7 +20,7 @@ import (
 
 // rowAt is the i-th of many rows: the same on both sides.
 func rowAt(i int, t *texts) *benchRow {
-	return &benchRow{Client: i / chain, Place: i % chain, Count: 1, Text: t.next()}
+	return newRow(i/chain, i%chain, 1, t.next())
 }
 
 // million is a state machine with many rows, without raft: ours or go-memdb's own.
@@ -153,8 +153,8 @@ func (m *million) entry(row *benchRow, index uint64) ([]byte, error) {
 }
 
 func plainOf(row *benchRow, value []byte) *plainRow {
-	x := indexes(row.Client, row.Place)
-	return &plainRow{Count: row.Count, Key: row.Key(), Owner: x[0], Place: x[1], Type: x[2], Value: value}
+	x := row.Ranges()
+	return &plainRow{Count: int64(row.Version), Key: row.Key(), Owner: x[0], Place: x[1], Type: x[2], Value: value}
 }
 
 func (m *million) prepare(n int) error {

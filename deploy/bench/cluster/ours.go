@@ -75,7 +75,7 @@ func newOurs(ctx context.Context, raw json.RawMessage) (part, error) {
 		cfg.Timing.SnapshotEntries, cfg.Timing.SnapshotCheck = 1<<40, 24*time.Hour
 	}
 	cfg.RaftStore, cfg.Timing.PackBytes = a.Store, a.PackBytes
-	cfg.Tables = []state.TableDef{state.Define(state.TableOptions[benchRow]{}), state.Define(state.TableOptions[sampleRow]{})}
+	cfg.Tables = tables()
 	n, err := profiled(a.Profile, func() (*cluster.Node, error) { return cluster.Open(ctx, cfg) })
 	if err != nil {
 		return nil, fmt.Errorf("starting a node: %w", err)
@@ -263,7 +263,7 @@ func (c *clients) look(ctx context.Context, n int) ([]int64, error) {
 func countOf(v state.Reader, client int) (most int64) {
 	for place := range chain {
 		if r, ok := state.Get[benchRow](v, rowKey(client, place)); ok {
-			most = max(most, r.Count)
+			most = max(most, int64(r.Version))
 		}
 	}
 	return most
@@ -297,16 +297,16 @@ func (c *clients) runBeside(ctx context.Context, a loadArgs, other func() error)
 // commit is one Update that reads one row and puts one. What it reads must be what this client put last.
 func (c *clients) commit(ctx context.Context, client int) (outcome, error) {
 	n := c.count[client]
-	next := benchRow{Client: client, Place: int((n + 1) % chain), Text: c.pool[(int(n)+client)%len(c.pool)]}
+	next := newRow(client, int((n+1)%chain), 1, c.pool[(int(n)+client)%len(c.pool)])
 	err := c.node.Update(ctx, func(tx *state.Tx) error {
-		next.Count = 1
+		next.Version = 1
 		if before, ok := state.Get[benchRow](tx, rowKey(client, int(n%chain))); ok {
-			next.Count = before.Count + 1
+			next.Version = before.Version + 1
 		}
-		if next.Count != n+1 {
-			return fmt.Errorf("client %d has %d acknowledged commits, and a row that says %d", client, n, next.Count-1)
+		if int64(next.Version) != n+1 {
+			return fmt.Errorf("client %d has %d acknowledged commits, and a row that says %d", client, n, next.Version-1)
 		}
-		return state.Put(tx, &next)
+		return state.Put(tx, next)
 	})
 	switch model.CodeOf(err) {
 	case "":

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 
+	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
@@ -25,44 +26,49 @@ func tables() []state.TableDef {
 	}
 }
 
-// benchRow is the row that is committed: 1 KiB, in three ranges.
-type benchRow struct {
-	Client int    `json:"client"`
-	Place  int    `json:"place"`
-	Count  int64  `json:"count"` // the client's commits, with this one
-	Text   string `json:"text"`
+// benchRow is the row that is committed: a setting of 1 KiB as the product keeps it, here in three ranges. Its version
+// counts the client's commits, with this one.
+type benchRow struct{ model.SettingRow }
+
+func newRow(client, place int, count int64, text string) *benchRow {
+	n := namesOf(client, place)
+	return &benchRow{model.SettingRow{ID: n.owner, Owner: model.Owner{Level: model.LevelHost, OrgID: n.place, ID: n.owner}, Name: n.kind,
+		Version: int(count), Value: json.RawMessage(`"` + text + `"`)}}
 }
 
 // Table implements state.Row.
 func (*benchRow) Table() string { return "bench" }
 
 // Key implements state.Row.
-func (r *benchRow) Key() string { return rowKey(r.Client, r.Place) }
+func (r *benchRow) Key() string { return r.Owner.ID + "/" + r.Name }
 
 // Ranges implements state.Row.
 func (r *benchRow) Ranges() []string {
-	x := indexes(r.Client, r.Place)
-	return x[:]
+	return []string{"owner/" + r.Owner.ID, "place/" + r.Owner.OrgID, "type/" + r.Name}
 }
 
 // Parent implements state.Row.
 func (*benchRow) Parent() (string, string) { return "", "" }
 
-// rowKey sorts like the numbers.
-func rowKey(client, place int) string { return fmt.Sprintf("client-%07d/row-%03d", client, place) }
+// rowNames are what a row is found by: who owns it, where it is, what it is.
+type rowNames struct{ owner, place, kind string }
 
-// indexes are the three values that a row is found by: who owns it, where it is, what it is.
-func indexes(client, place int) [3]string {
-	return [3]string{fmt.Sprintf("owner/client-%07d", client), fmt.Sprintf("place/environment-%03d", client%97), fmt.Sprintf("type/kind-%02d", place)}
+// namesOf sorts like the numbers.
+func namesOf(client, place int) rowNames {
+	return rowNames{fmt.Sprintf("client-%07d", client), fmt.Sprintf("environment-%03d", client%97), fmt.Sprintf("kind-%02d", place)}
+}
+
+func rowKey(client, place int) string {
+	n := namesOf(client, place)
+	return n.owner + "/" + n.kind
 }
 
 // value is the row's object as both sides store it.
 func (r *benchRow) value() ([]byte, error) {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("encoding a row: %w", err)
+	if b, ok := r.AppendRow(nil); ok {
+		return b, nil
 	}
-	return b, nil
+	return nil, fmt.Errorf("the row %s is not plain", r.Key())
 }
 
 // texts makes texts of words, so that they compress like what people write.
@@ -85,7 +91,7 @@ func newTexts(seed uint64) *texts {
 
 // next makes a text that fills a row's value up to rowSize.
 func (t *texts) next() string {
-	const rest = 64 // of the value beside the text, about
+	const rest = 160 // of the value beside the text, about
 	var b strings.Builder
 	for b.Len() < rowSize-rest {
 		b.WriteString(t.words[t.r.IntN(len(t.words))])
