@@ -80,7 +80,7 @@ func apply(b *state.Batch, l *raft.Log, known uint32) (res []state.Result, broke
 	}
 	commits := make([]*state.Commit, len(e.Commits))
 	for i, data := range e.Commits {
-		if commits[i], err = state.DecodeCommit(data); err != nil {
+		if commits[i], err = state.BorrowCommit(data); err != nil {
 			return nil, false, fmt.Errorf("commit %d: %w", i, err)
 		}
 		if s := commits[i].Schema; s > known {

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 	"slices"
@@ -55,7 +54,7 @@ func (b *Batch) SetEpoch(value uint64) Result {
 	return Result{Outcome: Applied, Index: b.next.index}
 }
 
-// Commit verifies one commit and applies it. An error means that the tables can no longer be trusted: the
+// Commit verifies one commit and applies it. It keeps the values of the writes: nobody may change them. An error means that the tables can no longer be trusted: the
 // node must stop.
 func (b *Batch) Commit(c *Commit) (Result, error) {
 	m := b.st.mem
@@ -184,7 +183,8 @@ func (b *Batch) touch(kind byte, table, name string) {
 	b.changed = append(b.changed, k)
 }
 
-// write changes one row. Its names are copied: they are cut from an entry that is not ours to keep.
+// write changes one row. Its names are copied: they are cut from an entry that is not ours to keep. The value is not:
+// see DecodeCommit.
 func (b *Batch) write(w *Write) error {
 	pos := b.pos
 	b.pos++
@@ -198,8 +198,8 @@ func (b *Batch) write(w *Write) error {
 			return fmt.Errorf("delete row %s %q: %w", w.Table, w.Key, err)
 		}
 	} else {
-		rec := &record{table: strings.Clone(w.Table), key: strings.Clone(w.Key), ranges: cloneTexts(w.New),
-			value: bytes.Clone(w.Value), version: Version{Index: b.next.index, Pos: pos}}
+		rec := newRecord(w.Table, w.Key, w.New)
+		rec.value, rec.version = w.Value, Version{Index: b.next.index, Pos: pos}
 		if err := b.txn.Insert(tableRows, rec); err != nil {
 			return fmt.Errorf("put row %s %q: %w", w.Table, w.Key, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unsafe"
 )
 
 // The leading byte of an encoded commit says its form. All forms agree up to the schema, so that a node can tell
@@ -77,10 +78,18 @@ func (c *Commit) Encode(buf []byte) []byte {
 	return buf
 }
 
-// DecodeCommit reads an encoded commit. The result does not refer to data. Errors wrap ErrDecode; that of a newer
-// schema is a *SchemaError.
-func DecodeCommit(data []byte) (*Commit, error) {
-	d := decoder{s: string(data)}
+// DecodeCommit reads an encoded commit. The result does not refer to data, and the value of each write is its own.
+// Errors wrap ErrDecode; that of a newer schema is a *SchemaError.
+func DecodeCommit(data []byte) (*Commit, error) { return decodeCommit(string(data)) }
+
+// BorrowCommit is DecodeCommit for who applies the commit while data stays as it is: its texts are parts of data. The
+// machine copies what it keeps.
+func BorrowCommit(data []byte) (*Commit, error) {
+	return decodeCommit(unsafe.String(unsafe.SliceData(data), len(data)))
+}
+
+func decodeCommit(data string) (*Commit, error) {
+	d := decoder{s: data}
 	format := d.byte()
 	c := &Commit{}
 	copy(c.ID[:], d.bytes(len(c.ID)))
@@ -253,14 +262,30 @@ func (d *decoder) end() error {
 	return d.err
 }
 
-// cloneTexts copies texts so that they do not keep the entry that they were cut from.
-func cloneTexts(in []string) []string {
-	if len(in) == 0 {
-		return nil
+// newRecord makes a record with a copy of names, in one piece: they do not keep the entry that they were cut from.
+func newRecord(table, key string, ranges []string) *record {
+	end := len(table) + len(sep) + len(key)
+	n := end
+	for _, r := range ranges {
+		n += len(r)
 	}
-	out := make([]string, len(in))
-	for i, s := range in {
-		out[i] = strings.Clone(s)
+	var all strings.Builder
+	all.Grow(n)
+	all.WriteString(table)
+	all.WriteString(sep)
+	all.WriteString(key)
+	for _, r := range ranges {
+		all.WriteString(r)
 	}
-	return out
+	text := all.String()
+	rec := &record{id: text[:end], table: text[:len(table)], key: text[len(table)+len(sep) : end]}
+	if len(ranges) == 0 {
+		return rec
+	}
+	rec.ranges = make([]string, len(ranges))
+	for i, r := range ranges {
+		rec.ranges[i] = text[end : end+len(r)]
+		end += len(r)
+	}
+	return rec
 }

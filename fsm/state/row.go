@@ -158,6 +158,7 @@ func Delete[T any, P rowPtr[T]](tx *Tx, key string) {
 
 // record is one stored row. Nothing in it changes once it is stored, save the cache.
 type record struct {
+	id      string // rowID of table and key, of which these are parts; "" until it is stored
 	table   string
 	key     string
 	ranges  []string // sorted, no duplicates

@@ -10,8 +10,8 @@ import (
 	"hash"
 	"io"
 	"math"
-	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/hashicorp/go-memdb"
 	"github.com/klauspost/compress/zstd"
@@ -129,7 +129,7 @@ func (r *record) encode(b []byte) []byte {
 }
 
 func decodeRecord(payload []byte) (*record, error) {
-	d := decoder{s: string(payload)}
+	d := decoder{s: unsafe.String(unsafe.SliceData(payload), len(payload))}
 	r := &record{table: d.text(), key: d.text(), ranges: d.texts()}
 	index, pos := d.uvarint(), d.uvarint()
 	if pos > math.MaxUint32 {
@@ -142,9 +142,9 @@ func decodeRecord(payload []byte) (*record, error) {
 	if checkNames(r.table, r.key, r.ranges) != nil || !ascending(r.ranges) {
 		return nil, fmt.Errorf("%w: malformed names of a row", ErrDecode)
 	}
-	r.value = bytes.Clone(payload[d.off:])
-	r.table, r.key, r.ranges = strings.Clone(r.table), strings.Clone(r.key), cloneTexts(r.ranges)
-	return r, nil
+	own := newRecord(r.table, r.key, r.ranges)
+	own.value, own.version = bytes.Clone(payload[d.off:]), r.version
+	return own, nil
 }
 
 func writeMarks(out *recordWriter, tag byte, l layers[mark, uint64]) {

@@ -130,6 +130,7 @@ func (s *Store) WaitIndex(ctx context.Context, index uint64) error {
 // publish shows a new state to readers and ends the waits for it.
 func (s *Store) publish(p *published) {
 	p.next = make(chan struct{})
+	p.txn, p.of = p.db.Txn(false), p.db
 	old := s.pub.Swap(p)
 	close(old.next)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/hashicorp/go-memdb"
 )
@@ -107,10 +108,20 @@ type published struct {
 	ring   ring
 	db     *memdb.MemDB
 	next   chan struct{} // closed when there is a newer one
+	txn    *memdb.Txn    // reads of; shared by all readers, as nothing in it changes
+	of     *memdb.MemDB
+}
+
+// reader reads the tables. A transaction of memdb that only reads may be used by many at once.
+func (p *published) reader() *memdb.Txn {
+	if p.of != p.db { // it was not published
+		return p.db.Txn(false)
+	}
+	return p.txn
 }
 
 func (p *published) row(table, key string) *record {
-	obj, err := p.db.Txn(false).First(tableRows, "id", rowID(table, key))
+	obj, err := p.reader().First(tableRows, "id", rowID(table, key))
 	if err != nil || obj == nil {
 		return nil
 	}
@@ -118,7 +129,7 @@ func (p *published) row(table, key string) *record {
 }
 
 func (p *published) first(table, rng string) (string, bool) {
-	it, err := p.db.Txn(false).Get(tableMembers, "id_prefix", memberID(table, rng, ""))
+	it, err := p.reader().Get(tableMembers, "id_prefix", memberID(table, rng, ""))
 	if err != nil {
 		return "", false
 	}
@@ -131,7 +142,7 @@ func (p *published) first(table, rng string) (string, bool) {
 
 // keys gives who is in a range, in order.
 func (p *published) keys(table, rng string) []string {
-	it, err := p.db.Txn(false).Get(tableMembers, "id_prefix", memberID(table, rng, ""))
+	it, err := p.reader().Get(tableMembers, "id_prefix", memberID(table, rng, ""))
 	if err != nil {
 		return nil
 	}
@@ -145,7 +156,7 @@ func (p *published) keys(table, rng string) []string {
 // members gives the records of a range by key order.
 func (p *published) members(table, rng string) []*record {
 	keys := p.keys(table, rng)
-	txn := p.db.Txn(false)
+	txn := p.reader()
 	out := make([]*record, 0, len(keys))
 	for _, key := range keys {
 		row, err := txn.First(tableRows, "id", rowID(table, key))
@@ -168,6 +179,9 @@ const (
 	tableMembers = "members"
 )
 
+// alias gives the bytes of a text without a copy. The trees below keep keys, and never write into them.
+func alias(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
 // textIndex makes composed keys of records and members, for memdb.
 type textIndex struct{}
 
@@ -175,12 +189,15 @@ type textIndex struct{}
 func (textIndex) FromObject(obj any) (bool, []byte, error) {
 	switch o := obj.(type) {
 	case *record:
+		if o.id != "" {
+			return true, alias(o.id), nil
+		}
 		b := make([]byte, 0, len(o.table)+1+len(o.key))
 		b = append(b, o.table...)
 		b = append(b, sep...)
 		return true, append(b, o.key...), nil
 	case *member:
-		return true, []byte(o.id), nil
+		return true, alias(o.id), nil
 	}
 	return false, nil, errWrongObject
 }
@@ -189,7 +206,7 @@ func (textIndex) FromObject(obj any) (bool, []byte, error) {
 func (textIndex) FromArgs(args ...any) ([]byte, error) {
 	if len(args) == 1 {
 		if s, ok := args[0].(string); ok {
-			return []byte(s), nil
+			return alias(s), nil
 		}
 	}
 	return nil, errWrongObject
