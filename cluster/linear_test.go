@@ -18,7 +18,8 @@ func seeds(t *testing.T) func() (seed uint64, more bool) {
 	t.Helper()
 	text := os.Getenv("MUSTER_SEED")
 	if text == "" {
-		return func() (uint64, bool) { return rand.Uint64(), true }
+		turn := rand.Uint64()
+		return func() (uint64, bool) { turn++; return rand.Uint64()&^1 | turn&1, true } // even and odd in turns
 	}
 	seed, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
@@ -183,7 +184,7 @@ func historiesFor(t *testing.T) time.Duration {
 
 // TestLinearizableUnderFaults works on all nodes while the cluster is hurt in every way that a network, disks and a
 // power cut can, and has each history checked: registers and lists, with what each write saw before it. Each round is
-// a cluster of its own, whose clocks are minutes apart. MUSTER_HISTORIES says for how long, MUSTER_SEED repeats a round.
+// a cluster of its own, whose clocks are minutes apart; the log stores take turns. MUSTER_HISTORIES says for how long, MUSTER_SEED repeats a round.
 func TestLinearizableUnderFaults(t *testing.T) {
 	began, limit := time.Now(), historiesFor(t)
 	for next := seeds(t); ; {
@@ -191,18 +192,27 @@ func TestLinearizableUnderFaults(t *testing.T) {
 		if !more || time.Since(began) > limit {
 			return
 		}
-		if !t.Run(fmt.Sprint("MUSTER_SEED=", seed), func(t *testing.T) { round(t, rand.New(rand.NewPCG(seed, 0))) }) {
+		if !t.Run(fmt.Sprint("MUSTER_SEED=", seed), func(t *testing.T) { round(t, rand.New(rand.NewPCG(seed, 0)), storeOf(seed)) }) {
 			t.Fatalf("repeat it with MUSTER_SEED=%d", seed)
 		}
 	}
 }
 
-func round(t *testing.T, r *rand.Rand) {
+// storeOf is the log store of a round: each in turn.
+func storeOf(seed uint64) string {
+	if seed%2 == 0 {
+		return cluster.StoreBolt
+	}
+	return cluster.StoreWAL
+}
+
+func round(t *testing.T, r *rand.Rand, store string) {
+	t.Logf("log store %s", store)
 	skews := [3]time.Duration{}
 	for i := range skews {
 		skews[i] = time.Duration(r.IntN(1200)-600) * time.Second
 	}
-	c := clustertest.New(t, 3, clustertest.WithConfig(func(i int, cfg *cluster.Config) {
+	c := clustertest.New(t, 3, clustertest.WithStore(store), clustertest.WithConfig(func(i int, cfg *cluster.Config) {
 		cfg.Timing.SnapshotEntries, cfg.Timing.TrailingLogs, cfg.Timing.SnapshotCheck = 256, 64, 300*time.Millisecond
 		cfg.Now = func() time.Time { return time.Now().Add(skews[i]) }
 	}))

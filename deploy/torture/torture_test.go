@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,18 +14,6 @@ import (
 
 	"github.com/muster-hq/muster/deploy/site"
 )
-
-// programs builds the programs and gives their folder.
-func programs(t *testing.T, args ...string) string {
-	t.Helper()
-	dir := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", dir, "./cmd/muster")
-	cmd.Dir, cmd.Env = filepath.Join("..", ".."), append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, out)
-	}
-	return dir
-}
 
 // fault hurts the lab and gives what ends it, which tells how much it was felt: packets lost, or 1.
 type fault struct {
@@ -58,7 +45,7 @@ func TestTorture(t *testing.T) {
 		hold = 5 * time.Second
 	}
 	r := rand.New(rand.NewPCG(seed, 0))
-	l := newLab(t, programs(t))
+	l := newLab(t, filepath.Dir(build(t, filepath.Join("..", ".."), "new")))
 	for began, round := time.Now(), 1; round == 1 || time.Since(began) < duration; round++ {
 		l.round(fmt.Sprint("round", round), r, hold)
 	}

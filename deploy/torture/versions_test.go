@@ -1,0 +1,233 @@
+package torture
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/muster-hq/muster/api/client"
+	"github.com/muster-hq/muster/deploy/e2e/guest"
+	"github.com/muster-hq/muster/deploy/site"
+)
+
+// before is the commit whose build runs beside this one: the last that knew the first schema only.
+const before = "3fad623"
+
+// build compiles muster from a folder of sources.
+func build(t *testing.T, sources, version string) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.Command("go", "build", "-ldflags", "-X main.version="+version, "-o", dir, "./cmd/muster")
+	cmd.Dir, cmd.Env = sources, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building %s: %v\n%s", version, err, out)
+	}
+	return filepath.Join(dir, "muster")
+}
+
+// sourcesOf are the sources of a commit, from the repository's history.
+func sourcesOf(t *testing.T, commit string) string {
+	t.Helper()
+	dir := t.TempDir()
+	script := `git -C ../.. archive "$1" > "$2/sources.tar" && tar -x -C "$2" -f "$2/sources.tar"`
+	if out, err := exec.Command("sh", "-c", script, "sh", commit, dir).CombinedOutput(); err != nil {
+		guest.Skip(t, fmt.Sprintf("commit %s cannot be had (the history is needed, a shallow clone has none): %v: %s", commit, err, out))
+	}
+	return dir
+}
+
+// upgrade is a site whose nodes may run different builds.
+type upgrade struct {
+	*lab
+	bins     [3]string // folder of each, with a link to the build that it runs
+	old, new string    // programs
+}
+
+// use makes a node run a build from its next start on.
+func (u *upgrade) use(i int, program string) {
+	u.t.Helper()
+	link := filepath.Join(u.bins[i], "muster")
+	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
+		u.t.Fatal(err)
+	}
+	u.must(os.Symlink(program, link))
+}
+
+// newUpgrade starts three nodes of the old build. Clients reach any that answers, as through a load balancer.
+func newUpgrade(t *testing.T) *upgrade {
+	t.Helper()
+	u := &upgrade{lab: &lab{t: t, front: "any:1"}}
+	u.old, u.new = build(t, sourcesOf(t, before), "old"), build(t, filepath.Join("..", ".."), "new")
+	for i := range u.bins {
+		u.bins[i] = t.TempDir()
+		u.use(i, u.old)
+	}
+	var turn atomic.Int64
+	dial := func(ctx context.Context, network, addr string) (c net.Conn, err error) {
+		var d net.Dialer
+		if addr != u.front {
+			return d.DialContext(ctx, network, addr)
+		}
+		for range 3 {
+			if c, err = d.DialContext(ctx, network, u.site.Nodes[turn.Add(1)%3].HTTP); err == nil {
+				return c, nil
+			}
+		}
+		return nil, err
+	}
+	u.http = &http.Client{Timeout: time.Minute, Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute}}
+	var err error
+	u.site, err = site.Start(t.Context(), site.Config{Dir: t.TempDir(), Nodes: 3, Dial: dial, Where: func(i int) site.Place {
+		return site.Place{Bin: u.bins[i]}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, n := range u.site.Nodes {
+				t.Logf("== %s\n%s", n.Name, said(n))
+			}
+		}
+		_ = u.site.Stop()
+		u.keep()
+	})
+	return u
+}
+
+// schema is the schema that the cluster has raised, as a node of the new build tells; 0 when none answers that knows.
+func (u *upgrade) schema(i int) int {
+	var text json.RawMessage
+	if u.client(u.site.Nodes[i].HTTP).Call(u.t.Context(), client.Op{Name: "cluster.show"}, &text) != nil {
+		return 0
+	}
+	var st struct{ Schema int }
+	u.must(json.Unmarshal(text, &st))
+	return st.Schema
+}
+
+// lead makes one of the nodes lead, by stopping for a while whoever else does.
+func (u *upgrade) lead(nodes ...int) {
+	u.t.Helper()
+	for range 30 {
+		l, _, _ := u.leader()
+		for _, i := range nodes {
+			if i == l {
+				return
+			}
+		}
+		u.must(u.node(l).Pause())
+		u.await("another leader", func(ctx context.Context) (bool, error) {
+			for i, n := range u.site.Nodes {
+				if i == l {
+					continue
+				}
+				ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // it asks the one that is paused, too
+				var st struct{ Leader string }
+				err := u.client(n.HTTP).Call(ctx, client.Op{Name: "cluster.show"}, &st)
+				cancel()
+				if err == nil && st.Leader != "" && st.Leader != u.node(l).Name {
+					return true, nil
+				}
+			}
+			return false, nil
+		})
+		u.must(u.node(l).Resume())
+		u.ready()
+	}
+	u.t.Fatalf("none of the nodes %v came to lead", nodes)
+}
+
+// TestMixedVersions runs three nodes of an earlier build and replaces one after the other by this one, while clients
+// write and read. Both lead in between. The schema is raised only after the last, and the earlier build refuses to come
+// back then.
+func TestMixedVersions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not in the short run")
+	}
+	u := newUpgrade(t)
+	c := newCrowd(u.lab, "upgrade")
+	stop := c.run(rand.New(rand.NewPCG(1, 2)))
+	defer func() { stop() }()
+	well := func(what string) {
+		t.Helper()
+		u.ready()
+		u.alive(c, time.Now())
+		lost, acked := c.missing()
+		for _, n := range u.site.Nodes {
+			if !n.Running() {
+				t.Errorf("%s has ended:\n%s", n.Name, said(n))
+			}
+		}
+		t.Logf("%s: %d acknowledged, %d lost", what, acked, lost)
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+	well("three old")
+	for i := range 3 {
+		u.must(u.node(i).Stop())
+		u.use(i, u.new)
+		u.must(u.node(i).Start())
+		well(fmt.Sprintf("%d new", i+1))
+		if i == 2 {
+			break
+		}
+		if i == 0 {
+			u.lead(0)
+		} else {
+			u.lead(0, 1)
+		}
+		well("a new one leads")
+		if s := u.schema(0); s > 1 {
+			t.Errorf("the cluster's schema is %d while an old node is a member", s)
+		}
+		u.lead([]int{1, 2}[i:]...)
+		well("an old one leads")
+	}
+	u.await("the schema to be raised", func(context.Context) (bool, error) { return u.schema(0) > 1, nil })
+	well("raised")
+	u.downgrade(c)
+	well("new again")
+	stop()
+	stop = func() {}
+	c.judge()
+}
+
+// downgrade starts a node of the old build where the schema is a newer one: it says so and ends. Then the new one is
+// put back.
+func (u *upgrade) downgrade(c *crowd) {
+	t := u.t
+	t.Helper()
+	u.alive(c, time.Now()) // commits of the new schema are in the log
+	u.must(u.node(2).Stop())
+	u.use(2, u.old)
+	from, err := os.ReadFile(u.node(2).Log)
+	u.must(err, u.node(2).Start())
+	select {
+	case <-u.node(2).Done():
+	case <-time.After(limit):
+		t.Fatalf("the old build goes on with a newer schema:\n%s", said(u.node(2)))
+	}
+	text, err := os.ReadFile(u.node(2).Log)
+	u.must(err)
+	if told := string(text[len(from):]); !strings.Contains(told, "ERROR") && !strings.Contains(told, "rror") {
+		t.Errorf("the old build ended without a word:\n%s", told)
+	} else {
+		lines := strings.Split(strings.TrimSpace(told), "\n")
+		t.Logf("the old build said: %s", lines[len(lines)-1])
+	}
+	u.use(2, u.new)
+	u.must(u.node(2).Start())
+}
