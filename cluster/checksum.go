@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"slices"
 
 	"github.com/hashicorp/raft"
 )
@@ -56,11 +55,17 @@ func (s *sumStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{
 
 // StoreLogs writes entries. Those of the caller stay as they are: raft shares them with its replication.
 func (s *sumStore) StoreLogs(logs []*raft.Log) error {
-	out := make([]*raft.Log, len(logs))
+	size := 0
+	for _, l := range logs {
+		size += len(l.Data) + 4
+	}
+	out, copies, buf := make([]*raft.Log, len(logs)), make([]raft.Log, len(logs)), make([]byte, 0, size)
 	for i, l := range logs {
-		c := *l
-		c.Data = binary.BigEndian.AppendUint32(slices.Concat(l.Data, nil), s.sum(l, l.Data))
-		out[i] = &c
+		begin := len(buf)
+		buf = binary.BigEndian.AppendUint32(append(buf, l.Data...), s.sum(l, l.Data))
+		copies[i] = *l
+		copies[i].Data = buf[begin:len(buf):len(buf)]
+		out[i] = &copies[i]
 	}
 	return s.LogStore.StoreLogs(out)
 }

@@ -17,7 +17,9 @@ import (
 )
 
 func putWide(name string, size int) func(*state.Tx) error {
-	return func(tx *state.Tx) error { return state.Put(tx, &clustertest.Wide{Name: name, Text: strings.Repeat("w", size)}) }
+	return func(tx *state.Tx) error {
+		return state.Put(tx, &clustertest.Wide{Name: name, Text: strings.Repeat("w", size)})
+	}
 }
 
 func has(v *state.View, name string) bool { _, ok := state.Get[clustertest.Wide](v, name); return ok }

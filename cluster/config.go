@@ -75,7 +75,7 @@ type Timing struct {
 	SnapshotEntries uint64        // log entries between snapshots; 8192
 	SnapshotCheck   time.Duration // 30 s
 	TrailingLogs    uint64        // entries kept after a snapshot; 10240
-	PackBytes       int           // of commits in one log entry; 32 KiB; 1 means one commit an entry
+	PackBytes       int           // of commits in one log entry; 64 KiB; 1 means one commit an entry
 	QueueBytes      int           // of commits that wait in one lane, at the leader and for each other node; 16 MiB; beyond, callers are told to come back
 	SlowWrite       time.Duration // a write to the log that takes longer makes the leader hand over; 3 s
 	DiskCheck       time.Duration // between looks at the disk; 1 s
@@ -132,7 +132,7 @@ func (t Timing) withDefaults() Timing {
 	def(&t.SnapshotEntries, 8192)
 	def(&t.SnapshotCheck, 30*time.Second)
 	def(&t.TrailingLogs, 10240)
-	def(&t.PackBytes, 32<<10)
+	def(&t.PackBytes, 64<<10)
 	def(&t.SlowWrite, 3*time.Second)
 	def(&t.DiskCheck, time.Second)
 	def(&t.QueueBytes, 16<<20)

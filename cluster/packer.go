@@ -18,7 +18,7 @@ import (
 // Bounds of group commit (design section 4).
 const (
 	bigCommit   = 16 << 10  // a larger commit takes the lane of the big ones
-	packedAhead = 128 << 10 // of entries handed to raft and not answered, roughly; see packInFlight
+	packedAhead = 256 << 10 // of entries handed to raft and not answered, roughly; see packInFlight
 	busyPause   = time.Second
 )
 

@@ -132,7 +132,7 @@ func TestOneBigCommitAtATime(t *testing.T) {
 				bigs++
 			} else {
 				smalls += len(e.commits)
-				if size := len(bytes.Join(e.commits, nil)); size > 32<<10 {
+				if size := len(bytes.Join(e.commits, nil)); size > 64<<10 {
 					t.Errorf("%d bytes are packed into an entry", size)
 				}
 			}
