@@ -210,9 +210,9 @@ func (c *call) block(view *state.View, end endpoint, index uint64, wait time.Dur
 	answer, lookErr := c.look(view.Watched(ws), end)
 	var waitErr error
 	news := ws.Changed()
-	if now := c.srv.cfg.Store.Local(); news && now.Index() != view.Index() { // the change may have come after the view
+	if news { // it may have come after the view
 		ws = state.NewWatchSet()
-		answer, lookErr = c.look(now.At(first.Now()).Watched(ws), end)
+		answer, lookErr = c.look(c.srv.cfg.Store.Local().At(first.Now()).Watched(ws), end)
 	}
 	for news = news && !c.has(answer); !news && (lookErr == nil || lookErr.wait); {
 		if !ws.Changed() {
