@@ -95,7 +95,9 @@ func (s *Server) fault(c *call, err error) {
 
 func (s *Server) recovered(c *call) (answer reply, err error) {
 	defer func() {
-		if p := recover(); p != nil {
+		if p := recover(); p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so, too
+			panic(p)
+		} else if p != nil {
 			s.cfg.Log.Error("a handler panicked", "id", c.id, "route", c.route.Name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			answer, err = reply{}, model.Errorf(model.Internal, "panic")
 		}

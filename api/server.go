@@ -52,8 +52,10 @@ type Config struct {
 	Log     *slog.Logger
 	Cluster Cluster                         // nil: the cluster's rows answer 501
 	Ready   func(ctx context.Context) error // nil: always ready
-	Timeout time.Duration                   // of one request; default 30 s
-	Root    string                          // of the API's paths; default "/api"
+	// Snapshots gives and takes the whole state; nil: its rows answer 501.
+	Snapshots Snapshots
+	Timeout   time.Duration // of one request; default 30 s
+	Root      string        // of the API's paths; default "/api"
 
 	// Age bounds how old the local state may be, false when it is not known; nil: never known.
 	Age func() (time.Duration, bool)

@@ -72,7 +72,8 @@ type Timing struct {
 	Deadline        time.Duration // of an Update or View whose context has none; 30 s
 	Attempt         time.Duration // of one question to another node; 1 s
 	Reconcile       time.Duration // between the leader's looks at the members; 5 s
-	SnapshotEntries uint64        // log entries between snapshots; 8192
+	SnapshotBytes   uint64        // that the log grows by between snapshots; 64 MiB, or never if SnapshotEntries is given
+	SnapshotEntries uint64        // log entries between snapshots; by bytes only if not given
 	SnapshotCheck   time.Duration // 30 s
 	TrailingLogs    uint64        // entries kept after a snapshot; 10240
 	PackBytes       int           // of commits in one log entry; 64 KiB; 1 means one commit an entry
@@ -129,7 +130,11 @@ func (t Timing) withDefaults() Timing {
 	def(&t.Deadline, 30*time.Second)
 	def(&t.Attempt, time.Second)
 	def(&t.Reconcile, 5*time.Second)
-	def(&t.SnapshotEntries, 8192)
+	if t.SnapshotEntries != 0 {
+		def(&t.SnapshotBytes, 1<<62)
+	}
+	def(&t.SnapshotBytes, 64<<20)
+	def(&t.SnapshotEntries, 1<<62)
 	def(&t.SnapshotCheck, 30*time.Second)
 	def(&t.TrailingLogs, 10240)
 	def(&t.PackBytes, 64<<10)

@@ -20,6 +20,7 @@ type diskState struct {
 	stable  raft.StableStore
 	snaps   raft.SnapshotStore
 	watch   *diskWatch
+	grown   growth
 	running atomic.Bool // raft's goroutines call, no longer the one that starts it
 }
 
@@ -43,7 +44,7 @@ func (d *diskState) open(dir string, cfg Config, hlog hclog.Logger, failed func(
 	}
 	stop := &stopper{running: &d.running, before: cfg.BeforeWrite, watch: d.watch, failed: failed}
 	d.stable = &stableStore{d.kept, stop}
-	if d.logs, err = raft.NewLogCache(512, &logStore{newSumStore(d.kept), stop}); err != nil {
+	if d.logs, err = raft.NewLogCache(512, &logStore{newSumStore(d.kept), stop, &d.grown}); err != nil {
 		return fmt.Errorf("opening the raft log: %w", err)
 	}
 	if d.snaps, err = raft.NewFileSnapshotStoreWithLogger(dir, 2, hlog); err != nil {
@@ -88,7 +89,8 @@ func (s *stopper) leave() {
 // logStore is a log whose failures end the node.
 type logStore struct {
 	*sumStore
-	stop *stopper
+	stop  *stopper
+	grown *growth
 }
 
 // GetLog reads an entry. It does not return when the entry is damaged and raft runs.
@@ -108,6 +110,7 @@ func (l *logStore) StoreLog(e *raft.Log) error {
 
 // StoreLogs writes entries. After a failure a leader steps down and a follower answers no: nobody counts on them.
 func (l *logStore) StoreLogs(es []*raft.Log) error {
+	l.grown.add(es)
 	return l.stop.watch.wrote(func() error { return l.stop.write(func() error { return l.sumStore.StoreLogs(es) }) })
 }
 

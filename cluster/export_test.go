@@ -42,3 +42,6 @@ func (f *faulty) Propose(ctx context.Context, c *state.Commit) (state.Result, er
 
 // NewEpoch begins an epoch at the leader: whatever was read before is too old.
 func (n *Node) NewEpoch() error { return n.command(fsm.Entry{Kind: fsm.KindEpoch}) }
+
+// Grown is how many bytes the log of a node has grown by since its last snapshot.
+func Grown(n *Node) int64 { return n.disk.grown.bytes.Load() }

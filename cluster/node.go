@@ -135,6 +135,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.spawn(func() { n.serveJoin(bg) })
 	n.spawn(func() { n.announce(bg) })
 	n.spawn(func() { n.clearDoubt(bg) })
+	n.spawn(func() { n.compact(bg) })
 	if n.gossip != nil {
 		n.spawn(func() { n.mingle(bg) })
 	}

@@ -27,6 +27,8 @@ func own() []Section {
 			{POST, "/cluster/leave", "cluster.leave", Built, "", "empty", "non-empty JSON"},
 			{DELETE, "/cluster/members/{name}", "cluster.remove", Built, "", "", "non-empty JSON"},
 			{POST, "/cluster/join", "cluster.join", Built, "", "JoinRequest", "non-empty JSON"},
+			{GET, "/cluster/snapshot", "cluster.snapshot.save", Built, "", "", "a snapshot, as bytes"},
+			{PUT, "/cluster/snapshot", "cluster.snapshot.restore", Built, "cluster=ID", "a snapshot, as bytes", "non-empty JSON"},
 		}},
 	}
 }

@@ -83,7 +83,18 @@ type ClusterStatus struct {
 	Epoch     uint64          `json:"epoch"`
 	Tolerance int             `json:"failureTolerance"` // voters that may be lost with the rest still working
 	Bus       string          `json:"bus"`
+	Cluster   string          `json:"cluster"`          // its id
+	Backup    *Backup         `json:"backup,omitempty"` // the last scheduled snapshot of the node that answers
 	Members   []ClusterMember `json:"members"`
+}
+
+// Backup is a scheduled snapshot on a node's disk. With an Error, the last one that succeeded, and why the one
+// after it did not.
+type Backup struct {
+	File  string `json:"file,omitempty"`
+	Time  string `json:"time,omitempty"`
+	Bytes uint64 `json:"bytes,omitempty"`
+	Error string `json:"error,omitempty"`
 }
 
 // ClusterMember is one node of a cluster.

@@ -104,7 +104,7 @@ func newNouns(getenv func(string) string) []*cobra.Command {
 	builders := []func(*cli) *cobra.Command{
 		organizationCommand, environmentCommand, hostCommand, applicationCommand, settingCommand, fileCommand,
 		parameterCommand, groupCommand, userCommand, keyCommand, changeCommand, complianceCommand,
-		enrolTokenCommand, eventsCommand, clusterCommand,
+		enrolTokenCommand, eventsCommand, clusterCommand, snapshotCommand, debugCommand,
 	}
 	var all []*cobra.Command
 	for _, build := range builders {

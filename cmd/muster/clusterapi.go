@@ -36,7 +36,7 @@ func (c clusterAPI) Status(ctx context.Context) (spec.ClusterStatus, error) {
 	if c.m.cfg.Bus != "" {
 		bus = "broker"
 	}
-	out := spec.ClusterStatus{Node: st.Name, Leader: st.Leader, Term: st.Term, Epoch: st.Epoch, Tolerance: st.FailureTolerance, Bus: bus}
+	out := spec.ClusterStatus{Node: st.Name, Leader: st.Leader, Term: st.Term, Epoch: st.Epoch, Tolerance: st.FailureTolerance, Bus: bus, Cluster: st.ClusterID, Backup: c.m.backup()}
 	for _, m := range st.Members {
 		s := "follower"
 		switch {

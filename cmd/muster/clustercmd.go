@@ -77,6 +77,7 @@ func clusterCommand(c *cli) *cobra.Command {
 		c.verb("leave", "Make the asked node leave its cluster", noArgs, func(ctx context.Context, cl *client.Client, _ *cobra.Command, _ []string) error {
 			return cl.Call(ctx, client.Op{Name: "cluster.leave"}, nil)
 		}))
+	cmd.AddCommand(clusterRecover(c))
 	return cmd
 }
 

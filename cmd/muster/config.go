@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -35,9 +36,14 @@ type serverConfig struct {
 	Join            string `yaml:"join"`
 	TokenFile       string `yaml:"token-file"`
 	LogLevel        string `yaml:"log-level"`
-	Pprof           string `yaml:"pprof"`
-	RaftStore       string `yaml:"raft-store"`
-	Raft            struct {
+
+	SnapshotEvery time.Duration `yaml:"snapshot-every"`
+	SnapshotKeep  int           `yaml:"snapshot-keep"`
+	SnapshotAge   time.Duration `yaml:"snapshot-age"`
+	SnapshotDir   string        `yaml:"snapshot-dir"`
+	Pprof         string        `yaml:"pprof"`
+	RaftStore     string        `yaml:"raft-store"`
+	Raft          struct {
 		Store string `yaml:"store"`
 	} `yaml:"raft"` // another way to write raft-store
 	RaftDotStore string `yaml:"raft.store"` // and another
@@ -59,6 +65,10 @@ func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Join, "join", "", "become a member of the cluster that answers at this cluster address (more than one with commas between)")
 	fs.StringVar(&c.TokenFile, "token-file", "", "`file` with the join token that muster cluster token printed on a member; with --bootstrap-expect, the secret")
 	fs.StringVar(&c.RaftStore, "raft-store", cluster.StoreBolt, "what keeps the raft log: boltdb or wal (raft.store in the file); a data folder keeps the one that it was made with")
+	fs.DurationVar(&c.SnapshotEvery, "snapshot-every", time.Hour, "write a snapshot of the cluster to this node's disk at this interval; 0 writes none")
+	fs.IntVar(&c.SnapshotKeep, "snapshot-keep", 24, "how many of them to keep")
+	fs.DurationVar(&c.SnapshotAge, "snapshot-age", 0, "remove those that are older, but for the newest; 0 goes by --snapshot-keep alone")
+	fs.StringVar(&c.SnapshotDir, "snapshot-dir", "", "folder for them; they hold secrets (default: snapshots in the data folder)")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.Pprof, "pprof", "", "serve profiles of this process at this address of the loopback, such as 127.0.0.1:6060, without a login")
 }
@@ -155,6 +165,9 @@ func (c *serverConfig) validate() error {
 		if u, err := url.Parse(c.Bus); err != nil || (u.Scheme != "amqp" && u.Scheme != "amqps") || u.Host == "" {
 			errs = append(errs, errors.New("--bus is not a broker's address like amqp://user@host:5672/ or amqps://host:5671/"))
 		}
+	}
+	if c.SnapshotEvery < 0 || c.SnapshotAge < 0 || c.SnapshotKeep < 1 {
+		errs = append(errs, errors.New("--snapshot-every and --snapshot-age are not below 0, --snapshot-keep is 1 or more; 0s as --snapshot-every writes no snapshots"))
 	}
 	return errors.Join(errs...)
 }

@@ -32,6 +32,7 @@ type server struct {
 	busLn   net.Listener
 	http    *http.Server
 	handler atomic.Pointer[http.Handler]
+	backups atomic.Pointer[backups]
 
 	mu   sync.Mutex // held while the core is exchanged
 	core *core
@@ -227,7 +228,7 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 		c.serve(run, m, "the hub for dispatch", func() error { return c.hub.ServeTrusted(run, n.HubListener()) })
 	}
 	rest, err := api.New(api.Config{
-		Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
+		Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, Snapshots: snapshotAPI{n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
 		Ready: func(context.Context) error { return n.Ready() }, Age: n.Age, Stop: m.stopping(run),
 	})
 	if err != nil {
@@ -235,6 +236,9 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	}
 	h := besideAPI(rest.Handler(), http.StripPrefix("/bus/auth", rabbitauth.Handler(policy, m.log.With("part", "bus"))))
 	m.handler.Store(&h)
+	kept := newBackups(m.cfg, n, m.log.With("part", "snapshots"))
+	m.backups.Store(kept)
+	c.wg.Go(func() { kept.run(run) })
 	if fresh {
 		c.wg.Go(func() { m.cfg.dropStalePassword(run, n.Local, m.log) })
 	}

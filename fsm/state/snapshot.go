@@ -282,6 +282,8 @@ type bodyReader struct {
 	tail []byte // read, not given yet: at its end may be the checksum
 	buf  []byte
 	eof  bool
+
+	given uint64 // bytes
 }
 
 // Read is io.Reader's.
@@ -303,6 +305,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	}
 	copy(p, b.tail[:n])
 	_, _ = b.sum.Write(p[:n]) // a hash never fails
+	b.given += uint64(n)
 	b.tail = append(b.tail[:0], b.tail[n:]...)
 	return n, nil
 }

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/muster-hq/muster/api/spec"
+	"github.com/muster-hq/muster/cluster"
+	"github.com/muster-hq/muster/fsm/model"
+)
+
+// backups writes snapshots of the cluster to this node's disk, at intervals. Each node keeps its own, so the loss of a
+// node, or of its disk, costs none of the others', and no change of leader leaves a gap.
+type backups struct {
+	dir   string
+	every time.Duration // 0 writes none
+	keep  int
+	age   time.Duration // older ones are removed, but for the newest; 0 keeps them
+	name  string        // of the node
+	node  *cluster.Node
+	log   *slog.Logger
+	last  atomic.Pointer[spec.Backup]
+}
+
+func newBackups(cfg serverConfig, n *cluster.Node, log *slog.Logger) *backups {
+	b := &backups{dir: cfg.SnapshotDir, every: cfg.SnapshotEvery, keep: cfg.SnapshotKeep, age: cfg.SnapshotAge, name: n.Name(), node: n, log: log}
+	if b.dir == "" {
+		b.dir = filepath.Join(cfg.Data, "snapshots")
+	}
+	return b
+}
+
+const (
+	backupEnd  = ".snapshot"
+	backupTime = "20060102T150405.000Z"
+)
+
+// run writes until ctx ends. The nodes of a cluster do it at different times, and a node that starts waits only for what
+// is left of the interval.
+func (b *backups) run(ctx context.Context) {
+	if b.every <= 0 {
+		return
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(b.name)) // a hash never fails
+	wait := time.Duration(h.Sum64() % uint64(b.every/4+1))
+	if old := b.list(); len(old) > 0 {
+		wait = max(wait/4, b.every-time.Since(old[len(old)-1].at))
+	}
+	timer := time.NewTimer(min(wait, b.every))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		next := b.every
+		done, err := b.write(ctx)
+		if err != nil && ctx.Err() == nil {
+			b.log.Error("the snapshot of this hour was not written; it is tried again", "folder", b.dir, "error", err)
+			done = &spec.Backup{Error: err.Error()}
+			if was := b.last.Load(); was != nil {
+				done.File, done.Time, done.Bytes = was.File, was.Time, was.Bytes
+			}
+			next = min(b.every, time.Minute)
+		}
+		if done != nil {
+			b.last.Store(done)
+		}
+		timer.Reset(next)
+	}
+}
+
+// write writes one, checks it, and removes those that are too many or too old.
+func (b *backups) write(ctx context.Context) (*spec.Backup, error) {
+	if err := os.MkdirAll(b.dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(b.dir, ".new-*") // mode 0600
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(f.Name())
+	_, err = b.node.SaveSnapshot(ctx, f)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return nil, err
+	}
+	l, err := lookAt(f.Name(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("what was written does not read back: %w", err)
+	}
+	now := time.Now().UTC()
+	path := filepath.Join(b.dir, "muster-"+b.name+"-"+now.Format(backupTime)+backupEnd)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return nil, err
+	}
+	b.log.Info("wrote a snapshot", "file", path, "bytes", l.Bytes, "index", l.Index)
+	return &spec.Backup{File: path, Time: model.FormatTime(now), Bytes: l.Bytes}, b.prune(now)
+}
+
+// backup is a snapshot on disk.
+type backup struct {
+	path string
+	at   time.Time
+}
+
+// list are this node's snapshots, the oldest first. Files with other names are not ours to touch.
+func (b *backups) list() []backup {
+	files, err := os.ReadDir(b.dir)
+	if err != nil {
+		return nil
+	}
+	var out []backup
+	for _, f := range files {
+		rest, ok := strings.CutPrefix(f.Name(), "muster-"+b.name+"-")
+		if !ok {
+			continue
+		}
+		if at, err := time.Parse(backupTime+backupEnd, rest); err == nil {
+			out = append(out, backup{filepath.Join(b.dir, f.Name()), at})
+		}
+	}
+	slices.SortFunc(out, func(x, y backup) int { return x.at.Compare(y.at) })
+	return out
+}
+
+// prune removes what is more than keep, or older than age. The newest always stays.
+func (b *backups) prune(now time.Time) error {
+	all := b.list()
+	var errs []error
+	for i, old := range all[:max(len(all)-1, 0)] {
+		if len(all)-i > max(b.keep, 1) || b.age > 0 && now.Sub(old.at) > b.age {
+			errs = append(errs, os.Remove(old.path))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("removing old snapshots: %w", err)
+	}
+	return nil
+}
+
+// backup is the last scheduled snapshot; nil before the first.
+func (m *server) backup() *spec.Backup {
+	if b := m.backups.Load(); b != nil {
+		return b.last.Load()
+	}
+	return nil
+}
