@@ -159,7 +159,7 @@ func tell(turns []loaded) string {
 func (r *run) load(ctx context.Context, bin string, sys peer, op string, clients int) (loaded, error) {
 	const all = 4096 // keys, whatever the number of clients
 	args := append(sys.target(), "-nodes", strings.Join(sys.addrs(), ","), "-op", op, "-clients", strconv.Itoa(clients), "-keys", strconv.Itoa(all/clients),
-		"-time", pick(r, 4*time.Second, time.Second).String())
+		"-time", pick(r, 4*time.Second, 2*time.Second).String())
 	var pids []string
 	for i := range sys.addrs() {
 		pids = append(pids, strconv.Itoa(sys.process(i).Pid()))
