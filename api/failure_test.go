@@ -268,3 +268,10 @@ func TestSlowClientIsLimited(t *testing.T) {
 		}
 	}
 }
+
+func TestHeadersAreLimited(t *testing.T) {
+	s := newSite(t)
+	if a := s.raw("GET", "/organizations/", "", "X-Filler", strings.Repeat("x", 100<<10)); a.status != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("a header of 100 KiB: %d", a.status)
+	}
+}

@@ -78,6 +78,35 @@ func garbage(head string) func(ctx context.Context, c net.Conn) {
 	}
 }
 
+// halfClosed says its part and closes its half: the other side must come to an end, and does.
+func halfClosed(text string) func(ctx context.Context, c net.Conn) {
+	return func(ctx context.Context, c net.Conn) {
+		stop := context.AfterFunc(ctx, func() { c.Close() })
+		defer stop()
+		_, _ = io.WriteString(c, text)
+		if tc, ok := c.(*net.TCPConn); ok {
+			_ = tc.CloseWrite()
+		}
+		_, _ = io.Copy(io.Discard, c)
+	}
+}
+
+// deaf asks and asks, and never reads an answer.
+func deaf(text string) func(ctx context.Context, c net.Conn) {
+	return func(ctx context.Context, c net.Conn) {
+		stop := context.AfterFunc(ctx, func() { c.Close() })
+		defer stop()
+		if tc, ok := c.(*net.TCPConn); ok {
+			_ = tc.SetReadBuffer(1 << 10)
+		}
+		for {
+			if _, err := io.WriteString(c, text); err != nil {
+				return
+			}
+		}
+	}
+}
+
 // overTLS talks inside of TLS, which any stranger can begin.
 func overTLS(talk func(ctx context.Context, c net.Conn)) func(ctx context.Context, c net.Conn) {
 	return func(ctx context.Context, c net.Conn) {
@@ -107,7 +136,15 @@ func (s *strangers) crowd(ctx context.Context, n *node, gossip string) {
 		for range 4 {
 			s.keep(ctx, "tcp", addr, garbage(""))
 			s.keep(ctx, "tcp", addr, garbage(hello))
+			s.keep(ctx, "tcp", addr, halfClosed(hello))
 		}
+	}
+	ask := "GET /api/organizations/ HTTP/1.1\r\nHost: x\r\n"
+	for range 2 {
+		s.keep(ctx, "tcp", n.http, deaf(ask+"\r\n"))
+		s.keep(ctx, "tcp", n.http, deaf("X-Filler: "+strings.Repeat("x", 4096)+"\r\n"))                               // no request line
+		s.keep(ctx, "tcp", n.http, halfClosed(ask+strings.Repeat("X-Filler: "+strings.Repeat("x", 4000)+"\r\n", 40))) // a header beyond the limit
+		s.keep(ctx, "tcp", n.http, halfClosed("POST /api/organizations/ HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n{"))
 	}
 	for _, addr := range []string{n.cluster, n.bus} {
 		for range 10 {
