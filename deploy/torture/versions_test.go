@@ -117,7 +117,7 @@ func (u *upgrade) schema(i int) int {
 	return st.Schema
 }
 
-// lead makes one of the nodes lead, by stopping for a while whoever else does.
+// lead makes one of the nodes lead, by killing whoever else does, who is started again.
 func (u *upgrade) lead(nodes ...int) {
 	u.t.Helper()
 	for range 30 {
@@ -127,13 +127,13 @@ func (u *upgrade) lead(nodes ...int) {
 				return
 			}
 		}
-		u.must(u.node(l).Pause())
+		u.node(l).Kill()
 		u.await("another leader", func(ctx context.Context) (bool, error) {
 			for i, n := range u.site.Nodes {
 				if i == l {
 					continue
 				}
-				ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // it asks the one that is paused, too
+				ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 				var st struct{ Leader string }
 				err := u.client(n.HTTP).Call(ctx, client.Op{Name: "cluster.show"}, &st)
 				cancel()
@@ -143,7 +143,7 @@ func (u *upgrade) lead(nodes ...int) {
 			}
 			return false, nil
 		})
-		u.must(u.node(l).Resume())
+		u.must(u.node(l).Start())
 		u.ready()
 	}
 	u.t.Fatalf("none of the nodes %v came to lead", nodes)
