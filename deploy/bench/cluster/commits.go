@@ -21,7 +21,7 @@ const (
 )
 
 func commitsSection() section {
-	return section{name: "commits", budget: 4 * time.Minute, run: measureCommits, rows: []want{
+	return section{name: "commits", budget: 5 * time.Minute, run: measureCommits, rows: []want{
 		{row64, report.AtLeast(0.8), allStores},
 		{row256, report.AtLeast(0.8), allStores},
 		{rowP50, report.AtMost(1.25), allStores},
