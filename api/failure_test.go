@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -183,6 +184,9 @@ func TestHealth(t *testing.T) {
 	if got := get("/readyz"); got != 200 {
 		t.Errorf("readyz: %d", got)
 	}
+	if got := get("/leaderz"); got != 503 {
+		t.Errorf("leaderz where nothing leads: %d", got)
+	}
 }
 
 // cluster is a cluster that remembers what it was asked.
@@ -192,9 +196,28 @@ func (c *cluster) Status(context.Context) (spec.ClusterStatus, error) {
 	return spec.ClusterStatus{Node: "n1", Leader: "n1", Members: []spec.ClusterMember{{Name: "n1", State: "leader", Voter: true}}}, nil
 }
 
-func (c *cluster) Token(_ context.Context, d time.Duration) (spec.JoinToken, error) {
-	c.asked = append(c.asked, "token "+d.String())
+func (c *cluster) Token(_ context.Context, d time.Duration, uses int) (spec.JoinToken, error) {
+	c.asked = append(c.asked, fmt.Sprint("token ", d, " ", uses))
 	return spec.JoinToken{Token: "muster-join-1.x"}, nil
+}
+
+func (c *cluster) Tokens(context.Context) ([]spec.JoinToken, error) {
+	return []spec.JoinToken{{ID: "abc", Uses: 1}}, nil
+}
+
+func (c *cluster) RevokeToken(_ context.Context, id string) error {
+	c.asked = append(c.asked, "revoke "+id)
+	return nil
+}
+
+func (c *cluster) Transfer(_ context.Context, to string) error {
+	c.asked = append(c.asked, "transfer "+to)
+	return nil
+}
+
+func (c *cluster) RotateGossipKey(context.Context) error {
+	c.asked = append(c.asked, "rotate")
+	return nil
 }
 
 func (c *cluster) Leave(context.Context) error {
@@ -217,6 +240,7 @@ func TestClusterIsForAdministrators(t *testing.T) {
 	s := newSite(t, func(cfg *api.Config) { cfg.Cluster = c }).furnish()
 	eve := s.user("eve", "admin", "acme")
 	for _, op := range []client.Op{{Name: "cluster.show"}, {Name: "cluster.token", Body: map[string]any{}}, {Name: "cluster.leave"}, {Name: "cluster.remove", Params: map[string]string{"name": "n2"}},
+		{Name: "cluster.tokens.list"}, {Name: "cluster.tokens.delete", Params: map[string]string{"id": "abc"}}, {Name: "cluster.transfer", Body: map[string]any{}}, {Name: "cluster.rotate"},
 		{Name: "cluster.join", Body: map[string]any{"address": "a", "token": "t"}}} {
 		if err := eve.Call(t.Context(), op, nil); model.CodeOf(err) != model.Forbidden {
 			t.Errorf("%s by an organization's administrator: %v", op.Name, err)
@@ -225,10 +249,18 @@ func TestClusterIsForAdministrators(t *testing.T) {
 	var status spec.ClusterStatus
 	s.call(s.admin, client.Op{Name: "cluster.show"}, &status)
 	s.call(s.admin, client.Op{Name: "cluster.token", Body: map[string]any{"expires": "5m"}}, nil)
+	s.call(s.admin, client.Op{Name: "cluster.token", Body: map[string]any{"uses": 0}}, nil)
+	if err := s.admin.Call(t.Context(), client.Op{Name: "cluster.token", Body: map[string]any{"uses": -1}}, nil); model.CodeOf(err) != model.Invalid {
+		t.Errorf("a token with -1 uses: %v", err)
+	}
+	s.call(s.admin, client.Op{Name: "cluster.tokens.list"}, nil)
+	s.call(s.admin, client.Op{Name: "cluster.tokens.delete", Params: map[string]string{"id": "abc"}}, nil)
+	s.call(s.admin, client.Op{Name: "cluster.transfer", Body: map[string]any{"to": "n2"}}, nil)
+	s.call(s.admin, client.Op{Name: "cluster.rotate"}, nil)
 	s.call(s.admin, client.Op{Name: "cluster.leave"}, nil)
 	s.call(s.admin, client.Op{Name: "cluster.remove", Params: map[string]string{"name": "n2"}}, nil)
 	err := s.admin.Call(t.Context(), client.Op{Name: "cluster.join", Body: map[string]any{"address": "a:1", "token": "t"}}, nil)
-	if model.CodeOf(err) != model.Conflict || status.Leader != "n1" || strings.Join(c.asked, "; ") != "token 5m0s; leave; remove n2; join a:1 t" {
+	if model.CodeOf(err) != model.Conflict || status.Leader != "n1" || strings.Join(c.asked, "; ") != "token 5m0s 1; token 1h0m0s 0; revoke abc; transfer n2; rotate; leave; remove n2; join a:1 t" {
 		t.Errorf("status %+v, asked %q, join: %v", status, c.asked, err)
 	}
 }

@@ -184,9 +184,31 @@ func clusterEndpoints() map[string]endpoint {
 			if err != nil {
 				return nil, err
 			}
-			return cl.Token(c.req.Context(), life)
+			uses := 1
+			if doc.Uses != nil {
+				uses = *doc.Uses
+			}
+			if uses < 0 || uses > maxTokenUses {
+				return nil, model.Errorf(model.Invalid, "uses: give a number up to %d, 0 for any number of nodes", maxTokenUses)
+			}
+			return cl.Token(c.req.Context(), life, uses)
 		}),
-		"cluster.leave": of(noBody, func(c *call, cl Cluster) (any, error) { return done{true}, cl.Leave(c.req.Context()) }),
+		"cluster.tokens.list": of(noBody, func(c *call, cl Cluster) (any, error) {
+			tokens, err := cl.Tokens(c.req.Context())
+			return list(tokens), err
+		}),
+		"cluster.tokens.delete": of(noBody, func(c *call, cl Cluster) (any, error) {
+			return done{true}, cl.RevokeToken(c.req.Context(), c.params["id"])
+		}),
+		"cluster.transfer": of(objectBody, func(c *call, cl Cluster) (any, error) {
+			doc, err := model.Decode[spec.LeaderRequest](c.body)
+			if err != nil {
+				return nil, err
+			}
+			return done{true}, cl.Transfer(c.req.Context(), doc.To)
+		}),
+		"cluster.rotate": of(noBody, func(c *call, cl Cluster) (any, error) { return done{true}, cl.RotateGossipKey(c.req.Context()) }),
+		"cluster.leave":  of(noBody, func(c *call, cl Cluster) (any, error) { return done{true}, cl.Leave(c.req.Context()) }),
 		"cluster.remove": of(noBody, func(c *call, cl Cluster) (any, error) {
 			return done{true}, cl.Remove(c.req.Context(), c.params["name"])
 		}),

@@ -36,8 +36,16 @@ type Store interface {
 type Cluster interface {
 	// Status is what this node knows of its cluster.
 	Status(ctx context.Context) (spec.ClusterStatus, error)
-	// Token makes a token that lets a node join within the time given.
-	Token(ctx context.Context, expires time.Duration) (spec.JoinToken, error)
+	// Token makes a token that lets so many nodes join within the time given; 0 is any number.
+	Token(ctx context.Context, expires time.Duration, uses int) (spec.JoinToken, error)
+	// Tokens lists the join tokens, without their texts.
+	Tokens(ctx context.Context) ([]spec.JoinToken, error)
+	// RevokeToken makes a join token useless.
+	RevokeToken(ctx context.Context, id string) error
+	// Transfer makes another voter the leader, the one called to unless that is "".
+	Transfer(ctx context.Context, to string) error
+	// RotateGossipKey gives the gossip another key, and waits until it is done.
+	RotateGossipKey(ctx context.Context) error
 	// Leave makes this node leave its cluster.
 	Leave(ctx context.Context) error
 	// Remove takes another member out of the cluster, also one that is dead.
@@ -52,6 +60,7 @@ type Config struct {
 	Log     *slog.Logger
 	Cluster Cluster                         // nil: the cluster's rows answer 501
 	Ready   func(ctx context.Context) error // nil: always ready
+	Leads   func() bool                     // whether this node leads, with an open term; nil: never
 	// Snapshots gives and takes the whole state; nil: its rows answer 501.
 	Snapshots Snapshots
 	Timeout   time.Duration // of one request; default 30 s
@@ -122,6 +131,7 @@ func (s *Server) router() *gin.Engine {
 	e.UnescapePathValues = false
 	e.GET("/livez", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", s.ready)
+	e.GET("/leaderz", s.leads)
 	e.NoRoute(s.serve)
 	return e
 }
@@ -138,7 +148,15 @@ func (s *Server) ready(c *gin.Context) {
 	c.String(http.StatusOK, "ok\n")
 }
 
-// Handler is the whole of it: the API below its root, /livez and /readyz.
+func (s *Server) leads(c *gin.Context) {
+	if s.cfg.Leads == nil || !s.cfg.Leads() {
+		c.String(http.StatusServiceUnavailable, "not the leader\n")
+		return
+	}
+	c.String(http.StatusOK, "ok\n")
+}
+
+// Handler is the whole of it: the API below its root, /livez, /readyz and /leaderz, which need no login.
 func (s *Server) Handler() http.Handler { return s.engine }
 
 // NewHTTPServer makes a server around a handler with limits against slow and oversized clients. The

@@ -92,6 +92,9 @@ type booted struct {
 
 // prepare reads who the node is, or makes it so on a folder that holds no member.
 func prepare(ctx context.Context, cfg Config, self peerAddr) (*booted, error) {
+	if err := checkSchema(cfg); err != nil {
+		return nil, err
+	}
 	path := filepath.Join(cfg.DataDir, "node.json")
 	pkiDir := filepath.Join(cfg.DataDir, "pki")
 	text, err := os.ReadFile(path)
@@ -189,7 +192,7 @@ func Forget(dir string) error {
 // forget removes the log first, but for the mark that there was one: cut off after that, the node begins anew as it
 // did at first.
 func forget(dir string) error {
-	for _, name := range []string{begunFile, "raft", "node.json", "pki"} {
+	for _, name := range []string{begunFile, "raft", "schema", "node.json", "pki"} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("emptying the data folder: %w", err)
 		}

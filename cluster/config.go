@@ -34,6 +34,7 @@ type Config struct {
 	RaftStore        string           // StoreBolt (""), or StoreWAL; a folder keeps the one that it was made with
 	Autopilot        Autopilot        // when the leader gives a vote, and takes one
 	CertLife         time.Duration    // of the nodes' certificates, renewed when a third of it is left; one year
+	GossipKeyLife    time.Duration    // between rotations of the gossip key; 30 days
 	Listener         net.Listener     // serves the cluster port instead of binding ClusterAddr
 	Transport        transport.Options
 	Schema           int              // the highest schema that this code knows; 0 is state.Schema, and tests say others
@@ -110,6 +111,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Timing, c.Autopilot = c.Timing.withDefaults(), c.Autopilot.withDefaults()
 	def(&c.Schema, int(state.Schema))
+	def(&c.GossipKeyLife, 30*24*time.Hour)
 	def(&c.CertLife, pki.DefaultLife)
 	if c.Now == nil {
 		c.Now = time.Now

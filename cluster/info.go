@@ -67,6 +67,9 @@ func (n *Node) details(in info) info {
 	if in.DiskFree, in.DiskTotal, err = n.cfg.Disk.Space(n.cfg.DataDir); err != nil {
 		n.log.Debug("free disk", "error", err)
 	}
+	if ids := n.gossipKeys.Load(); ids != nil {
+		in.GossipKeys = *ids
+	}
 	if n.cfg.Detail != nil {
 		in.Detail = n.cfg.Detail()
 	}

@@ -2,9 +2,7 @@ package cluster
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -113,39 +111,6 @@ func readJoin(r io.Reader, v any) error {
 	return nil
 }
 
-// CreateJoinToken makes a token with which nodes can join until it expires. The text is a secret; of it the
-// state keeps only a digest.
-func (n *Node) CreateJoinToken(ctx context.Context, ttl time.Duration) (string, error) {
-	if ttl <= 0 {
-		return "", model.Errorf(model.Invalid, "a join token must live longer than %s", ttl)
-	}
-	raw := make([]byte, 8+32)
-	if _, err := rand.Read(raw); err != nil {
-		return "", fmt.Errorf("making a join token: %w", err)
-	}
-	t := token{ID: hex.EncodeToString(raw[:8]), Secret: raw[8:], CA: n.Fingerprint()}
-	digest := sha256.Sum256(t.Secret)
-	err := n.Update(ctx, func(tx *state.Tx) error {
-		t.Addrs = nil
-		for _, m := range state.List[Member](tx, everyMember) {
-			t.Addrs = append(t.Addrs, m.ClusterAddr)
-		}
-		for _, old := range state.List[joinToken](tx, everyToken) {
-			if !tx.Now().Before(old.Expires.Add(24 * time.Hour)) { // kept for a day: the refusal can say why
-				state.Delete[joinToken](tx, old.ID)
-			}
-		}
-		return state.Put(tx, &joinToken{ID: t.ID, Digest: digest[:], Expires: tx.Now().Add(ttl)})
-	})
-	if err != nil {
-		return "", err
-	}
-	if len(t.Addrs) == 0 {
-		t.Addrs = []string{n.self.Cluster}
-	}
-	return t.encode()
-}
-
 // joinPatience is how long a joiner may take to send what it asks; anyone may connect as one.
 const joinPatience = 5 * time.Second
 
@@ -199,12 +164,15 @@ func (n *Node) admit(ctx context.Context, req joinRequest) (*joinAnswer, error) 
 	}
 	ans, ca := &joinAnswer{}, (*pki.Authority)(nil)
 	err := n.Update(ctx, func(tx *state.Tx) (err error) {
-		if err := checkToken(tx, req); err != nil {
+		if err := useToken(tx, req); err != nil {
 			return err
 		}
 		if s := state.SchemaOf(tx); m.Schema < int(s) {
 			return model.Errorf(model.Conflict, "%s is older (schema %d) than the cluster (schema %d): update it to version %s or later first",
 				m.Name, m.Schema, s, state.SchemaVersion(tx))
+		}
+		if err := tooOld(tx, &m); err != nil {
+			return err
 		}
 		if ca, ans.GossipKey, err = authority(tx); err != nil {
 			return err
@@ -218,6 +186,11 @@ func (n *Node) admit(ctx context.Context, req joinRequest) (*joinAnswer, error) 
 				return model.Errorf(model.Conflict, "the cluster address %s is that of the member %s", m.ClusterAddr, p.Name)
 			}
 			ans.Peers = append(ans.Peers, peerAddr{Name: p.Name, Cluster: p.ClusterAddr, Gossip: p.GossipAddr})
+		}
+		if old, ok := state.Get[Member](tx, m.Name); ok && old.Instance != m.Instance { // it never got as far as its vote
+			if err := state.Put(tx, formerOf(old, tx.Now())); err != nil {
+				return err
+			}
 		}
 		m.Joined = tx.Now()
 		return state.Put(tx, &m)
@@ -240,18 +213,6 @@ func (n *Node) votes(name string) bool {
 		}
 	}
 	return false
-}
-
-func checkToken(tx *state.Tx, req joinRequest) error {
-	t, ok := state.Get[joinToken](tx, req.Token)
-	digest := sha256.Sum256(req.Secret)
-	if !ok || subtle.ConstantTimeCompare(digest[:], t.Digest) != 1 {
-		return model.Errorf(model.Unauthenticated, "the cluster does not know this join token: make a new one with `muster cluster token` on a member")
-	}
-	if !tx.Now().Before(t.Expires) {
-		return model.Errorf(model.Unauthenticated, "the join token expired at %s: make a new one with `muster cluster token` on a member", t.Expires.Format(time.RFC3339))
-	}
-	return nil
 }
 
 func authority(r state.Reader) (*pki.Authority, []byte, error) {

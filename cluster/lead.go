@@ -190,7 +190,7 @@ func (n *Node) await(f raft.Future) error {
 
 func (n *Node) runDuties(ctx context.Context, lead *Lead) {
 	var wg sync.WaitGroup
-	for _, d := range append([]NamedDuty{{Name: "members", Run: n.reconcile}, {Name: "autopilot", Run: n.pilot}}, n.cfg.Duties...) {
+	for _, d := range append([]NamedDuty{{Name: "members", Run: n.reconcile}, {Name: "schema", Run: n.raiseSchema}, {Name: "autopilot", Run: n.pilot}, {Name: "gossip keys", Run: n.rotateGossipKeys}}, n.cfg.Duties...) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()

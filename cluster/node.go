@@ -129,6 +129,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.judging.Store(true)
 	n.spawn(func() { n.keepStanding(bg) })
 	n.spawn(func() { n.keepCertificate(bg) })
+	n.spawn(func() { n.keepSchema(bg) })
+	n.spawn(func() { n.watchLeader(bg) })
+	n.spawn(func() { n.keepGossipKeys(bg) })
 	n.spawn(func() { n.lead(bg) })
 	n.spawn(func() { n.watchDisk(bg) })
 	n.spawn(func() { n.heed(bg) })
@@ -176,7 +179,7 @@ func (n *Node) startRaft() error {
 	if err != nil {
 		return err
 	}
-	if n.store, err = state.NewStore(state.Options{Tables: all, Version: n.cfg.Version}); err != nil {
+	if n.store, err = state.NewStore(state.Options{Tables: all, Version: n.cfg.Version, Known: uint32(n.cfg.Schema)}); err != nil {
 		return fmt.Errorf("making the state: %w", err)
 	}
 	machine, err := fsm.New(fsm.Options{Store: n.store, Log: n.log, Fatal: n.fail})
@@ -241,12 +244,18 @@ func (n *Node) Err() error {
 	return nil
 }
 
+// HandOver gives the leadership to another voter, if this node has it and there is one.
+func (n *Node) HandOver(ctx context.Context) error {
+	if !n.IsLeader() || n.voterCount() < 2 {
+		return nil
+	}
+	return n.handOver(ctx, "")
+}
+
 // Shutdown hands leadership over if it can within ctx, stops the duties and the node, and closes its files.
 func (n *Node) Shutdown(ctx context.Context) error {
-	if n.IsLeader() && n.voterCount() > 1 {
-		if err := n.handOver(ctx, ""); err != nil {
-			n.log.Warn("leadership was not handed over before stopping", "error", err)
-		}
+	if err := n.HandOver(ctx); err != nil {
+		n.log.Warn("leadership was not handed over before stopping", "error", err)
 	}
 	if n.gossip != nil {
 		_ = n.gossip.Close(500 * time.Millisecond)
@@ -326,8 +335,27 @@ func (n *Node) HasLeader() bool {
 	return id != ""
 }
 
-// Ready is nil when this node can serve: it knows a leader and has applied what it knows to be committed, but for
-// a little, and nothing is wrong with its disk. The error says what is missing.
+// leaderGrace is how long a node is ready without a leader: an election is no reason to send its clients elsewhere.
+const leaderGrace = 3 * time.Second
+
+// watchLeader notes when a leader was known, until ctx ends.
+func (n *Node) watchLeader(ctx context.Context) {
+	for tick := time.NewTicker(100 * time.Millisecond); ; {
+		if n.HasLeader() {
+			now := time.Now()
+			n.ledAt.Store(&now)
+		}
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Ready is nil when this node can serve: it knows a leader, or did until a moment ago, has applied what it knows to be
+// committed, but for a little, and nothing is wrong with its disk. The error says what is missing.
 func (n *Node) Ready() error {
 	if err := n.Err(); err != nil {
 		return model.Errorf(model.Unavailable, "this node has stopped: %v", err)
@@ -335,7 +363,7 @@ func (n *Node) Ready() error {
 	if err := n.diskReady(); err != nil {
 		return err
 	}
-	if !n.HasLeader() {
+	if at := n.ledAt.Load(); !n.HasLeader() && (at == nil || time.Since(*at) > leaderGrace) {
 		return model.Errorf(model.Unavailable, "the cluster has no leader that this node knows of")
 	}
 	if c, a := n.raft.CommitIndex(), n.raft.AppliedIndex(); c > a+1024 {

@@ -22,6 +22,7 @@ func ownTables() []state.TableDef {
 		state.Define[Member](state.TableOptions[Member]{}),
 		state.Define[secret](state.TableOptions[secret]{Secret: true}),
 		state.Define[formerMember](state.TableOptions[formerMember]{}),
+		state.Define[gossipRing](state.TableOptions[gossipRing]{Secret: true}),
 		state.Define[joinToken](state.TableOptions[joinToken]{Secret: true}),
 	}
 }
@@ -99,6 +100,10 @@ type joinToken struct {
 	ID      string    `json:"id"`
 	Digest  []byte    `json:"digest"` // sha256 of the secret, which is random and long
 	Expires time.Time `json:"expires"`
+	Created time.Time `json:"created,omitzero"`
+	Revoked time.Time `json:"revoked,omitzero"`
+	Uses    int       `json:"uses,omitempty"` // how many nodes may join with it; 0 any number
+	Used    int       `json:"used,omitempty"`
 }
 
 const everyToken = "all"

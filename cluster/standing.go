@@ -28,6 +28,9 @@ type belonging struct {
 	standing atomic.Pointer[standing]
 	judging  atomic.Bool // raft runs, so that others can be judged
 	leaving  atomic.Bool // by its own wish
+
+	ledAt      atomic.Pointer[time.Time] // when a leader was last known; nil never
+	gossipKeys atomic.Pointer[[]string]  // ids of those in use
 }
 
 func standingOf(r state.Reader) *standing {

@@ -23,7 +23,11 @@ func own() []Section {
 		}},
 		{Own, "Cluster", []Row{
 			{GET, "/cluster", "cluster.show", Built, "", "", "ClusterStatus"},
-			{POST, "/cluster/tokens", "cluster.token", Built, "", "JoinTokenRequest", "JoinToken"},
+			{POST, "/cluster/tokens", "cluster.token", Built, "", "JoinTokenRequest", "JoinToken with its token, this once"},
+			{GET, "/cluster/tokens", "cluster.tokens.list", Built, "", "", "list of JoinToken"},
+			{DELETE, "/cluster/tokens/{id}", "cluster.tokens.delete", Built, "", "", "non-empty JSON"},
+			{POST, "/cluster/leader", "cluster.transfer", Built, "", "LeaderRequest", "non-empty JSON"},
+			{POST, "/cluster/gossipkey", "cluster.rotate", Built, "", "empty", "non-empty JSON"},
 			{POST, "/cluster/leave", "cluster.leave", Built, "", "empty", "non-empty JSON"},
 			{DELETE, "/cluster/members/{name}", "cluster.remove", Built, "", "", "non-empty JSON"},
 			{POST, "/cluster/join", "cluster.join", Built, "", "JoinRequest", "non-empty JSON"},

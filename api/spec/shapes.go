@@ -75,19 +75,6 @@ type EnrolToken struct {
 	Token        string `json:"token,omitempty"`
 }
 
-// ClusterStatus is what a node knows of its cluster. Durations are in milliseconds.
-type ClusterStatus struct {
-	Node      string          `json:"node"` // who answers
-	Leader    string          `json:"leader"`
-	Term      uint64          `json:"term"`
-	Epoch     uint64          `json:"epoch"`
-	Tolerance int             `json:"failureTolerance"` // voters that may be lost with the rest still working
-	Bus       string          `json:"bus"`
-	Cluster   string          `json:"cluster"`          // its id
-	Backup    *Backup         `json:"backup,omitempty"` // the last scheduled snapshot of the node that answers
-	Members   []ClusterMember `json:"members"`
-}
-
 // Backup is a scheduled snapshot on a node's disk. With an Error, the last one that succeeded, and why the one
 // after it did not.
 type Backup struct {
@@ -95,18 +82,6 @@ type Backup struct {
 	Time  string `json:"time,omitempty"`
 	Bytes uint64 `json:"bytes,omitempty"`
 	Error string `json:"error,omitempty"`
-}
-
-// ClusterMember is one node of a cluster.
-type ClusterMember struct {
-	Name        string `json:"name"`
-	Address     string `json:"address"`
-	API         string `json:"api,omitempty"`
-	State       string `json:"state"` // leader, follower, unreachable
-	Voter       bool   `json:"voter"`
-	Version     string `json:"version,omitempty"`
-	Applied     uint64 `json:"applied"`
-	LastContact int64  `json:"lastContactMs"`
 }
 
 // Event tells of one object that was written. What it holds is read afterwards.
@@ -124,17 +99,6 @@ type EventList struct {
 	Count  int     `json:"count"`
 	Items  []Event `json:"items"`
 	Cursor string  `json:"cursor"`
-}
-
-// JoinTokenRequest is the body that makes a join token.
-type JoinTokenRequest struct {
-	Expires string `json:"expires"` // from now; default "1h"
-}
-
-// JoinToken lets a node join.
-type JoinToken struct {
-	Token   string `json:"token"`
-	Expires string `json:"expires"`
 }
 
 // JoinRequest makes a server that holds nothing a member of another cluster.

@@ -83,6 +83,7 @@ func WithStore(store string) Option {
 func New(t testing.TB, n int, opts ...Option) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, net: &network{owner: map[string]int{}, cut: map[[2]int]bool{}, conns: map[*conn]struct{}{}}, out: &output{w: t.Output()}}
+	t.TempDir()           // the folders go when the nodes have ended
 	t.Cleanup(c.out.stop) // after the nodes: cleanups run last to first
 	for _, o := range opts {
 		o(c)

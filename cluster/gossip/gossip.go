@@ -3,7 +3,9 @@
 package gossip
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -44,7 +46,7 @@ type Config struct {
 	Name      string
 	Bind      string // host:port; port 0 takes a free one
 	Advertise string // host:port that others use; "" is Bind
-	Key       []byte // 32 bytes: all packets are encrypted with it
+	Key       []byte // 32 bytes: all packets are encrypted with it; see SetKeys
 	Meta      Meta
 	Log       *slog.Logger
 }
@@ -52,6 +54,7 @@ type Config struct {
 // Gossip is a running member. It is safe for concurrent use.
 type Gossip struct {
 	list   *memberlist.Memberlist
+	keys   *memberlist.Keyring // nil without encryption
 	lines  *logWriter
 	meta   []byte
 	id     string
@@ -93,9 +96,16 @@ func Start(cfg Config) (*Gossip, error) {
 	}
 	mc.Name = cfg.Name
 	mc.SecretKey = cfg.Key
+	if len(cfg.Key) > 0 {
+		if g.keys, err = memberlist.NewKeyring(nil, cfg.Key); err != nil {
+			return nil, fmt.Errorf("the gossip key: %w", err)
+		}
+		mc.Keyring = g.keys
+	}
 	mc.Label = cfg.Meta.Cluster
 	mc.Events = g
 	mc.Delegate = g
+	mc.DeadNodeReclaimTime = time.Second // else a node that comes back at another address is refused for good
 	logger := cfg.Log
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
@@ -134,6 +144,29 @@ func (g *Gossip) Addr() string { return g.list.LocalNode().Address() }
 func (g *Gossip) Join(addrs []string) error {
 	if n, err := g.list.Join(addrs); n == 0 && err != nil {
 		return fmt.Errorf("joining the gossip: %w", err)
+	}
+	return nil
+}
+
+// SetKeys makes the first of the keys the one to encrypt with, and all of them those to decrypt with.
+func (g *Gossip) SetKeys(keys [][]byte) error {
+	if g.keys == nil || len(keys) == 0 {
+		return errors.New("the gossip is not encrypted, or no key is given")
+	}
+	for _, k := range keys {
+		if err := g.keys.AddKey(k); err != nil {
+			return fmt.Errorf("a gossip key: %w", err)
+		}
+	}
+	if err := g.keys.UseKey(keys[0]); err != nil {
+		return fmt.Errorf("a gossip key: %w", err)
+	}
+	for _, old := range g.keys.GetKeys() {
+		if !slices.ContainsFunc(keys, func(k []byte) bool { return bytes.Equal(k, old) }) {
+			if err := g.keys.RemoveKey(old); err != nil {
+				return fmt.Errorf("a gossip key: %w", err)
+			}
+		}
 	}
 	return nil
 }
@@ -258,6 +291,7 @@ type logWriter struct {
 
 	mu      sync.Mutex
 	stopped bool
+	foreign map[string]bool // clusters that were told of
 }
 
 var _ io.Writer = (*logWriter)(nil)
@@ -269,12 +303,32 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	line := strings.TrimSpace(string(p))
 	switch {
 	case w.stopped:
+	case strings.Contains(line, "unacceptable label"):
+		w.stranger(line)
 	case strings.HasPrefix(line, "[ERR]"), strings.HasPrefix(line, "[WARN]"):
 		w.log.Info("gossip", "said", line)
 	default:
 		w.log.Debug("gossip", "said", line)
 	}
 	return len(p), nil
+}
+
+// maxForeign bounds how many other clusters are told of: their ids come from strangers.
+const maxForeign = 8
+
+// stranger tells once of each other cluster that talks to this port. Nothing of it is taken.
+func (w *logWriter) stranger(line string) {
+	_, rest, _ := strings.Cut(line, "unacceptable label ")
+	id, from, _ := strings.Cut(rest, ": ")
+	if w.foreign[id] || len(w.foreign) >= maxForeign {
+		w.log.Debug("gossip", "said", line)
+		return
+	}
+	if w.foreign == nil {
+		w.foreign = map[string]bool{}
+	}
+	w.foreign[id] = true
+	w.log.Warn("a node of another cluster gossips to this one, and is not listened to: look at its addresses", "cluster", id, "from", from)
 }
 
 func (w *logWriter) stop() {

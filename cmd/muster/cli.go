@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -61,9 +63,12 @@ func exitCode(err error) int {
 	var usage *usageError
 	var tasks *tasksError
 	var wait *waitError
+	var health *healthError
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &health):
+		return health.code
 	case errors.As(err, &tasks):
 		return exitTasksFailed
 	case errors.As(err, &wait):
@@ -90,6 +95,7 @@ type cli struct {
 	organization, environment           string
 	host, application                   string
 	output                              string
+	servers                             []string // of the cluster commands
 	wait                                bool
 	timeout                             time.Duration
 	getenv                              func(string) string
@@ -156,9 +162,38 @@ func (c *cli) or(flag, variable string) string {
 // writePatience is how long a write outlives the loss of a leader or a connection. The server does it once.
 const writePatience = 15 * time.Second
 
-// client makes the client from flags and environment.
+// client makes the client from flags and environment, for the first of several nodes that takes a connection.
 func (c *cli) client() (*client.Client, error) {
-	cfg := client.Config{URL: c.or(c.api, "MUSTER_API"), User: c.or(c.user, "MUSTER_USER")}
+	nodes := c.nodes()
+	for _, url := range nodes[:len(nodes)-1] {
+		if listens(url) {
+			return c.clientAt(url)
+		}
+	}
+	return c.clientAt(nodes[len(nodes)-1])
+}
+
+// listens says whether something takes connections at the address of an API.
+func listens(api string) bool {
+	u, err := url.Parse(api)
+	if err != nil {
+		return true // the error is told by the client
+	}
+	addr := u.Host
+	if u.Port() == "" {
+		addr = net.JoinHostPort(u.Hostname(), map[string]string{"https": "443"}[u.Scheme]+map[string]string{"http": "80"}[u.Scheme])
+	}
+	conn, err := net.DialTimeout("tcp", addr, 3*time.Second)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+// clientAt makes the client of the node with that API, "" is the one on this machine.
+func (c *cli) clientAt(url string) (*client.Client, error) {
+	cfg := client.Config{URL: url, User: c.or(c.user, "MUSTER_USER")}
 	if cfg.URL == "" {
 		cfg.URL = "http://localhost:8000/api"
 	}

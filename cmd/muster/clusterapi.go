@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -36,30 +37,78 @@ func (c clusterAPI) Status(ctx context.Context) (spec.ClusterStatus, error) {
 	if c.m.cfg.Bus != "" {
 		bus = "broker"
 	}
-	out := spec.ClusterStatus{Node: st.Name, Leader: st.Leader, Term: st.Term, Epoch: st.Epoch, Tolerance: st.FailureTolerance, Bus: bus, Cluster: st.ClusterID, Backup: c.m.backup()}
+	out := spec.ClusterStatus{
+		Node: st.Name, Cluster: st.ClusterID, Leader: st.Leader, Term: st.Term, Epoch: st.Epoch, Schema: st.Schema,
+		Voters: st.Voters, Healthy: st.Healthy, Tolerance: st.FailureTolerance, Bus: bus, Backup: c.m.backup(),
+	}
 	for _, m := range st.Members {
-		s := "follower"
-		switch {
-		case m.Leader:
-			s = "leader"
-		case !m.Alive:
-			s = "unreachable"
-		}
-		out.Members = append(out.Members, spec.ClusterMember{
-			Name: m.Name, Address: m.ClusterAddr, API: m.APIAddr, State: s, Voter: m.Voter, Version: m.Version, Applied: m.Applied, LastContact: m.LastContactMs,
-		})
+		out.Members = append(out.Members, clusterMember(m))
 	}
 	return out, nil
 }
 
+func clusterMember(m cluster.MemberStatus) spec.ClusterMember {
+	s := "follower"
+	switch {
+	case m.Leader:
+		s = "leader"
+	case !m.Alive:
+		s = "unreachable"
+	}
+	out := spec.ClusterMember{
+		Name: m.Name, Address: m.ClusterAddr, API: m.APIAddr, State: s, Voter: m.Voter, Healthy: m.Healthy, Problem: m.Error,
+		Version: m.Version, Schema: m.Schema, Applied: m.Applied, Lag: m.Lag, LastContact: m.LastContactMs, LogStore: m.LogStore,
+		SnapshotIndex: m.SnapshotIndex, SnapshotAge: m.SnapshotAge.Milliseconds(), DiskFree: m.DiskFree, DiskTotal: m.DiskTotal, Bus: m.Detail,
+	}
+	if !m.CertExpires.IsZero() {
+		out.CertExpires = m.CertExpires.UTC().Format(time.RFC3339)
+	}
+	return out
+}
+
 // Token makes a join token.
-func (c clusterAPI) Token(ctx context.Context, expires time.Duration) (spec.JoinToken, error) {
-	text, err := c.n.CreateJoinToken(ctx, expires)
+func (c clusterAPI) Token(ctx context.Context, expires time.Duration, uses int) (spec.JoinToken, error) {
+	text, tok, err := c.n.NewJoinToken(ctx, cluster.TokenOptions{Life: expires, Uses: uses})
 	if err != nil {
 		return spec.JoinToken{}, err
 	}
-	return spec.JoinToken{Token: text, Expires: time.Now().Add(expires).UTC().Format(time.RFC3339)}, nil
+	out := joinToken(tok)
+	out.Token = text
+	return out, nil
 }
+
+// Tokens lists the join tokens.
+func (c clusterAPI) Tokens(ctx context.Context) ([]spec.JoinToken, error) {
+	tokens, err := c.n.JoinTokens(ctx)
+	out := []spec.JoinToken{}
+	for _, t := range tokens {
+		out = append(out, joinToken(t))
+	}
+	return out, err
+}
+
+func joinToken(t cluster.JoinToken) spec.JoinToken {
+	at := func(t time.Time) string {
+		if t.IsZero() {
+			return ""
+		}
+		return t.UTC().Format(time.RFC3339)
+	}
+	return spec.JoinToken{ID: t.ID, Created: at(t.Created), Expires: at(t.Expires), Revoked: at(t.Revoked), Uses: t.Uses, Used: t.Used}
+}
+
+// RevokeToken makes a join token useless.
+func (c clusterAPI) RevokeToken(ctx context.Context, id string) error {
+	return c.n.RevokeJoinToken(ctx, id)
+}
+
+// Transfer hands leadership over.
+func (c clusterAPI) Transfer(ctx context.Context, to string) error {
+	return c.n.TransferLeadership(ctx, to)
+}
+
+// RotateGossipKey gives the gossip another key.
+func (c clusterAPI) RotateGossipKey(ctx context.Context) error { return c.n.RotateGossipKey(ctx) }
 
 // Remove takes another member out. Removing this one is leaving, which ends it too.
 func (c clusterAPI) Remove(ctx context.Context, name string) error {
@@ -74,11 +123,16 @@ func (c clusterAPI) Leave(ctx context.Context) error {
 	if err := c.n.Leave(ctx); err != nil {
 		return err
 	}
-	if err := writeSecret(c.m.cfg.leftFile(), time.Now().UTC().Format(time.RFC3339)+"\n"); err != nil {
-		c.m.log.Warn("the folder could not be marked as one that left its cluster", "error", err)
-	}
+	c.m.cfg.markLeft(c.m.log)
 	c.m.end(errLeft)
 	return nil
+}
+
+// markLeft notes in the folder that its node is no member any more.
+func (c serverConfig) markLeft(log *slog.Logger) {
+	if err := writeSecret(c.leftFile(), time.Now().UTC().Format(time.RFC3339)+"\n"); err != nil {
+		log.Warn("the folder could not be marked as one that left its cluster", "error", err)
+	}
 }
 
 // errLeft ends a server that left its cluster: done, not failed.

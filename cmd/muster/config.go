@@ -46,7 +46,44 @@ type serverConfig struct {
 	Raft          struct {
 		Store string `yaml:"store"`
 	} `yaml:"raft"` // another way to write raft-store
-	RaftDotStore string `yaml:"raft.store"` // and another
+	RaftDotStore string          `yaml:"raft.store"` // and another
+	Drain        time.Duration   `yaml:"drain"`
+	Autopilot    autopilotConfig `yaml:"autopilot"`
+}
+
+// autopilotConfig is when the leader gives a vote, and takes one.
+type autopilotConfig struct {
+	Cleanup       bool          `yaml:"cleanup"`
+	DeadAfter     time.Duration `yaml:"dead-after"`
+	LastContact   time.Duration `yaml:"last-contact"`
+	Stabilisation time.Duration `yaml:"stabilisation"`
+	MinQuorum     int           `yaml:"min-quorum"`
+}
+
+func (a *autopilotConfig) flags(fs *pflag.FlagSet) {
+	fs.BoolVar(&a.Cleanup, "autopilot-cleanup", true, "remove members that are dead, while enough others vote (autopilot: cleanup: in the file, the others likewise)")
+	fs.DurationVar(&a.DeadAfter, "autopilot-dead-after", 10*time.Minute, "a member that nobody has seen for so long is dead")
+	fs.DurationVar(&a.LastContact, "autopilot-last-contact", time.Second, "a member that has not heard the leader for so long is not healthy")
+	fs.DurationVar(&a.Stabilisation, "autopilot-stabilisation", 3*time.Second, "a new member votes when it was healthy for so long")
+	fs.IntVar(&a.MinQuorum, "autopilot-min-quorum", 3, "the dead are not removed where fewer voters than this would be left")
+}
+
+func (a autopilotConfig) validate() (errs []error) {
+	for name, d := range map[string]time.Duration{"dead-after": a.DeadAfter, "last-contact": a.LastContact, "stabilisation": a.Stabilisation} {
+		if d <= 0 {
+			errs = append(errs, fmt.Errorf("--autopilot-%s %s: give more than nothing, like 3s", name, d))
+		}
+	}
+	if a.MinQuorum < 1 {
+		errs = append(errs, fmt.Errorf("--autopilot-min-quorum %d: give 1 or more", a.MinQuorum))
+	}
+	return errs
+}
+
+func (a autopilotConfig) cluster() cluster.Autopilot {
+	return cluster.Autopilot{
+		KeepDead: !a.Cleanup, DeadAfter: a.DeadAfter, LastContact: a.LastContact, Stabilisation: a.Stabilisation, MinQuorum: a.MinQuorum,
+	}
 }
 
 func (c *serverConfig) flags(fs *pflag.FlagSet) {
@@ -69,6 +106,8 @@ func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.SnapshotKeep, "snapshot-keep", 24, "how many of them to keep")
 	fs.DurationVar(&c.SnapshotAge, "snapshot-age", 0, "remove those that are older, but for the newest; 0 goes by --snapshot-keep alone")
 	fs.StringVar(&c.SnapshotDir, "snapshot-dir", "", "folder for them; they hold secrets (default: snapshots in the data folder)")
+	fs.DurationVar(&c.Drain, "drain", 3*time.Second, "how long a node that stops serves on while load balancers take it out; not waited for by a cluster of one")
+	c.Autopilot.flags(fs)
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.Pprof, "pprof", "", "serve profiles of this process at this address of the loopback, such as 127.0.0.1:6060, without a login")
 }
@@ -141,6 +180,10 @@ func (c *serverConfig) validate() error {
 	}
 	if c.RaftStore != cluster.StoreBolt && c.RaftStore != cluster.StoreWAL {
 		errs = append(errs, fmt.Errorf("--raft-store %q: give %s or %s", c.RaftStore, cluster.StoreBolt, cluster.StoreWAL))
+	}
+	errs = append(errs, c.Autopilot.validate()...)
+	if c.Drain < 0 || c.Drain > time.Minute {
+		errs = append(errs, fmt.Errorf("--drain %s: give 0 to 1m", c.Drain))
 	}
 	if c.Data == "" {
 		errs = append(errs, errors.New("--data is empty: name the folder of this node's state"))

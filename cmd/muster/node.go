@@ -33,6 +33,7 @@ type server struct {
 	http    *http.Server
 	handler atomic.Pointer[http.Handler]
 	backups atomic.Pointer[backups]
+	drains  atomic.Bool // it is about to stop, and not ready any more
 
 	mu   sync.Mutex // held while the core is exchanged
 	core *core
@@ -85,12 +86,28 @@ func openServer(ctx context.Context, cfg serverConfig, log *slog.Logger) (_ *ser
 
 // serveHTTP serves the REST API, or that there is none yet, until shutdown.
 func (m *server) serveHTTP() {
-	m.http = api.NewHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*m.handler.Load()).ServeHTTP(w, r) }), m.log)
+	m.http = api.NewHTTPServer(http.HandlerFunc(m.serve), m.log)
 	go func() {
 		if err := m.http.Serve(m.httpLn); !errors.Is(err, http.ErrServerClosed) {
 			m.end(fmt.Errorf("the REST API stopped: %w", err))
 		}
 	}()
+}
+
+// serve answers a request. A connection ends with its answer once the node drains, so that none is cut off later.
+func (m *server) serve(w http.ResponseWriter, r *http.Request) {
+	if m.drains.Load() {
+		w.Header().Set("Connection", "close")
+	}
+	(*m.handler.Load()).ServeHTTP(w, r)
+}
+
+// ready is nil while the node may be sent requests.
+func (m *server) ready(n *cluster.Node) error {
+	if m.drains.Load() {
+		return errors.New("this node is about to stop")
+	}
+	return n.Ready()
 }
 
 // listenBus opens the port for agents, or opens it again at the same place: a hub closes it when it stops.
@@ -188,7 +205,7 @@ func (c serverConfig) leftFile() string { return filepath.Join(c.Data, "left-clu
 // a join: either it is a member of the new cluster, or all is as before.
 func (c serverConfig) usable() error {
 	if b, err := os.ReadFile(c.leftFile()); err == nil {
-		return fmt.Errorf("%s is the folder of a node that left its cluster at %s: empty it to begin anew or to join again, or choose another with --data",
+		return fmt.Errorf("%s is the folder of a node that left its cluster at %s, or was removed then: empty it to begin anew or to join again, or choose another with --data",
 			c.Data, strings.TrimSpace(string(b)))
 	}
 	if _, err := os.Stat(c.asideDir()); err != nil {
@@ -209,10 +226,12 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	opened := make(chan *cluster.Node, 1)
 	fresh := !m.cfg.isMember()
 	duties := newDuties(m.cfg, m.log, opened)
+	var hubs atomic.Pointer[hub.Hub]
 	n, err := cluster.Open(ctx, cluster.Config{
 		Name: m.cfg.Name, DataDir: m.cfg.clusterDir(), ClusterAddr: m.cfg.Cluster, ClusterAdvertise: m.cfg.advertised(m.cfg.Cluster),
 		GossipAddr: m.cfg.Gossip, GossipAdvertise: m.cfg.advertised(m.cfg.Gossip), APIAddr: m.cfg.advertised(m.httpLn.Addr().String()),
 		Version: version, Tables: orchestrate.Tables(), Bootstrap: boot, Duties: duties.list(), Log: m.log.With("part", "cluster"), RaftStore: m.cfg.RaftStore,
+		Autopilot: m.cfg.Autopilot.cluster(), Detail: func() string { return busState(hubs.Load(), m.cfg.Bus) },
 	})
 	if err != nil {
 		return nil, err
@@ -224,12 +243,13 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	policy := bus.NewPolicy(agentKeys{n}, bus.PolicyOptions{})
 	if m.cfg.Bus == "" {
 		c.hub = hub.New(hub.Config{Auth: policy, Log: m.log.With("part", "hub")})
+		hubs.Store(c.hub)
 		c.serve(run, m, "the hub for agents", func() error { return c.hub.Serve(run, m.busLn, n.BusTLS()) })
 		c.serve(run, m, "the hub for dispatch", func() error { return c.hub.ServeTrusted(run, n.HubListener()) })
 	}
 	rest, err := api.New(api.Config{
 		Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, Snapshots: snapshotAPI{n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
-		Ready: func(context.Context) error { return n.Ready() }, Age: n.Age, Stop: m.stopping(run),
+		Ready: func(context.Context) error { return m.ready(n) }, Leads: n.IsLeader, Age: n.Age, Stop: m.stopping(run),
 	})
 	if err != nil {
 		return nil, errors.Join(err, c.shutdown(ctx))
@@ -246,6 +266,9 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 		select {
 		case <-n.Done():
 			if err := n.Err(); err != nil {
+				if errors.Is(err, cluster.ErrRemoved) {
+					m.cfg.markLeft(m.log)
+				}
 				m.end(fmt.Errorf("the node stopped: %w", err))
 			}
 		case <-run.Done():
@@ -295,7 +318,11 @@ func (c *core) shutdown(ctx context.Context) error {
 
 // notReady answers while the node has no core.
 func notReady() *http.Handler {
-	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/livez" {
+			fmt.Fprintln(w, "ok")
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Retry-After", "1")
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -319,8 +346,44 @@ func (c serverConfig) advertised(listen string) string {
 // stopTimeout bounds a clean stop.
 const stopTimeout = 10 * time.Second
 
-// shutdown stops the member: leadership goes first, so that nobody waits for an election, then the ports.
+// busState is what a node tells of its own part of the bus.
+func busState(h *hub.Hub, broker string) string {
+	switch {
+	case broker != "":
+		return "broker"
+	case h == nil:
+		return ""
+	}
+	s := h.Stats()
+	return fmt.Sprintf("hub: %d connections, %d queues", s.Connections, s.Queues)
+}
+
+// drain makes load balancers send nothing more, serves on for a while, and hands leadership over. A node that is
+// alone, or has failed, has nobody to leave its work to.
+func (m *server) drain() {
+	m.drains.Store(true)
+	m.mu.Lock()
+	c := m.core
+	m.mu.Unlock()
+	if c == nil || c.cluster.Err() != nil || len(c.cluster.Members()) < 2 {
+		return
+	}
+	select {
+	case <-time.After(m.cfg.Drain):
+	case <-c.cluster.Done():
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout/2)
+	defer cancel()
+	if err := c.cluster.HandOver(ctx); err != nil {
+		m.log.Warn("leadership was not handed over before stopping", "error", err)
+	}
+}
+
+// shutdown stops the member: it drains, so that leadership goes first and nobody waits for an election, then the
+// ports close, then the duties end.
 func (m *server) shutdown() error {
+	m.drain()
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	m.stop() // a join that is under way gives the lock back

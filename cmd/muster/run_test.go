@@ -141,7 +141,7 @@ func nodeOn(t *testing.T, p []string, name string, more ...string) *node {
 	t.Helper()
 	n := &node{t: t, name: name, data: filepath.Join(t.TempDir(), name), http: p[0], cluster: p[1], bus: p[3]}
 	n.args = append([]string{"server", "--name", name, "--data", n.data, "--http", p[0], "--cluster", p[1], "--gossip", p[2],
-		"--bus-listen", p[3], "--advertise", loopback, "--log-level", "info"}, more...)
+		"--bus-listen", p[3], "--advertise", loopback, "--log-level", "info", "--drain", "0s"}, more...)
 	return n
 }
 
@@ -215,7 +215,11 @@ func (n *node) do(passwordFile string, args ...string) string {
 func (n *node) status(passwordFile string) spec.ClusterStatus {
 	n.t.Helper()
 	var st spec.ClusterStatus
-	if err := json.Unmarshal([]byte(n.do(passwordFile, "cluster", "status", "-o", "json")), &st); err != nil {
+	out, errs, code := muster(n.t, n.as(passwordFile, "cluster", "status", "-o", "json")...)
+	if code != exitDone && code != exitTasksFailed { // it may be asked while a node is away
+		n.t.Fatalf("muster cluster status: status %d: %s", code, errs)
+	}
+	if err := json.Unmarshal([]byte(out), &st); err != nil {
 		n.t.Fatalf("the status is no JSON: %v", err)
 	}
 	return st
@@ -246,7 +250,7 @@ func (n *node) waitVoters(passwordFile string, want int) {
 // joinToken makes a join token on a node and gives the file that holds it.
 func (n *node) joinToken(passwordFile string) string {
 	n.t.Helper()
-	return textFile(n.t, "join-token", n.do(passwordFile, "cluster", "token"))
+	return textFile(n.t, "join-token", n.do(passwordFile, "cluster", "token", "--uses", "0"))
 }
 
 func textFile(t *testing.T, name, content string) string {

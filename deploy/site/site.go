@@ -145,7 +145,7 @@ func (s *Site) newNode(i int, ports []int) (*Node, error) {
 		argv = append(argv, "--log-level", "debug")
 	}
 	argv = append(argv, s.cfg.Args...)
-	n.Process = newProcess(name, filepath.Join(n.Dir, "log"), nil, argv...)
+	n.Process = newProcess(name, filepath.Join(n.Dir, "log"), []string{"MUSTER_DRAIN=0s"}, argv...) // no balancer waits; an argument wins
 	return n, os.MkdirAll(n.Dir, 0o755)
 }
 
@@ -166,7 +166,7 @@ func (s *Site) startAll(ctx context.Context) error {
 		return err
 	}
 	var tok spec.JoinToken
-	if err := c.Call(ctx, client.Op{Name: "cluster.token", Body: spec.JoinTokenRequest{Expires: "1h"}}, &tok); err != nil {
+	if err := c.Call(ctx, client.Op{Name: "cluster.token", Body: spec.JoinTokenRequest{Expires: "1h", Uses: new(int)}}, &tok); err != nil {
 		return fmt.Errorf("make a join token: %w", err)
 	}
 	if err := os.WriteFile(s.joinToken(), []byte(tok.Token+"\n"), 0o600); err != nil {
