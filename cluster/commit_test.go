@@ -60,7 +60,10 @@ func TestCommitBeyondTheLimit(t *testing.T) {
 // blocked gives a cluster whose leader's log stands still, a follower, and what lets it go on. The leader stays one.
 func blocked(t *testing.T, timing func(*cluster.Timing)) (c *clustertest.Cluster, leader, follower int, release func()) {
 	t.Helper()
-	c = clustertest.New(t, 3, clustertest.WithConfig(func(_ int, cfg *cluster.Config) { timing(&cfg.Timing) }))
+	c = clustertest.New(t, 3, clustertest.WithConfig(func(_ int, cfg *cluster.Config) {
+		cfg.Timing.SlowWrite = time.Hour
+		timing(&cfg.Timing)
+	}))
 	leader, follower = c.LeaderIndex(), c.FollowerIndex()
 	return c, leader, follower, c.HoldDisk(leader)
 }
@@ -133,27 +136,30 @@ func TestDeadlinesTravel(t *testing.T) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	told := map[string]model.Code{}
-	for i := range 64 { // more than the entries in flight take
-		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 800*time.Millisecond)
-			defer cancel()
-			name := fmt.Sprint("w", i)
-			err := n.Update(ctx, putWide(name, 12<<10))
-			mu.Lock()
-			defer mu.Unlock()
-			told[name] = model.CodeOf(err)
-		})
+	sum := map[model.Code]int{}
+	// More than the entries in flight take. On a busy machine the leader's word may come too late for a short deadline.
+	for round := 0; sum[model.Unavailable] < 10 && round < 5; round++ {
+		for i := range 64 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second<<round)
+				defer cancel()
+				name := fmt.Sprint("w", round, "-", i)
+				err := n.Update(ctx, putWide(name, 12<<10))
+				mu.Lock()
+				defer mu.Unlock()
+				told[name] = model.CodeOf(err)
+				sum[told[name]]++
+			})
+		}
+		wg.Wait()
 	}
-	wg.Wait()
 	release()
 	clustertest.WaitFor(t, "the log to move", func() bool { return n.Update(t.Context(), increment("x")) == nil })
 	v, err := n.View(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum := map[model.Code]int{}
 	for name, code := range told {
-		sum[code]++
 		if code == model.Unavailable && has(v, name) {
 			t.Errorf("%s was told not to be done, and is", name)
 		}
@@ -200,7 +206,7 @@ func TestSmallCommitsPassAFloodOfBigOnes(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	t.Logf("%d big ones while 60 small ones of three clients went by", bigs.Load()-b)
-	if waves > 20 {
+	if waves > 12 {
 		t.Errorf("the flood moved by %.0f queues while each small client did 20 commits: these wait behind it", waves)
 	}
 }

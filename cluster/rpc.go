@@ -282,7 +282,7 @@ func patience(ctx context.Context) time.Duration {
 		return maxPatience
 	}
 	left := time.Until(d)
-	return left - min(left/8, 50*time.Millisecond)
+	return left - min(left/8, 250*time.Millisecond)
 }
 
 func (l *link) ask(ctx context.Context, op byte, body []byte) ([]byte, error) {
