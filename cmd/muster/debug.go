@@ -212,5 +212,25 @@ func shown(f *cluster.Folder, r state.RawRow) []byte {
 	if !json.Valid(r.Value) {
 		return []byte(`"(not text)"`)
 	}
-	return r.Value
+	return masked(r.Value)
+}
+
+// masked hides the fields of a row that are secret in a table which is not.
+func masked(value []byte) []byte {
+	var doc map[string]json.RawMessage
+	if json.Unmarshal(value, &doc) != nil {
+		return value
+	}
+	hidden := string(doc["secret"]) == "true"
+	for name := range doc {
+		low := strings.ToLower(name)
+		if strings.Contains(low, "hash") || strings.Contains(low, "password") || strings.Contains(low, "private") || strings.Contains(low, "secret") && low != "secret" || hidden && low == "value" {
+			doc[name] = json.RawMessage(maskedValue)
+		}
+	}
+	out, err := json.Marshal(doc)
+	if err != nil {
+		return []byte(maskedValue)
+	}
+	return out
 }

@@ -71,6 +71,10 @@ func TestDebug(t *testing.T) {
 			t.Errorf("%s: status %d, %s", table, code, out)
 		}
 	}
+	out, _, code = muster(t, "debug", "state", n.data, "user", "-o", "json")
+	if code != exitDone || !strings.Contains(out, "admin") || strings.Contains(out, "argon2") || !strings.Contains(out, "(secret)") {
+		t.Errorf("users: status %d, %s", code, out)
+	}
 	if _, errs, code := muster(t, "debug", "state", n.data, "clustersecret", "nothing"); code != exitFailed || !strings.Contains(errs, "no row") {
 		t.Errorf("a row that is not there: status %d, %s", code, errs)
 	}

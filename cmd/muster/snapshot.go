@@ -151,9 +151,9 @@ func snapshotRestore(c *cli) *cobra.Command {
 time, on all nodes at once. What the cluster itself is stays: its members, join tokens, certificates and keys. So a
 snapshot of three nodes can be restored into one, or into five, and into a new cluster.
 
-A new epoch begins: cursors and ETags from before are void, changes that were not yet ordered are told as
-interrupted, since nobody knows whether they were done after the snapshot. Users and passwords are those of the
-snapshot afterwards. The file is checked first, here and by the node, before anything changes.`
+A new epoch begins: cursors and ETags from before are void. Changes that were open when the snapshot was taken go on: one
+that had no order yet is ordered anew, also if it was done since, so look at them first. Users and passwords are those
+of the snapshot afterwards. The file is checked first, here and by the node, before anything changes.`
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }
