@@ -50,7 +50,7 @@ func (d *diskState) open(dir string, cfg Config, hlog hclog.Logger, failed func(
 	if d.snaps, err = raft.NewFileSnapshotStoreWithLogger(dir, 2, hlog); err != nil {
 		return fmt.Errorf("opening the snapshots: %w", err)
 	}
-	return nil
+	return checkSnapshots(dir)
 }
 
 // stopper ends a node whose disk fails. Raft would go on as a follower that takes no entries, or would panic.

@@ -117,6 +117,16 @@ func testFlippedBitInEachFile(t *testing.T, store string) {
 			}
 		}
 	}
+	for _, key := range []string{`"Index":`, `"Term":`, `"ID":"`} {
+		dir := filepath.Join(t.TempDir(), "data")
+		if err := os.CopyFS(dir, os.DirFS(c.DataDir(2))); err != nil {
+			t.Fatal(err)
+		}
+		flipAfter(t, dir, key)
+		if code, said := startFlipped(t, store, addr, dir); code != endTold {
+			t.Errorf("a snapshot whose %s is wrong: ended with %d: %s", key, code, said)
+		}
+	}
 	t.Logf("%d did not matter, %d were told", ends[endWell], ends[endTold])
 	if ends[endTold] < 3 {
 		t.Error("hardly anything was damaged: this proves nothing")
@@ -202,4 +212,22 @@ func startFlipped(t *testing.T, store, addr, dir string) (code int, said string)
 		t.Fatal(err)
 	}
 	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// flipAfter changes the digit that follows a text in what the newest snapshot says of itself.
+func flipAfter(t *testing.T, dir, key string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "raft", "snapshots", "*", "meta.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no snapshot: %v", err)
+	}
+	path := files[len(files)-1]
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[strings.Index(string(text), key)+len(key)] ^= 2
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -64,6 +64,9 @@ func Load(dir string) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", caFile, err)
 	}
+	if err := errors.Join(ca.CheckSignatureFrom(ca), cert.CheckSignatureFrom(ca)); err != nil { // else no other node would talk to this one
+		return nil, fmt.Errorf("%s and %s are damaged, or not of one cluster: %w", certFile, caFile, err)
+	}
 	if key, err := loadKey(dir, nextFile); err == nil { // Save may have been cut off before its last step
 		if id, err := newIdentity(cert, key, ca); err == nil {
 			return id, nil
