@@ -196,13 +196,6 @@ func TestMixedVersions(t *testing.T) {
 		u.lead([]int{1, 2}[i:]...)
 		well("an old one leads")
 	}
-	if u.schema(0) == 0 { // the build does not tell of schemas, and raises none
-		t.Log("the schema cannot be seen")
-		stop()
-		stop = func() {}
-		c.judge()
-		return
-	}
 	u.await("the schema to be raised", func(context.Context) (bool, error) { return u.schema(0) > 1, nil })
 	well("raised")
 	u.downgrade(c)
