@@ -38,7 +38,7 @@ const watcherEnv = "MUSTER_TEST_WATCHERS"
 func TestWatcherProcess(t *testing.T) {
 	told := strings.Fields(os.Getenv(watcherEnv))
 	if len(told) != 3 {
-		t.Skip("not started as the process that waits")
+		return // not started as the process that waits
 	}
 	slots := make(chan struct{}, 64)
 	for i := range watchers {

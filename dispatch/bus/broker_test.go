@@ -408,6 +408,7 @@ func testConcurrent(t *testing.T, b *broker) {
 	from, err := o.Consume(t.Context(), bus.AgentQueue("conc1"), 10)
 	must(t, err)
 	const publishers, each = 8, 50
+	room := make(chan struct{}, 40) // fewer on their way than the queue holds: it drops its oldest beyond 64
 	var wg sync.WaitGroup
 	for p := range publishers {
 		wg.Go(func() {
@@ -416,6 +417,8 @@ func testConcurrent(t *testing.T, b *broker) {
 				key, want := "conc1", error(nil)
 				if i%2 == 1 {
 					key, want = "nobody", bus.ErrReturned
+				} else {
+					room <- struct{}{}
 				}
 				if err := o.Publish(t.Context(), bus.ExchangeOrders, key, true, fmt.Appendf(nil, "%d-%d", p, i)); !errors.Is(err, want) {
 					t.Errorf("publish %d-%d: %v, want %v", p, i, err, want)
@@ -428,6 +431,7 @@ func testConcurrent(t *testing.T, b *broker) {
 		d := receive(t, from)
 		seen[string(d.Body)] = true
 		must(t, d.Ack())
+		<-room
 	}
 	wg.Wait()
 	if len(seen) != publishers*each/2 {
