@@ -215,11 +215,11 @@ func (c *call) block(view *state.View, end endpoint, index uint64, wait time.Dur
 		answer, lookErr = c.look(c.srv.cfg.Store.Local().At(first.Now()).Watched(ws), end)
 	}
 	for news = news && !c.has(answer); !news && (lookErr == nil || lookErr.wait); {
-		if !ws.Changed() {
+		if waitErr = ctx.Err(); waitErr == nil && !ws.Changed() {
 			waitErr = ws.Wait(ctx)
 		}
-		if c.req.Context().Err() != nil {
-			return reply{}, waitErr
+		if err := c.req.Context().Err(); err != nil {
+			return reply{}, err
 		}
 		// The leader's time is not asked for again: it has gone on by what this node's clock has run.
 		view = c.srv.cfg.Store.Local().At(first.Now().Add(time.Since(began)))

@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -142,6 +144,59 @@ func TestBlockingReadHidesWhatItHides(t *testing.T) {
 		if a.status != 404 {
 			t.Errorf("%s: %d", org, a.status)
 		}
+	}
+}
+
+// restless writes something that its readers are not shown each time before a reader can wait.
+type restless struct {
+	api.Store
+	write func()
+}
+
+func (r *restless) Local() *state.View {
+	v := r.Store.Local()
+	if r.write != nil {
+		r.write()
+	}
+	return v
+}
+
+// TestBlockingReadEndsAmongHiddenWrites changes what is read, and nothing that is shown, faster than the reader looks:
+// its wait ends in time all the same, with an answer.
+func TestBlockingReadEndsAmongHiddenWrites(t *testing.T) {
+	r := &restless{}
+	s := newSite(t, func(c *api.Config) { r.Store, c.Store, c.Timeout = c.Store, r, 2*time.Second }).furnish()
+	s.user("eve", "readonly", "acme")
+	s.do("POST", settings, `{"key": "secret", "value": "x", "schema": {"type": "string", "secret": true}}`)
+	eve := []string{"Authorization", basicAuth("eve", "eve-password")}
+	a := s.do("GET", settings, "", eve...)
+	key := ""
+	if err := state.Rows(s.db.Local(), func(row state.RawRow) error {
+		if row.Table == (*model.SettingRow)(nil).Table() {
+			key = row.Key
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	r.write = func() {
+		n++
+		err := s.db.Update(context.Background(), func(tx *state.Tx) error {
+			row, ok := state.Edit[model.SettingRow](tx, key)
+			if !ok {
+				return errors.New("the setting is gone")
+			}
+			row.Value = json.RawMessage(strconv.Itoa(n))
+			return state.Put(tx, row)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	end := s.raw("GET", settings+"?wait=200ms&index="+a.at(), "", append(eve, "If-None-Match", a.header.Get("ETag"))...)
+	if end.status != http.StatusNotModified || end.header.Get("ETag") != a.header.Get("ETag") || n < 3 {
+		t.Errorf("%d %q after %q, among %d writes", end.status, end.body, a.body, n)
 	}
 }
 
