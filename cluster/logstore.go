@@ -36,6 +36,16 @@ func storePaths(dir string) map[string]string {
 	return map[string]string{StoreBolt: filepath.Join(dir, "log.db"), StoreWAL: filepath.Join(dir, "wal")}
 }
 
+// storeIn is the store whose log a node's raft folder holds; "" when it holds none.
+func storeIn(dir string) string {
+	for kind, path := range storePaths(dir) {
+		if _, err := os.Stat(path); err == nil {
+			return kind
+		}
+	}
+	return ""
+}
+
 // openRaftStore opens the log in a node's raft folder. A folder that holds a log of the other kind is refused: its
 // entries would be missing. So is a log that ends before the last entry that was stored in it (see lastMark).
 func openRaftStore(dir, kind string, segment int, hlog hclog.Logger) (raftStore, error) {

@@ -28,11 +28,13 @@ type Recovered struct {
 }
 
 // Recover makes the stopped node of a data folder the only member of its cluster, after the quorum was lost for good.
-// ClusterAdvertise is the address that it will advertise, "" for the one that its row has. All that the node had in its log is
-// kept, be it acknowledged or not; what only others had is lost. A new epoch begins, the other members lose their
-// rows and are told so if they come back: their folders must never be started again. It is refused while a server
-// runs on the folder, and when the folder is damaged; then nothing has changed.
+// ClusterAdvertise is the address that it will advertise, "" for the one that it had; RaftStore "" is the store
+// that the folder has. All that the node had in its log is kept, be it acknowledged or not; what only others had is
+// lost. A new epoch begins, the other members lose their rows and are told so if they come back: their folders must
+// never be started again. It is refused while a server runs on the folder, and when the folder is damaged; then
+// nothing has changed.
 func Recover(ctx context.Context, cfg Config) (*Recovered, error) {
+	def(&cfg.RaftStore, storeIn(filepath.Join(cfg.DataDir, "raft")))
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -112,6 +114,9 @@ func (r *recovery) address(disk *diskState, boot *booted) (string, error) {
 	if r.addr != "" {
 		return r.addr, nil
 	}
+	if addr, err := configured(disk.logs, r.name); addr != "" || err != nil {
+		return addr, err
+	}
 	metas, err := disk.snaps.List()
 	if err != nil {
 		return "", fmt.Errorf("reading the snapshots: %w", err)
@@ -129,6 +134,30 @@ func (r *recovery) address(disk *diskState, boot *booted) (string, error) {
 		}
 	}
 	return "", errors.New("where the other nodes will reach this one is not known: give its address with --cluster")
+}
+
+// configured is the address that the newest configuration in a log has for a node; "" when none names it.
+func configured(logs raft.LogStore, name string) (string, error) {
+	first, err1 := logs.FirstIndex()
+	last, err2 := logs.LastIndex()
+	if err := errors.Join(err1, err2); err != nil {
+		return "", fmt.Errorf("reading the raft log: %w", err)
+	}
+	for i := last; i >= first && i > 0; i-- {
+		var e raft.Log
+		if err := logs.GetLog(i, &e); err != nil {
+			return "", fmt.Errorf("reading the raft log: %w", err)
+		}
+		if e.Type != raft.LogConfiguration {
+			continue
+		}
+		for _, s := range raft.DecodeConfiguration(e.Data).Servers {
+			if string(s.ID) == name {
+				return string(s.Address), nil
+			}
+		}
+	}
+	return "", nil
 }
 
 // Restore restores the newest snapshot that is whole. An older one with what is left of the log would have a hole.

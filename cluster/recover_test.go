@@ -91,6 +91,24 @@ func TestRecover(t *testing.T) {
 	}
 }
 
+// TestRecoverKeepsTheStore recovers folders of both stores without being told which it is.
+func TestRecoverKeepsTheStore(t *testing.T) {
+	stores(t, func(t *testing.T, store string) {
+		c := clustertest.New(t, 1, clustertest.WithStore(store))
+		if err := c.Node(0).Update(t.Context(), put("x", 1)); err != nil {
+			t.Fatal(err)
+		}
+		c.Kill(0)
+		if _, err := cluster.Recover(t.Context(), cluster.Config{Name: "node-0", DataDir: c.DataDir(0), Tables: clustertest.Tables()}); err != nil {
+			t.Fatal(err)
+		}
+		c.Restart(0)
+		if v, err := c.Node(0).View(t.Context()); err != nil || count(v, "x") != 1 {
+			t.Errorf("after the recovery: %v", err)
+		}
+	})
+}
+
 // TestRecoverTellsDamage changes a bit of the log: nothing is recovered, and nothing is changed.
 func TestRecoverTellsDamage(t *testing.T) {
 	c := clustertest.New(t, 1)
