@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-hq/muster/cluster"
+	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
 )
@@ -22,7 +24,7 @@ func debugCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "debug", Short: "Look into the data folder of a stopped node",
 		Long: `Look into the data folder of a stopped node, or a copy of one. Nothing in it is changed. Values of tables that hold
-secrets are not shown.`,
+secrets, and of settings, are not shown.`,
 		Example: "  muster debug log /var/lib/muster --from 1200\n  muster debug state /var/lib/muster host",
 	}
 	cmd.AddCommand(debugLog(c), debugState(c))
@@ -71,7 +73,7 @@ been committed.`,
 				items = append(items, doc)
 				return err
 			})
-			if err == nil && items != nil {
+			if err == nil && (c.output == "json" || c.output == "yaml") {
 				err = c.printList(cmd.OutOrStdout(), items, nil)
 			}
 			if err == nil && damaged {
@@ -212,25 +214,60 @@ func shown(f *cluster.Folder, r state.RawRow) []byte {
 	if !json.Valid(r.Value) {
 		return []byte(`"(not text)"`)
 	}
-	return masked(r.Value)
+	return masked(r.Table, r.Value)
 }
 
-// masked hides the fields of a row that are secret in a table which is not.
-func masked(value []byte) []byte {
-	var doc map[string]json.RawMessage
-	if json.Unmarshal(value, &doc) != nil {
-		return value
-	}
-	hidden := string(doc["secret"]) == "true"
-	for name := range doc {
-		low := strings.ToLower(name)
-		if strings.Contains(low, "hash") || strings.Contains(low, "password") || strings.Contains(low, "private") || strings.Contains(low, "secret") && low != "secret" || hidden && low == "value" {
-			doc[name] = json.RawMessage(maskedValue)
+// masked hides what is secret in the rows of a table that is not secret as such. Whether a setting is, its own row may
+// not tell, but that of an application: so no value of a setting is shown.
+func masked(table string, value []byte) []byte {
+	if table == (*model.SettingRow)(nil).Table() {
+		var doc map[string]json.RawMessage
+		if json.Unmarshal(value, &doc) != nil {
+			return []byte(maskedValue)
+		}
+		if doc["value"] != nil {
+			doc["value"] = json.RawMessage(maskedValue)
+		}
+		var err error
+		if value, err = json.Marshal(doc); err != nil {
+			return []byte(maskedValue)
 		}
 	}
-	out, err := json.Marshal(doc)
+	return maskedFields(value)
+}
+
+// maskedFields hides fields by their names, at any depth.
+func maskedFields(value []byte) []byte {
+	var list []json.RawMessage
+	var doc map[string]json.RawMessage
+	var out []byte
+	var err error
+	switch {
+	case json.Unmarshal(value, &doc) == nil && doc != nil:
+		marked := string(doc["secret"]) == "true" || string(doc["password"]) == "true"
+		for name, v := range doc {
+			if marked && (name == "value" || name == "default") || isSecretName(name) && string(v) != "true" && string(v) != "false" {
+				doc[name] = json.RawMessage(maskedValue)
+			} else {
+				doc[name] = maskedFields(v)
+			}
+		}
+		out, err = json.Marshal(doc)
+	case json.Unmarshal(value, &list) == nil && list != nil:
+		for i := range list {
+			list[i] = maskedFields(list[i])
+		}
+		out, err = json.Marshal(list)
+	default:
+		return value
+	}
 	if err != nil {
 		return []byte(maskedValue)
 	}
 	return out
+}
+
+func isSecretName(name string) bool {
+	low := strings.ToLower(name)
+	return slices.ContainsFunc([]string{"hash", "password", "private", "secret"}, func(word string) bool { return strings.Contains(low, word) })
 }

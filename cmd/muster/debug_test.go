@@ -54,6 +54,9 @@ func TestDebug(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &lines); code != exitDone || err != nil || len(lines) != 2 || lines[0].Index != 2 {
 		t.Errorf("a part of the log: status %d, %v, %s%s", code, err, errs, out)
 	}
+	if out, errs, code = muster(t, "debug", "log", n.data, "--from", "100000", "-o", "json"); code != exitDone || strings.TrimSpace(out) != "[]" {
+		t.Errorf("a part that is empty: status %d, %s%s", code, errs, out)
+	}
 	var all struct {
 		Tables map[string]struct{ Rows int }
 	}
@@ -116,5 +119,22 @@ func TestDebug(t *testing.T) {
 	}
 	if _, errs, code := muster(t, "debug", "state", t.TempDir()); code != exitUsage || !strings.Contains(errs, "not the data folder") {
 		t.Errorf("of another folder: status %d, %s", code, errs)
+	}
+}
+
+// TestMaskedRows looks at what debug state would print of rows that hold secrets in some of their fields.
+func TestMaskedRows(t *testing.T) {
+	for _, c := range []struct{ table, row, want string }{
+		{"setting", `{"key":"port","value":{"a":"TOPSECRET"}}`, `{"key":"port","value":"(secret)"}`},
+		{"setting", `{"key":"port","link":"x"}`, `{"key":"port","link":"x"}`},
+		{"setting", `["TOPSECRET"]`, `"(secret)"`},
+		{"application", `{"document":{"parameters":[{"default":"TOPSECRET","secret":true},{"default":1,"password":false}]}}`,
+			`{"document":{"parameters":[{"default":"(secret)","secret":true},{"default":1,"password":false}]}}`},
+		{"organization", `{"accessKey":"a","secretKey":"TOPSECRET"}`, `{"accessKey":"a","secretKey":"(secret)"}`},
+		{"x", `{"secret":"TOPSECRET","n":12345678901234567890,"none":null}`, `{"n":12345678901234567890,"none":null,"secret":"(secret)"}`},
+	} {
+		if got := string(masked(c.table, []byte(c.row))); got != c.want {
+			t.Errorf("%s %s is shown as %s, want %s", c.table, c.row, got, c.want)
+		}
 	}
 }
