@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,7 @@ func (b *backups) run(ctx context.Context) {
 	if b.every <= 0 {
 		return
 	}
+	b.tidy()
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(b.name)) // a hash never fails
 	wait := time.Duration(h.Sum64() % uint64(b.every/4+1))
@@ -67,7 +69,7 @@ func (b *backups) run(ctx context.Context) {
 		next := b.every
 		done, err := b.write(ctx)
 		if err != nil && ctx.Err() == nil {
-			b.log.Error("the snapshot of this hour was not written; it is tried again", "folder", b.dir, "error", err)
+			b.log.Error("a scheduled snapshot was not written; it is tried again", "folder", b.dir, "error", err)
 			done = &spec.Backup{Error: err.Error()}
 			if was := b.last.Load(); was != nil {
 				done.File, done.Time, done.Bytes = was.File, was.Time, was.Bytes
@@ -86,7 +88,7 @@ func (b *backups) write(ctx context.Context) (*spec.Backup, error) {
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(b.dir, ".new-*") // mode 0600
+	f, err := os.CreateTemp(b.dir, b.unfinished()+"*") // mode 0600
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +108,26 @@ func (b *backups) write(ctx context.Context) (*spec.Backup, error) {
 	}
 	b.log.Info("wrote a snapshot", "file", path, "bytes", l.Bytes, "index", l.Index)
 	return &spec.Backup{File: path, Time: model.FormatTime(now), Bytes: l.Bytes}, b.prune(now)
+}
+
+// unfinished begins the name of a snapshot of this node that is not whole yet; a number follows.
+func (b *backups) unfinished() string { return ".muster-" + b.name + "-new-" }
+
+// tidy removes what a node that was killed left unfinished: nobody else ever would.
+func (b *backups) tidy() {
+	files, err := os.ReadDir(b.dir)
+	if err != nil {
+		return // nothing was written there yet, or writing will say what is wrong
+	}
+	for _, f := range files {
+		number, ok := strings.CutPrefix(f.Name(), b.unfinished())
+		if _, err := strconv.ParseUint(number, 10, 64); !ok || err != nil {
+			continue
+		}
+		if err := os.Remove(filepath.Join(b.dir, f.Name())); err != nil {
+			b.log.Warn("an unfinished snapshot is still there", "file", f.Name(), "error", err)
+		}
+	}
 }
 
 // backup is a snapshot on disk.

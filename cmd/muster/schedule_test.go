@@ -17,7 +17,8 @@ func TestScheduledSnapshots(t *testing.T) {
 		t.Fatal(err)
 	}
 	old, other := filepath.Join(dir, "muster-n1-20200101T000000.000Z.snapshot"), filepath.Join(dir, "muster-n2-20200101T000000.000Z.snapshot")
-	for _, path := range []string{old, other} {
+	left, others := filepath.Join(dir, ".muster-n1-new-123"), filepath.Join(dir, ".muster-n1-new-new-123")
+	for _, path := range []string{old, other, left, others} {
 		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -49,6 +50,12 @@ func TestScheduledSnapshots(t *testing.T) {
 		return b != nil && b.Error == "" && strings.HasPrefix(b.File, dir) && b.Bytes > 0
 	})
 	n.stop()
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("what a killed node left unfinished: %v", err)
+	}
+	if _, err := os.Stat(others); err != nil {
+		t.Errorf("what another node is writing: %v", err)
+	}
 	files := mine()
 	if len(files) != 3 {
 		t.Errorf("%d snapshots are kept: %v", len(files), files)
