@@ -10,7 +10,7 @@ import (
 )
 
 // Raft takes its snapshots by entries, but what they cost and save is bytes: an entry may hold one small commit or
-// 32 KiB of them. So this node counts what its log grows by.
+// 64 KiB of them. So this node counts what its log grows by.
 
 // growth is how many bytes and entries the log has grown by since the last snapshot.
 type growth struct{ bytes, entries atomic.Int64 }

@@ -167,10 +167,6 @@ func (n *Node) admit(ctx context.Context, req joinRequest) (*joinAnswer, error) 
 		if err := useToken(tx, req); err != nil {
 			return err
 		}
-		if s := state.SchemaOf(tx); m.Schema < int(s) {
-			return model.Errorf(model.Conflict, "%s is older (schema %d) than the cluster (schema %d): update it to version %s or later first",
-				m.Name, m.Schema, s, state.SchemaVersion(tx))
-		}
 		if err := tooOld(tx, &m); err != nil {
 			return err
 		}

@@ -227,6 +227,7 @@ func (m *Mux) handshake(conn *tracked) (Kind, error) {
 	if conn.peer.Name == "" && kind != Join {
 		return 0, fmt.Errorf("kind %q needs a certificate of the cluster", string(rune(kind)))
 	}
+	conn.judged.Store(kind != Join) // before the first look: what changes during it is looked at by Judge
 	if kind != Join && m.opt.Accept != nil {
 		if err := m.opt.Accept(kind, conn.peer); err != nil {
 			return 0, err
@@ -235,7 +236,6 @@ func (m *Mux) handshake(conn *tracked) (Kind, error) {
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return 0, fmt.Errorf("clearing the deadline: %w", err)
 	}
-	conn.judged.Store(kind != Join)
 	return kind, nil
 }
 
@@ -312,7 +312,7 @@ type tracked struct {
 	mux    *Mux
 	peer   Peer
 	kind   Kind
-	judged atomic.Bool // peer and kind are known, and were accepted
+	judged atomic.Bool // peer and kind are known
 }
 
 // Close closes the connection and forgets it.
