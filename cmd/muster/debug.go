@@ -244,7 +244,7 @@ func maskedFields(value []byte) []byte {
 	var err error
 	switch {
 	case json.Unmarshal(value, &doc) == nil && doc != nil:
-		marked := string(doc["secret"]) == "true" || string(doc["password"]) == "true"
+		marked := marksSecret(doc)
 		for name, v := range doc {
 			if marked && (name == "value" || name == "default") || isSecretName(name) && string(v) != "true" && string(v) != "false" {
 				doc[name] = json.RawMessage(maskedValue)
@@ -265,6 +265,15 @@ func maskedFields(value []byte) []byte {
 		return []byte(maskedValue)
 	}
 	return out
+}
+
+// marksSecret says whether an object, or the schema in it, says that its value is secret.
+func marksSecret(doc map[string]json.RawMessage) bool {
+	var schema map[string]json.RawMessage
+	if string(doc["secret"]) == "true" || string(doc["password"]) == "true" {
+		return true
+	}
+	return json.Unmarshal(doc["schema"], &schema) == nil && marksSecret(schema)
 }
 
 func isSecretName(name string) bool {

@@ -86,8 +86,13 @@ func TestDebug(t *testing.T) {
 			t.Errorf("%s was changed", path)
 		}
 	}
+	debugOfDamage(t, n.data)
+}
 
-	store, err := raftboltdb.NewBoltStore(filepath.Join(n.data, "cluster", "raft", "log.db"))
+// debugOfDamage flips a bit in an entry of the log and looks again.
+func debugOfDamage(t *testing.T, data string) {
+	t.Helper()
+	store, err := raftboltdb.NewBoltStore(filepath.Join(data, "cluster", "raft", "log.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,15 +111,15 @@ func TestDebug(t *testing.T) {
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	out, errs, code = muster(t, "debug", "log", n.data, "-o", "json")
-	lines = nil
+	out, errs, code := muster(t, "debug", "log", data, "-o", "json")
+	var lines []cluster.LogLine
 	if err := json.Unmarshal([]byte(out), &lines); code != exitFailed || err != nil || !strings.Contains(errs, "damage") {
 		t.Fatalf("a damaged log: status %d, %v, %s", code, err, errs)
 	}
 	if l := lines[len(lines)-3]; l.Index != last-2 || l.Damage == "" || lines[len(lines)-1].Index != last || lines[len(lines)-1].Damage != "" {
 		t.Errorf("the entry %+v", l)
 	}
-	if _, errs, code := muster(t, "debug", "state", n.data); code != exitFailed || !strings.Contains(errs, "was read up to entry") {
+	if _, errs, code := muster(t, "debug", "state", data); code != exitFailed || !strings.Contains(errs, "was read up to entry") {
 		t.Errorf("the state of a damaged log: status %d, %s", code, errs)
 	}
 	if _, errs, code := muster(t, "debug", "state", t.TempDir()); code != exitUsage || !strings.Contains(errs, "not the data folder") {
@@ -130,6 +135,8 @@ func TestMaskedRows(t *testing.T) {
 		{"setting", `["TOPSECRET"]`, `"(secret)"`},
 		{"application", `{"document":{"parameters":[{"default":"TOPSECRET","secret":true},{"default":1,"password":false}]}}`,
 			`{"document":{"parameters":[{"default":"(secret)","secret":true},{"default":1,"password":false}]}}`},
+		{"application", `{"parameters":[{"schema":{"secret":true},"value":"TOPSECRET"},{"schema":{"type":"string"},"value":1}]}`,
+			`{"parameters":[{"schema":{"secret":true},"value":"(secret)"},{"schema":{"type":"string"},"value":1}]}`},
 		{"organization", `{"accessKey":"a","secretKey":"TOPSECRET"}`, `{"accessKey":"a","secretKey":"(secret)"}`},
 		{"x", `{"secret":"TOPSECRET","n":12345678901234567890,"none":null}`, `{"n":12345678901234567890,"none":null,"secret":"(secret)"}`},
 	} {
