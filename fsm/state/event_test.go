@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/muster-hq/muster/fsm/model"
@@ -19,15 +20,39 @@ import (
 	"github.com/muster-hq/muster/fsm/state/statetest"
 )
 
+// recordsOf decompresses a snapshot of either form, without the code that is tested.
+func recordsOf(t *testing.T, data []byte) (all []byte) {
+	t.Helper()
+	magic, body := string(data[:8]), data[8:len(data)-32]
+	switch magic {
+	case "musterS1":
+		z, err := zstd.NewReader(bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer z.Close()
+		if all, err = io.ReadAll(z); err != nil {
+			t.Fatal(err)
+		}
+	case "musterS2":
+		for len(body) > 0 {
+			n := 4 + binary.LittleEndian.Uint32(body)
+			part, err := s2.Decode(nil, body[4:n])
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, body = append(all, part...), body[n:]
+		}
+	default:
+		t.Fatalf("a snapshot that begins with %q", magic)
+	}
+	return all
+}
+
 // tagsOf counts the records of a snapshot by tag.
 func tagsOf(t *testing.T, data []byte) map[byte]int {
 	t.Helper()
-	z, err := zstd.NewReader(bytes.NewReader(data[8 : len(data)-32]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer z.Close()
-	in, tags := bufio.NewReader(z), map[byte]int{}
+	in, tags := bufio.NewReader(bytes.NewReader(recordsOf(t, data))), map[byte]int{}
 	for {
 		tag, err := in.ReadByte()
 		if errors.Is(err, io.EOF) {

@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // Contents says what a snapshot holds, as far as it could be read.
@@ -95,18 +93,11 @@ type inspection struct {
 }
 
 func (i *inspection) read(body *bodyReader) error {
-	magic := make([]byte, len(snapMagic))
-	if n, err := io.ReadFull(body, magic); err != nil {
-		return fmt.Errorf("%w: it ends after %d bytes", ErrDecode, n)
-	}
-	if string(magic) != snapMagic {
-		return fmt.Errorf("%w: this is no snapshot of Muster, or one of a form that this version does not know", ErrDecode)
-	}
-	z, err := zstd.NewReader(body, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20))
+	z, err := openStream(body)
 	if err != nil {
-		return fmt.Errorf("read snapshot: %w", err)
+		return err
 	}
-	defer z.Close()
+	defer z.close()
 	in := bufio.NewReaderSize(z, 64<<10)
 	for {
 		tag, payload, err := readRecord(in)
@@ -123,7 +114,7 @@ func (i *inspection) read(body *bodyReader) error {
 			return err
 		}
 		i.records++
-		i.at = body.given
+		i.at = z.at()
 	}
 	if n, err := io.Copy(io.Discard, in); n > 0 || err != nil {
 		return fmt.Errorf("%w: %d bytes after its end (%v)", ErrDecode, n, err)
