@@ -241,6 +241,7 @@ type loaded struct {
 
 	ring      ring
 	schemaRow *record
+	waiting   waiting
 }
 
 // Restore replaces the state by that of a snapshot, all or nothing, and wakes all who wait. It belongs to
@@ -347,7 +348,7 @@ func (l *loaded) records(in *bufio.Reader) error {
 			if !l.meta || !bytes.Equal(payload, binary.AppendUvarint(nil, l.info.Rows)) {
 				return fmt.Errorf("%w a snapshot: rows are missing", ErrDecode)
 			}
-			return nil
+			return l.enter()
 		}
 		if err := l.record(tag, payload); err != nil {
 			return err
@@ -445,11 +446,11 @@ func (l *loaded) readRow(payload []byte) error {
 	if rec.table == tableSchema && rec.key == schemaKey {
 		l.schemaRow = rec
 	}
-	if err := l.insert(rec); err != nil {
-		return err
+	if err := l.txn.Insert(tableRows, rec); err != nil {
+		return fmt.Errorf("restore row %s %q: %w", rec.table, rec.key, err)
 	}
 	l.info.Rows++
-	return nil
+	return l.wait(rec)
 }
 
 func (l *loaded) insert(rec *record) error {
