@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -16,10 +17,13 @@ import (
 )
 
 // The stream of a snapshot is cut into segments, so that several processors can compress them at once. By the magic in
-// front, each is a zstd frame of its own, or the length of an S2 block (4 bytes, little endian) and that block.
+// front, each is a zstd frame of its own, or S2 blocks, each with its length in front (4 bytes, little endian).
 const (
-	segmentSize = 128 << 10                  // short, so that a processor is soon free again for a commit
-	segmentJobs = 2                          // compressed at once
+	segmentSize = 128 << 10 // short, so that a processor is soon free again for a commit
+	segmentJobs = 2         // compressed at once
+	// blockSize is as long as S2 gets by with a table that fits a processor's first cache, which makes it several times
+	// as fast as with longer blocks. What rows have in common is nearby: they come by table and key.
+	blockSize   = 16<<10 - 1
 	segmentMost = snapRecord + 2*segmentSize // the longest, uncompressed, that is believed
 )
 
@@ -67,15 +71,18 @@ func newSegmentWriter(w io.Writer, st *Store, magic string) (*segmentWriter, err
 	return s, nil
 }
 
-// packS2 makes one segment in dst's place.
+// packS2 makes S2 blocks of src behind dst.
 func packS2(dst, src []byte) []byte {
-	if most := 4 + s2.MaxEncodedLen(len(src)); cap(dst) < most {
-		dst = make([]byte, most)
+	for len(src) > 0 {
+		part := src[:min(blockSize, len(src))]
+		src = src[len(part):]
+		at := len(dst)
+		dst = slices.Grow(dst, 4+s2.MaxEncodedLen(len(part)))
+		n := len(s2.Encode(dst[at+4:cap(dst)], part))
+		dst = dst[:at+4+n]
+		binary.LittleEndian.PutUint32(dst[at:], uint32(n))
 	}
-	dst = dst[:cap(dst)]
-	n := len(s2.Encode(dst[4:], src))
-	binary.LittleEndian.PutUint32(dst, uint32(n))
-	return dst[:4+n]
+	return dst
 }
 
 func (s *segmentWriter) out(p []byte) error {
@@ -200,7 +207,7 @@ type decoded struct {
 }
 
 func newSegmentReader(body io.Reader) *segmentReader {
-	const ahead = 4
+	const ahead = 32
 	s := &segmentReader{queue: make(chan decoded, ahead), free: make(chan []byte, ahead+2), stop: make(chan struct{}), over: make(chan struct{})}
 	go s.run(bufio.NewReaderSize(body, 2*segmentSize))
 	return s

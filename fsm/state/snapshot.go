@@ -17,7 +17,7 @@ import (
 	"github.com/hashicorp/go-memdb"
 )
 
-// A snapshot is a magic, then compressed segments of one stream of records, then the SHA-256 of all bytes before it. The
+// A snapshot is a magic, then one compressed stream of records (see segmentSize), then the SHA-256 of all bytes before it. The
 // magic says how the segments are compressed: zstd while the schema is the first, S2, which is several times faster,
 // from SchemaEvents on. A record
 // is a tag byte, the length as uvarint, the payload. The first is the meta record, the last the end record
