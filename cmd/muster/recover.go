@@ -30,7 +30,7 @@ node was behind: so choose the node with the highest index (muster debug state D
 Afterwards start the node, check it with muster cluster status, and let the others join again with a token and EMPTY
 data folders. Never start a lost node again on its old folder: two of those could go on as a cluster of their own.`,
 		Example: "  muster cluster recover --data /var/lib/muster --name n1 --cluster 10.0.0.1:8001\n" +
-			"  muster server --data /var/lib/muster --name n1 ...\n  muster cluster token > token      # then on the others: muster server --join 10.0.0.1:8001 --token-file token",
+			"  muster server --data /var/lib/muster --name n1 ...\n  muster cluster token create --uses 2 > token      # then on two others: muster server --join 10.0.0.1:8001 --token-file token",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(c.output); err != nil {

@@ -23,7 +23,7 @@ func serverCommand() *cobra.Command {
 On an empty data folder it makes a cluster of one, with its own certificate authority and a first
 administrator, whose password it writes to DATA/admin-password. Further nodes join it:
 
-  muster cluster token > join-token                                   # on the first node
+  muster cluster token create --uses 2 > join-token                   # on the first node
   muster server --name n2 --join n1:8001 --token-file join-token      # on each other node
 
 Nodes that are installed alike can form the cluster by themselves. Give each the same secret file, and the
