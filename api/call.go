@@ -1,10 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -245,10 +245,12 @@ func (c *call) readBody(want bodyKind) error {
 		c.body = content
 		return err
 	}
-	b, err := io.ReadAll(c.req.Body)
-	if err != nil {
+	// What is told of the size is believed as far as that costs little.
+	buf := bytes.NewBuffer(make([]byte, 0, min(max(c.req.ContentLength, 0), 64<<10)+bytes.MinRead))
+	if _, err := buf.ReadFrom(c.req.Body); err != nil {
 		return bodyError(err, limit)
 	}
+	b := buf.Bytes()
 	if int64(len(b)) > limit {
 		return model.Errorf(model.TooLarge, "the body is larger than %d bytes", limit)
 	}

@@ -146,8 +146,11 @@ func awaiting(data []byte, patience time.Duration, done func(verdict)) *waiting 
 	return w
 }
 
+// sums tells whether every node of the cluster knows frames with sums.
+func (n *Node) sums() bool { return n.store.Schema() >= state.SchemaEvents }
+
 func (n *Node) checkForwarded(data []byte) error {
-	_, err := state.DecodeCommit(data)
+	err := state.CheckCommit(data)
 	var newer *state.SchemaError
 	switch {
 	case errors.As(err, &newer):

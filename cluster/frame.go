@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"time"
 
@@ -23,12 +24,18 @@ const (
 	opRenew   = 'r' // a certificate request -> the certificate, both DER; leader only
 	opOK      = '+'
 	opErr     = '-'
+
+	// opSummed is set in a frame's op when its sum follows it. Only nodes of state.SchemaEvents and later know it.
+	opSummed = 0x80
 )
 
 // maxFrame bounds a frame's body: a commit may have 256 KiB, and some more for its reads.
 const maxFrame = 1 << 20
 
-const frameHead = 4 + 8 + 1
+const (
+	frameHead = 4 + 8 + 1
+	sumSize   = 4
+)
 
 var errFrame = errors.New("malformed frame")
 
@@ -36,16 +43,25 @@ var errFrame = errors.New("malformed frame")
 // question's id are the time that the asker will wait, in milliseconds; nodes of before that leave them 0, and echo
 // those of others without a look at them.
 type frame struct {
-	id   uint64
-	op   byte
-	body []byte
+	id     uint64
+	op     byte // without opSummed
+	summed bool // the CRC-32C of all of it follows it: TLS guards the wire, this the ways to it and from it
+	body   []byte
 }
 
 func (f frame) encode(buf []byte) []byte {
+	begin, op := len(buf), f.op
+	if f.summed {
+		op |= opSummed
+	}
 	buf = binary.BigEndian.AppendUint32(buf, uint32(len(f.body)))
 	buf = binary.BigEndian.AppendUint64(buf, f.id)
-	buf = append(buf, f.op)
-	return append(buf, f.body...)
+	buf = append(buf, op)
+	buf = append(buf, f.body...)
+	if f.summed {
+		buf = binary.BigEndian.AppendUint32(buf, crc32.Checksum(buf[begin:], crc32.MakeTable(crc32.Castagnoli)))
+	}
+	return buf
 }
 
 const (
@@ -64,7 +80,8 @@ func (f frame) patience() time.Duration {
 	return time.Duration(f.id>>patienceShift) * time.Millisecond
 }
 
-// readFrame reads the next frame; io.EOF only between frames.
+// readFrame reads the next frame; io.EOF only between frames. After an error nothing more can be read: where a sum does
+// not hold, nobody knows where the next frame begins.
 func readFrame(r io.Reader) (frame, error) {
 	var head [frameHead]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -74,9 +91,21 @@ func readFrame(r io.Reader) (frame, error) {
 	if n > maxFrame {
 		return frame{}, fmt.Errorf("%w: a body of %d bytes", errFrame, n)
 	}
-	f := frame{id: binary.BigEndian.Uint64(head[4:]), op: head[12], body: make([]byte, n)}
-	if _, err := io.ReadFull(r, f.body); err != nil {
+	f := frame{id: binary.BigEndian.Uint64(head[4:]), op: head[12] &^ opSummed, summed: head[12]&opSummed != 0}
+	size := n
+	if f.summed {
+		size += sumSize
+	}
+	b := make([]byte, size)
+	if _, err := io.ReadFull(r, b); err != nil {
 		return frame{}, fmt.Errorf("%w: %w", errFrame, io.ErrUnexpectedEOF)
+	}
+	f.body = b[:n:n]
+	if f.summed {
+		table := crc32.MakeTable(crc32.Castagnoli)
+		if crc32.Update(crc32.Checksum(head[:], table), table, f.body) != binary.BigEndian.Uint32(b[n:]) {
+			return frame{}, fmt.Errorf("%w: its checksum does not hold", errFrame)
+		}
 	}
 	return f, nil
 }

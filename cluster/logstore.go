@@ -46,6 +46,12 @@ func storeIn(dir string) string {
 	return ""
 }
 
+// BoltOptions are how boltdb is used for the log, as etcd uses it: which pages are free is not written with each commit,
+// but found out when the file is opened. That is a file which any bbolt opens.
+func BoltOptions() *bbolt.Options {
+	return &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}
+}
+
 // openRaftStore opens the log in a node's raft folder. A folder that holds a log of the other kind is refused: its
 // entries would be missing. So is a log that ends before the last entry that was stored in it (see lastMark).
 func openRaftStore(dir, kind string, segment int, hlog hclog.Logger) (raftStore, error) {
@@ -59,9 +65,7 @@ func openRaftStore(dir, kind string, segment int, hlog hclog.Logger) (raftStore,
 	var store raftStore
 	var err error
 	if path := paths[kind]; kind == StoreBolt {
-		store, err = raftboltdb.New(raftboltdb.Options{
-			Path: path, BoltOptions: &bbolt.Options{Timeout: time.Second}, MsgpackUseNewTimeFormat: true,
-		})
+		store, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: BoltOptions(), MsgpackUseNewTimeFormat: true})
 	} else if err = makeFolder(path); err == nil {
 		store, err = wal.Open(path, wal.WithSegmentSize(segment), wal.WithLogger(hlog))
 	}

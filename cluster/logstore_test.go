@@ -7,6 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
 
 	"github.com/muster-hq/muster/cluster"
 	"github.com/muster-hq/muster/cluster/clustertest"
@@ -86,4 +91,37 @@ func TestALogThatIsTooShortIsTold(t *testing.T) {
 		}
 		c.Restart(0)
 	})
+}
+
+// TestLogWithAndWithoutFreePages opens one log in turns as we do and as nodes of before did: each reads what the other
+// wrote.
+func TestLogWithAndWithoutFreePages(t *testing.T) {
+	path := t.TempDir() + "/log.db"
+	for i := uint64(1); i <= 6; i++ {
+		o := cluster.BoltOptions()
+		if i%2 == 0 {
+			o = &bbolt.Options{Timeout: time.Second}
+		}
+		s, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: o, MsgpackUseNewTimeFormat: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.StoreLogs([]*raft.Log{{Index: i, Term: 1, Data: make([]byte, 64<<10)}}); err != nil {
+			t.Fatal(err)
+		}
+		if i == 3 {
+			if err := s.DeleteRange(1, 2); err != nil { // pages become free
+				t.Fatal(err)
+			}
+		}
+		for j := uint64(1); j <= i; j++ {
+			var l raft.Log
+			if err := s.GetLog(j, &l); (err != nil) != (i >= 3 && j < 3) {
+				t.Errorf("opened for the %dth time, entry %d: %v", i, j, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

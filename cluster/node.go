@@ -124,7 +124,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.stop = cancel
 	n.question = &sharer{ask: n.askCurrent}
 	n.packer = newPacker(n.raft, n.now, n.cfg.Timing)
-	n.rpc = newRPC(n.mux, n.answer, n.takeCommit, n.cfg.Timing.QueueBytes, n.log)
+	n.rpc = newRPC(n.mux, n.answer, n.takeCommit, n.cfg.Timing.QueueBytes, n.sums, n.log)
 	n.standing.Store(standingOf(n.Local()))
 	n.judging.Store(true)
 	n.spawn(func() { n.keepStanding(bg) })

@@ -33,7 +33,8 @@ type rpc struct {
 	mux    *transport.Mux
 	handle handler
 	take   taker
-	max    int64 // bytes of questions that are not answered, on one connection
+	max    int64       // bytes of questions that are not answered, on one connection
+	sums   func() bool // whether every node knows frames with sums; answers have one where their question has
 	log    *slog.Logger
 	ctx    context.Context
 	stop   context.CancelFunc
@@ -67,8 +68,8 @@ func laneOf(op byte, body []byte) byte {
 	return laneCommit
 }
 
-func newRPC(mux *transport.Mux, h handler, take taker, maxBytes int, log *slog.Logger) *rpc {
-	r := &rpc{mux: mux, handle: h, take: take, max: int64(maxBytes), log: log, links: map[linkKey]*link{}}
+func newRPC(mux *transport.Mux, h handler, take taker, maxBytes int, sums func() bool, log *slog.Logger) *rpc {
+	r := &rpc{sums: sums, mux: mux, handle: h, take: take, max: int64(maxBytes), log: log, links: map[linkKey]*link{}}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	r.wg.Add(1)
 	go r.serve(mux.Listener(transport.Forward))
@@ -127,7 +128,7 @@ func (r *rpc) serveConn(c net.Conn) {
 		}
 		told := f.patience() > 0
 		reply := func(body []byte, err error) {
-			a := frame{id: f.id, op: opOK, body: body}
+			a := frame{id: f.id, op: opOK, summed: f.summed, body: body}
 			if err != nil {
 				a.op, a.body = opErr, encodeError(err, told)
 			}
@@ -168,7 +169,7 @@ func (r *rpc) ask(ctx context.Context, addr string, op byte, body []byte) ([]byt
 		return nil, fmt.Errorf("%w: %w", errNotDone, busy())
 	}
 	defer l.bytes.Add(-size)
-	return l.ask(ctx, op, body)
+	return l.ask(ctx, frame{op: op, summed: r.sums(), body: body})
 }
 
 func (r *rpc) link(ctx context.Context, key linkKey) (*link, error) {
@@ -285,15 +286,17 @@ func patience(ctx context.Context) time.Duration {
 	return left - min(left/8, 250*time.Millisecond)
 }
 
-func (l *link) ask(ctx context.Context, op byte, body []byte) ([]byte, error) {
+// ask puts a question, which has no id yet.
+func (l *link) ask(ctx context.Context, q frame) ([]byte, error) {
 	wait := make(chan frame, 1)
 	l.mu.Lock()
 	l.next++
 	id, out := withPatience(l.next, patience(ctx)), l.out
+	q.id = id
 	l.waits[id] = wait
 	l.mu.Unlock()
 	sent := time.Now()
-	out.send(frame{id: id, op: op, body: body})
+	out.send(q)
 	select {
 	case f := <-wait:
 		return answer(f)

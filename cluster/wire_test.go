@@ -114,6 +114,40 @@ func TestErrorsTravel(t *testing.T) {
 	}
 }
 
+// TestAFrameWithForeignBytesIsRefused flips each bit of a frame with a sum: it never reads as another one.
+func TestAFrameWithForeignBytesIsRefused(t *testing.T) {
+	want := frame{id: withPatience(9, time.Second), op: opCommit, summed: true, body: []byte("a commit")}
+	b := want.encode([]byte("of before"))[len("of before"):]
+	next := frame{id: 10, op: opOK, body: []byte("without")}.encode(nil)
+	in := bytes.NewReader(append(bytes.Clone(b), next...))
+	if got, err := readFrame(in); err != nil || got.id != want.id || got.op != opCommit || !got.summed || string(got.body) != "a commit" {
+		t.Fatalf("reads as %+v, %v", got, err)
+	}
+	if got, err := readFrame(in); err != nil || got.op != opOK || got.summed || string(got.body) != "without" {
+		t.Fatalf("the next reads as %+v, %v", got, err)
+	}
+	const flag = 12*8 + 7 // without it the frame has no sum, and the sum's bytes are taken for the next frame
+	for bit := range len(b) * 8 {
+		bad := bytes.Clone(b)
+		bad[bit/8] ^= 1 << (bit % 8)
+		if got, err := readFrame(bytes.NewReader(bad)); !errors.Is(err, errFrame) && bit != flag {
+			t.Errorf("with bit %d changed it reads as %+v, %v", bit, got, err)
+		}
+	}
+	cut := bytes.NewReader(b[:len(b)-1])
+	if _, err := readFrame(cut); !errors.Is(err, errFrame) {
+		t.Errorf("cut: %v", err)
+	}
+}
+
+// TestAnUnsummedFrameIsAsBefore is the wire of nodes of before the sums, byte for byte.
+func TestAnUnsummedFrameIsAsBefore(t *testing.T) {
+	got := frame{id: 0x0102030405060708, op: opCommit, body: []byte("x")}.encode(nil)
+	if want := "\x00\x00\x00\x01\x01\x02\x03\x04\x05\x06\x07\x08cx"; string(got) != want {
+		t.Errorf("%q", got)
+	}
+}
+
 // TestNodesThatTellNoPatience is the wire of nodes of before the deadline travelled: ids are small, errors have two fates.
 func TestNodesThatTellNoPatience(t *testing.T) {
 	old := frame{id: 77, op: opCommit}
@@ -166,7 +200,7 @@ func TestAskAndAnswer(t *testing.T) {
 				return nil, errNotLeading
 			}
 			return append([]byte(peer.Name+":"), body...), nil
-		}, nil, 1<<20, slog.New(slog.DiscardHandler))
+		}, nil, 1<<20, func() bool { return name == "alfa" }, slog.New(slog.DiscardHandler))
 		t.Cleanup(func() { _ = mux.Close(); r.close() })
 		return r
 	}
@@ -238,6 +272,7 @@ func TestSharedQuestionsAreAskedAfterwards(t *testing.T) {
 
 func FuzzFrame(f *testing.F) {
 	f.Add(frame{id: 7, op: opCommit, body: []byte("x")}.encode(nil))
+	f.Add(frame{id: 7, op: opCommit, summed: true, body: []byte("x")}.encode(nil))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		fr, err := readFrame(bytes.NewReader(b))

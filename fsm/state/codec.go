@@ -80,16 +80,22 @@ func (c *Commit) Encode(buf []byte) []byte {
 
 // DecodeCommit reads an encoded commit. The result does not refer to data, and the value of each write is its own.
 // Errors wrap ErrDecode; that of a newer schema is a *SchemaError.
-func DecodeCommit(data []byte) (*Commit, error) { return decodeCommit(string(data)) }
+func DecodeCommit(data []byte) (*Commit, error) { return decodeCommit(decoder{s: string(data)}) }
 
 // BorrowCommit is DecodeCommit for who applies the commit while data stays as it is: its texts are parts of data. The
 // machine copies what it keeps.
 func BorrowCommit(data []byte) (*Commit, error) {
-	return decodeCommit(unsafe.String(unsafe.SliceData(data), len(data)))
+	return decodeCommit(decoder{s: unsafe.String(unsafe.SliceData(data), len(data))})
 }
 
-func decodeCommit(data string) (*Commit, error) {
-	d := decoder{s: data}
+// CheckCommit tells whether DecodeCommit can read data, with the same errors, and copies nothing of it.
+func CheckCommit(data []byte) error {
+	_, err := decodeCommit(decoder{s: unsafe.String(unsafe.SliceData(data), len(data)), valueless: true})
+	return err
+}
+
+func decodeCommit(d decoder) (*Commit, error) {
+	size := len(d.s)
 	format := d.byte()
 	c := &Commit{}
 	copy(c.ID[:], d.bytes(len(c.ID)))
@@ -100,7 +106,7 @@ func decodeCommit(data string) (*Commit, error) {
 		d.fail("schema out of range")
 	case d.err == nil && schema > uint64(Schema):
 		return nil, &SchemaError{What: fmt.Sprintf("commit %s", c.ID), Schema: uint32(schema), Known: Schema}
-	case len(data) > 0 && (format < commitFormat || format > commitFormatEvents):
+	case size > 0 && (format < commitFormat || format > commitFormatEvents):
 		return nil, fmt.Errorf("%w a commit of format %d: this node knows formats up to %d", ErrDecode, format, commitFormatEvents)
 	case (format == commitFormat) != (uint32(schema) < SchemaEvents):
 		d.fail(fmt.Sprintf("a commit of schema %d in format %d", schema, format))
@@ -142,7 +148,7 @@ func (d *decoder) writes() []Write {
 		}
 		out[i] = Write{Table: d.text(), Key: d.text(), Old: d.texts(), New: d.texts(),
 			Delete: flags&flagDelete != 0, Fresh: flags&flagFresh != 0}
-		if v := d.bytes(d.count(1)); len(v) > 0 {
+		if v := d.bytes(d.count(1)); len(v) > 0 && !d.valueless {
 			out[i].Value = []byte(v)
 		}
 	}
@@ -180,9 +186,10 @@ func appendTexts(buf []byte, list []string) []byte {
 
 // decoder reads from a text and remembers the first error; after one, everything reads as zero.
 type decoder struct {
-	s   string
-	off int
-	err error
+	s         string
+	off       int
+	err       error
+	valueless bool // leaves out the values of writes, which would be copied
 }
 
 func (d *decoder) fail(why string) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"reflect"
@@ -58,6 +59,12 @@ func TestCommitRoundTrip(t *testing.T) {
 		if _, err := state.DecodeCommit(cut); !errors.Is(err, state.ErrDecode) {
 			t.Fatalf("commit %d cut to %d of %d: %v", n, len(cut), len(data), err)
 		}
+		if err := state.CheckCommit(data); err != nil {
+			t.Fatalf("commit %d: %v", n, err)
+		}
+		if err := state.CheckCommit(cut); !errors.Is(err, state.ErrDecode) {
+			t.Fatalf("commit %d cut to %d of %d is checked as %v", n, len(cut), len(data), err)
+		}
 		if _, err := state.DecodeCommit(append(data, 0)); !errors.Is(err, state.ErrDecode) {
 			t.Fatalf("commit %d with a byte more: %v", n, err)
 		}
@@ -93,6 +100,9 @@ func FuzzDecodeCommit(f *testing.F) {
 	f.Add([]byte{1})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := state.DecodeCommit(data)
+		if checked := state.CheckCommit(data); fmt.Sprint(checked) != fmt.Sprint(err) {
+			t.Errorf("decoding: %v, checking: %v", err, checked)
+		}
 		if err != nil {
 			var newer *state.SchemaError
 			if !errors.Is(err, state.ErrDecode) || c == nil && !errors.As(err, &newer) && len(data) > 0 && data[0] == 1 {

@@ -99,6 +99,9 @@ func (s *Store) View() *View {
 // AppliedIndex is the index of the last entry whose effect readers see.
 func (s *Store) AppliedIndex() uint64 { return s.pub.Load().index }
 
+// Schema is the schema that the cluster has raised, as SchemaOf tells it.
+func (s *Store) Schema() uint32 { return s.pub.Load().schema }
+
 // Term is the highest term that was opened.
 func (s *Store) Term() uint64 { return s.pub.Load().term }
 

@@ -16,7 +16,8 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
-	"go.etcd.io/bbolt"
+
+	"github.com/muster-hq/muster/cluster"
 )
 
 // bareArgs say how a node of the bare loop starts.
@@ -90,7 +91,7 @@ func openStore(kind, dir string) (s bareStore, err error) {
 	switch kind {
 	case storeBolt:
 		s, err = raftboltdb.New(raftboltdb.Options{
-			Path: filepath.Join(dir, "log.db"), BoltOptions: &bbolt.Options{Timeout: time.Second}, MsgpackUseNewTimeFormat: true,
+			Path: filepath.Join(dir, "log.db"), BoltOptions: cluster.BoltOptions(), MsgpackUseNewTimeFormat: true,
 		})
 	case storeWAL:
 		const segment = 16 << 20 // as cluster.Timing has it
