@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -92,7 +93,9 @@ func openRaftStore(dir, kind string, segment int, hlog hclog.Logger) (raftStore,
 // to the end is noted, so a log that ends before it has lost something. It is written after the log and not synced: it
 // outlives the process, and after a power cut it may lag behind, never be ahead.
 type lastMark struct {
-	file  *os.File
+	file *os.File
+
+	mu    sync.Mutex
 	index uint64
 }
 
@@ -132,6 +135,8 @@ func decodeMark(b []byte) (uint64, bool) {
 }
 
 func (m *lastMark) set(index uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.index = index
 	if _, err := m.file.WriteAt(encodeMark(index), 0); err != nil {
 		return fmt.Errorf("marking the log's end: %w", err)
@@ -139,7 +144,14 @@ func (m *lastMark) set(index uint64) error {
 	return nil
 }
 
-// markedStore is a store that marks the end of its log. Raft writes it from one goroutine.
+func (m *lastMark) last() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.index
+}
+
+// markedStore is a store that marks the end of its log. Raft adds to it and cuts its end from one goroutine, and deletes
+// what a snapshot holds from another.
 type markedStore struct {
 	raftStore
 	mark *lastMark
@@ -161,7 +173,7 @@ func (s *markedStore) StoreLogs(logs []*raft.Log) error {
 
 // DeleteRange deletes entries. Where these are the last ones, the mark goes back first.
 func (s *markedStore) DeleteRange(first, last uint64) error {
-	if first <= s.mark.index && last >= s.mark.index {
+	if end := s.mark.last(); first <= end && last >= end {
 		begin, err := s.FirstIndex()
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -62,6 +63,7 @@ type Gossip struct {
 	done   chan struct{}
 
 	mu      sync.Mutex
+	alive   map[string]Member // what memberlist told: the nodes that it lists are its own to change
 	pending []Event
 	wake    chan struct{}
 	once    sync.Once
@@ -77,7 +79,7 @@ func Start(cfg Config) (*Gossip, error) {
 	if len(meta) > memberlist.MetaMaxSize {
 		return nil, fmt.Errorf("addresses are too long for gossip: %d bytes of at most %d", len(meta), memberlist.MetaMaxSize)
 	}
-	g := &Gossip{meta: meta, id: cfg.Meta.Cluster, events: make(chan Event), done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	g := &Gossip{meta: meta, id: cfg.Meta.Cluster, events: make(chan Event), done: make(chan struct{}), wake: make(chan struct{}, 1), alive: map[string]Member{}}
 	mc := memberlist.DefaultLANConfig()
 	if mc.BindAddr, mc.BindPort, err = split(cfg.Bind); err != nil {
 		return nil, fmt.Errorf("gossip address %q: %w", cfg.Bind, err)
@@ -173,12 +175,9 @@ func (g *Gossip) SetKeys(keys [][]byte) error {
 
 // Members lists who is held for alive, oneself included, by name.
 func (g *Gossip) Members() []Member {
-	var out []Member
-	for _, n := range g.list.Members() {
-		if m, ok := g.member(n); ok {
-			out = append(out, m)
-		}
-	}
+	g.mu.Lock()
+	out := slices.Collect(maps.Values(g.alive))
+	g.mu.Unlock()
 	slices.SortFunc(out, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
@@ -222,13 +221,19 @@ func decodeMeta(b []byte) (Meta, error) {
 	return m, nil
 }
 
-// note runs on memberlist's own goroutines, which it must not hold up.
+// note runs on memberlist's own goroutines, which it must not hold up; they hold its lock meanwhile, so that n stands still.
 func (g *Gossip) note(n *memberlist.Node, gone bool) {
 	m, ok := g.member(n)
+	g.mu.Lock()
+	if gone || !ok {
+		delete(g.alive, n.Name)
+	} else {
+		g.alive[n.Name] = m
+	}
 	if !ok {
+		g.mu.Unlock()
 		return
 	}
-	g.mu.Lock()
 	g.pending = append(g.pending, Event{Member: m, Gone: gone})
 	g.mu.Unlock()
 	select {
