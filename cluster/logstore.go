@@ -47,10 +47,10 @@ func storeIn(dir string) string {
 	return ""
 }
 
-// BoltOptions are how boltdb is used for the log, as etcd uses it: which pages are free is not written with each commit,
-// but found out when the file is opened. That is a file which any bbolt opens.
+// BoltOptions are how boltdb is used for the log. The list of free pages is written with each commit: without it bbolt
+// finds them at the start in a goroutine of its own, where a damaged page ends the process before anybody can say why.
 func BoltOptions() *bbolt.Options {
-	return &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}
+	return &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType}
 }
 
 // openRaftStore opens the log in a node's raft folder. A folder that holds a log of the other kind is refused: its

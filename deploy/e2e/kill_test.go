@@ -140,6 +140,9 @@ func (r *killRig) trial(victim string, i int, find func() func() func()) int {
 		}
 		// Nobody but the operator can tell whether the cut off script ran: the test looks, as an operator would.
 		ran := r.lines()[r.line(where)] > 0
+		if ran && n == undone(last) {
+			break // it was the last step, and it is done: there is nothing to retry
+		}
 		q := url.Values{"skip_interrupted": {strconv.FormatBool(ran)}}
 		r.call(client.Op{Name: "host.changes.retry", Params: r.p("host", "victim", "num", strconv.Itoa(last.OrderNum)), Query: q}, nil)
 	}
@@ -189,6 +192,17 @@ func interruptedIn(c client.Change) (int, string) {
 		}
 	}
 	return n, script
+}
+
+// undone counts the tasks of a change that are not known to be done.
+func undone(c client.Change) int {
+	n := 0
+	for _, t := range c.Tasks {
+		if t.Status != model.TaskOK {
+			n++
+		}
+	}
+	return n
 }
 
 // digits is the number in the script's name within a description.
