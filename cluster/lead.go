@@ -246,6 +246,9 @@ func (n *Node) handOver(ctx context.Context, to string) error {
 	go func() { done <- f.Error() }()
 	select {
 	case err := <-done:
+		if errors.Is(err, raft.ErrNotLeader) && to == "" {
+			return nil // it has gone already, though this node was not told yet
+		}
 		if err != nil {
 			return &model.Error{Code: model.Conflict, Err: err, Messages: []string{"leadership could not be handed over"}}
 		}
