@@ -27,7 +27,7 @@ func readingApp(f func(c *call, r state.Reader, orgID, appID string) (any, error
 
 // changingApp changes something of an application.
 func changingApp(body bodyKind, f func(c *call, tx *state.Tx, orgID, appID string) (any, error)) endpoint {
-	return endpoint{need: auth.Operate, body: body, write: func(c *call, tx *state.Tx, at scope) (any, error) {
+	return endpoint{need: auth.Design, body: body, write: func(c *call, tx *state.Tx, at scope) (any, error) {
 		app, err := c.application(tx, at)
 		if err != nil {
 			return nil, err
@@ -57,7 +57,7 @@ func applicationEndpoints() map[string]endpoint {
 			}
 			return list(docs), nil
 		}),
-		"applications.create": changing(auth.Operate, func(c *call, tx *state.Tx, at scope) (any, error) {
+		"applications.create": changing(auth.Design, func(c *call, tx *state.Tx, at scope) (any, error) {
 			doc, err := model.Decode[model.Application](c.body)
 			if err != nil {
 				return nil, err

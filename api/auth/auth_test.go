@@ -151,7 +151,7 @@ func TestFromRequest(t *testing.T) {
 func TestRoles(t *testing.T) {
 	may := func(r auth.Role) string {
 		s := ""
-		for a, letter := range map[auth.Action]string{auth.Enter: "e", auth.Read: "r", auth.Operate: "o", auth.ReadSecret: "s", auth.Manage: "m"} {
+		for a, letter := range map[auth.Action]string{auth.Enter: "e", auth.Read: "r", auth.Design: "d", auth.Operate: "o", auth.ReadSecret: "s", auth.Manage: "m"} {
 			if r.May(a) {
 				s += letter
 			}
@@ -160,22 +160,26 @@ func TestRoles(t *testing.T) {
 	}
 	for _, c := range []struct {
 		levels [][]string
-		want   int // how many of the five actions
+		want   int // how many of the six actions
 	}{
 		{nil, 0},
 		{[][]string{{}}, 0},
 		{[][]string{{"unknown"}}, 0},
 		{[][]string{{"readonly"}}, 2},
-		{[][]string{{"auditors"}}, 3},
-		{[][]string{{"users"}}, 4},
-		{[][]string{{"admin"}}, 5},
-		{[][]string{{"users", "readonly"}}, 4},                  // the greatest of one level
+		{[][]string{{"architects"}}, 3},
+		{[][]string{{"auditors"}}, 4},
+		{[][]string{{"users"}}, 5},
+		{[][]string{{"admin"}}, 6},
+		{[][]string{{"users", "readonly"}}, 5},                  // the greatest of one level
+		{[][]string{{"architects", "readonly"}}, 3},             //
+		{[][]string{{"architects", "auditors"}}, 4},             //
 		{[][]string{{"users", "no access"}}, 0},                 // but no access beats all
 		{[][]string{{"users"}, {"readonly"}}, 2},                // the nearest level decides
-		{[][]string{{"readonly"}, {}, {"users"}}, 4},            //
+		{[][]string{{"readonly"}, {}, {"users"}}, 5},            //
+		{[][]string{{"architects"}, {"users"}}, 5},              //
 		{[][]string{{"users"}, {"no access"}}, 0},               // hidden
-		{[][]string{{"users"}, {"no access"}, {"admin"}}, 5},    // the host itself names the caller
-		{[][]string{{"admin"}, {"no access"}, {"readonly"}}, 5}, // an organization's administrator stays one
+		{[][]string{{"users"}, {"no access"}, {"admin"}}, 6},    // the host itself names the caller
+		{[][]string{{"admin"}, {"no access"}, {"readonly"}}, 6}, // an organization's administrator stays one
 	} {
 		if got := may(auth.Resolve(c.levels...)); len(got) != c.want {
 			t.Errorf("%v may %q, want %d actions", c.levels, got, c.want)

@@ -4,14 +4,15 @@ import "slices"
 
 // The groups that every organization, environment and host has (contract section 3.1).
 const (
-	GroupAdmin    = "admin"
-	GroupUsers    = "users"
-	GroupAuditors = "auditors"
-	GroupReadonly = "readonly"
-	GroupNoAccess = "no access"
+	GroupAdmin      = "admin"
+	GroupUsers      = "users"
+	GroupAuditors   = "auditors"
+	GroupReadonly   = "readonly"
+	GroupNoAccess   = "no access"
+	GroupArchitects = "architects" // ours, beside those of the contract
 )
 
-// Role is what a caller is to one object; a greater one may do more.
+// Role is what a caller is to one object; a greater one may do all that a lesser one may.
 type Role int
 
 // The roles. A passer-by sees that an object exists because something below it is theirs to see, and
@@ -20,6 +21,7 @@ const (
 	Nobody Role = iota
 	PasserBy
 	Reader
+	Architect
 	Auditor
 	User
 	Admin
@@ -32,19 +34,22 @@ type Action int
 const (
 	Enter      Action = iota // see that it is there: PasserBy
 	Read                     // Reader
-	Operate                  // change descriptions, run live actions: Auditor
+	Design                   // change applications, distributions and platforms: Architect
+	Operate                  // change environments, hosts and settings, run live actions: Auditor
 	ReadSecret               // see values of secret settings: User
 	Manage                   // groups, application keys, enrolment, the organization itself: Admin
 )
 
 // May tells whether the role allows the action. Auditors have the rights of users except that they
-// never see secret settings.
+// never see secret settings. Architects see none either.
 func (r Role) May(a Action) bool {
 	switch a {
 	case Enter:
 		return r >= PasserBy
 	case Read:
 		return r >= Reader
+	case Design:
+		return r >= Architect
 	case Operate:
 		return r >= Auditor
 	case ReadSecret:
@@ -70,6 +75,8 @@ func InGroups(groups []string) (role Role, decided bool) {
 			r = User
 		case GroupAuditors:
 			r = Auditor
+		case GroupArchitects:
+			r = Architect
 		case GroupReadonly:
 			r = Reader
 		}

@@ -49,16 +49,17 @@ func UserNamed(username string) string { return "name/" + username }
 
 // The groups that every organization, environment and host has (contract section 3.1).
 const (
-	GroupAdmin    = "admin"
-	GroupUsers    = "users"
-	GroupAuditors = "auditors"
-	GroupReadonly = "readonly"
-	GroupNoAccess = "no access"
+	GroupAdmin      = "admin"
+	GroupUsers      = "users"
+	GroupAuditors   = "auditors"
+	GroupReadonly   = "readonly"
+	GroupNoAccess   = "no access"
+	GroupArchitects = "architects" // ours: they change applications, distributions and platforms
 )
 
 // GroupNames lists the fixed groups.
 func GroupNames() []string {
-	return []string{GroupAdmin, GroupUsers, GroupAuditors, GroupReadonly, GroupNoAccess}
+	return []string{GroupAdmin, GroupUsers, GroupAuditors, GroupReadonly, GroupNoAccess, GroupArchitects}
 }
 
 // Group is the document of contract section 3.1.

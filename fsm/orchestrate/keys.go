@@ -56,7 +56,7 @@ func CreateApplicationKey(tx *state.Tx, orgID string, doc model.ApplicationKey, 
 		return none, model.Errorf(model.Invalid, "method is %q: use TOKEN or BASIC_AUTH", doc.Method)
 	}
 	if !slices.Contains(model.GroupNames(), doc.Group) {
-		return none, model.Errorf(model.Invalid, "group is %q: use admin, users, auditors, readonly or no access", doc.Group)
+		return none, model.Errorf(model.Invalid, "group is %q: use admin, users, auditors, readonly, no access or architects", doc.Group)
 	}
 	if _, err := keyNamed(tx, orgID, doc.Name); err == nil {
 		return none, taken409("application key", doc.Name)

@@ -77,7 +77,7 @@ func TestUsersAndGroups(t *testing.T) {
 	if err != nil || len(tree.GroupViews) != 0 || len(tree.EnvironmentGroupViews) != 1 || tree.EnvironmentGroupViews[0].GroupViews[0].Name != "users" {
 		t.Errorf("tree %+v %v", tree, err)
 	}
-	if got := orchestrate.Groups(w.db.Local(), env); len(got) != 5 || got[0].UUID == got[1].UUID {
+	if got := orchestrate.Groups(w.db.Local(), env); len(got) != 6 || got[0].UUID == got[1].UUID {
 		t.Errorf("groups %+v", got)
 	}
 	w.do(func(tx *state.Tx) error { return orchestrate.DeleteUser(tx, id) })
@@ -101,7 +101,7 @@ func TestCreatorBecomesAdmin(t *testing.T) {
 		if got := orchestrate.Memberships(tx, u.ID); !slices.Equal(got, want) {
 			t.Errorf("memberships %+v", got)
 		}
-		if doc := orchestrate.OrganizationDoc(tx, o, orchestrate.Show{}); len(doc.Environments) != 0 || len(doc.Groups) != 5 || doc.Access.SecretKey == "" {
+		if doc := orchestrate.OrganizationDoc(tx, o, orchestrate.Show{}); len(doc.Environments) != 0 || len(doc.Groups) != 6 || doc.Access.SecretKey == "" {
 			t.Errorf("document %+v", doc)
 		}
 		return nil

@@ -196,7 +196,7 @@ func groupOwner(r state.Reader, o model.Owner, name string) error {
 		return err
 	}
 	if o.Level == model.LevelContext || !slices.Contains(model.GroupNames(), name) {
-		return model.Errorf(model.NotFound, "group %q not found: the groups are admin, users, auditors, readonly and no access", name)
+		return model.Errorf(model.NotFound, "group %q not found: the groups are admin, users, auditors, readonly, no access and architects", name)
 	}
 	return nil
 }
