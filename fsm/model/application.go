@@ -63,15 +63,7 @@ func (a *Application) ClearServerFields() {
 	for _, k := range []string{"uuid", "version", "organization", "locked", "canPull", "canPush", "publishedAs", "purchasedAs"} {
 		delete(a.carried, k)
 	}
-	for i := range a.Files {
-		a.Files[i].UUID, a.Files[i].Version = "", 0
-		delete(a.Files[i].carried, "uuid")
-		delete(a.Files[i].carried, "version")
-	}
-	for i := range a.Parameters {
-		a.Parameters[i].UUID, a.Parameters[i].Version = "", 0
-		delete(a.Parameters[i].carried, "uuid")
-	}
+	clearParts(a.Files, a.Parameters)
 }
 
 // File finds a file by name; nil when there is none.
@@ -143,8 +135,11 @@ func (a *Action) Target() (kind, name string, ok bool) {
 // Marks are the interpolation marks of the file: its delimiter, or ${ and }.
 func (f *File) Marks() (start, end string) {
 	start, end = "${", "}"
+	d := f.Delimiter // of platforms and distributions
 	if f.Template != nil && f.Template.Delimiter != nil {
-		d := f.Template.Delimiter
+		d = f.Template.Delimiter
+	}
+	if d != nil {
 		if d.Start != "" {
 			start = d.Start
 		}
@@ -165,33 +160,15 @@ type FileState struct {
 // ApplicationRow is what is kept of an application: its document without what the server sets, and the
 // state of its files by name. Parameters keep their ids by name.
 type ApplicationRow struct {
-	ID         string               `json:"id"`
-	OrgID      string               `json:"orgId"`
-	Version    int                  `json:"version"`
-	Name       string               `json:"name"`
-	Locked     bool                 `json:"locked,omitempty"`
-	Thumb      string               `json:"thumb,omitempty"` // digest of the picture
-	Files      map[string]FileState `json:"files,omitempty"`
-	Parameters map[string]FileState `json:"parameters,omitempty"`
-	Document   Application          `json:"document"`
+	Kit
+	Document Application `json:"document"`
 }
 
 // Table names the table of applications.
 func (*ApplicationRow) Table() string { return "application" }
 
-// Key is the application's id.
-func (a *ApplicationRow) Key() string { return a.ID }
-
-// Ranges: the applications of the organization, and its unique name there.
-func (a *ApplicationRow) Ranges() []string {
-	return []string{ApplicationsOf(a.OrgID), ApplicationNamed(a.OrgID, a.Name)}
-}
-
-// Parent is the organization.
-func (a *ApplicationRow) Parent() (table, key string) { return "organization", a.OrgID }
-
 // ApplicationsOf is the range of an organization's applications.
-func ApplicationsOf(orgID string) string { return "org/" + orgID }
+func ApplicationsOf(orgID string) string { return KitsOf(orgID) }
 
 // ApplicationNamed is the unique range of a name in an organization.
-func ApplicationNamed(orgID, name string) string { return "name/" + orgID + "/" + name }
+func ApplicationNamed(orgID, name string) string { return KitNamed(orgID, name) }

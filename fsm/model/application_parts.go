@@ -56,7 +56,8 @@ func (t Template) MarshalJSON() ([]byte, error) {
 	return writeCarried(&given, t.carried)
 }
 
-// File is a file of an application (contract section 3.5).
+// File is a file of an application (contract section 3.5), a platform or a distribution (section 3.4): the last two
+// give name and delimiter only.
 type File struct {
 	UUID     string    `json:"uuid"`
 	Version  int       `json:"version"`
@@ -66,6 +67,8 @@ type File struct {
 	Group    string    `json:"group"`
 	Mode     string    `json:"mode"`
 	Template *Template `json:"template"`
+	// Delimiter is that of a file of a platform or distribution, which has no template.
+	Delimiter *Delimiter `json:"delimiter"`
 
 	carried carried
 }

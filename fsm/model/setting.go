@@ -144,6 +144,13 @@ const (
 	LevelEnvironment  Level = "environment"
 	LevelHost         Level = "host"
 	LevelContext      Level = "context" // an application on a host
+
+	// The further ones own settings, but no groups. Each is the name of the table of its rows, as above.
+	LevelPlatformContext     Level = "platformcontext"     // the platform of a host
+	LevelDistributionContext Level = "distributioncontext" // the distribution of a host
+	LevelPlatform            Level = "platform"
+	LevelDistribution        Level = "distribution"
+	LevelHostgroup           Level = "hostgroup"
 )
 
 // Owner names what owns settings or groups. It always carries its organization: nothing refers across

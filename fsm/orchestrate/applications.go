@@ -22,7 +22,7 @@ func CreateApplication(tx *state.Tx, orgID string, doc model.Application) (*mode
 	if _, err := OrganizationByID(tx, orgID); err != nil {
 		return nil, err
 	}
-	a := &model.ApplicationRow{ID: newID(), OrgID: orgID, Version: 1, Name: doc.Name, Document: cloneDocument(doc)}
+	a := &model.ApplicationRow{Kit: model.Kit{ID: newID(), OrgID: orgID, Version: 1, Name: doc.Name}, Document: cloneDocument(doc)}
 	a.Document.ClearServerFields()
 	if err := a.Document.Validate(); err != nil {
 		return nil, err

@@ -9,7 +9,7 @@ import (
 // object by the key of its row; that of a machine's presence names the host. Counters, marks, orders and keys are
 // the cluster's own affair: nothing is told of them.
 func Tables() []state.TableDef {
-	return []state.TableDef{
+	return append([]state.TableDef{
 		told(func(o *model.OrganizationRow) string { return o.ID }, func(o *model.OrganizationRow) error { return model.CheckName("organization", o.Name) }),
 		told(func(e *model.EnvironmentRow) string { return e.OrgID }, func(e *model.EnvironmentRow) error { return model.CheckName("environment", e.Name) }),
 		told(func(h *model.HostRow) string { return h.OrgID }, func(h *model.HostRow) error { return model.CheckName("host", h.Name) }),
@@ -32,7 +32,38 @@ func Tables() []state.TableDef {
 		state.Define[model.RequestRow](state.TableOptions[model.RequestRow]{}),
 		state.Define[model.RequestMark](state.TableOptions[model.RequestMark]{}),
 		state.Define[model.OrgKey](state.TableOptions[model.OrgKey]{Secret: true}),
+	}, tablesOfSchema2()...)
+}
+
+// tablesOfSchema2 came after the first schema: members that know no other have no rules for them.
+func tablesOfSchema2() []state.TableDef {
+	return []state.TableDef{
+		furnished[model.PlatformRow](), furnished[model.DistributionRow](),
+		since2(func(c *model.PlatformContextRow) string { return c.OrgID }, nil, false),
+		since2(func(c *model.DistributionContextRow) string { return c.OrgID }, nil, false),
+		since2(func(h *model.HostgroupRow) string { return h.OrgID }, func(h *model.HostgroupRow) error { return model.CheckName("host group", h.Name) }, false),
+		since2(func(o *model.OrchestrationRow) string { return o.OrgID }, func(o *model.OrchestrationRow) error { return model.CheckName("orchestration", o.Name) }, false),
+		since2(func(w *model.WebhookRow) string { return w.OrgID }, nil, true),
+		since2(func(n *model.NotificationRow) string { return n.OrgID }, nil, true),
+		since2(func(m *model.RpmModuleRow) string { return m.OrgID }, nil, false),
+		since2(func(g *model.GitRow) string { return g.OrgID }, nil, true),
+		state.Define[model.FileLinkRow](state.TableOptions[model.FileLinkRow]{Since: state.SchemaEvents, Secret: true}),
 	}
+}
+
+// furnished defines the table of a thing with parameters and files.
+func furnished[T any, P interface {
+	row[T]
+	model.Furnished
+}]() state.TableDef {
+	return since2[T, P](func(r *T) string { return P(r).Base().OrgID }, func(r *T) error { return model.CheckName(P(r).Table(), P(r).Base().Name) }, false)
+}
+
+// since2 is told for a table that came with schema 2.
+func since2[T any, P row[T]](org func(*T) string, check func(*T) error, secret bool) state.TableDef {
+	o := toldOptions[T, P](org, check)
+	o.Since, o.Secret = state.SchemaEvents, secret
+	return state.Define[T, P](o)
 }
 
 // row is a noun whose pointer is a row.
@@ -44,7 +75,11 @@ type row[T any] interface {
 // told defines a table of an organization's rows, whose changes are told to it. A row without an organization would
 // be outside all walls, and is refused.
 func told[T any, P row[T]](org func(*T) string, check func(*T) error) state.TableDef {
-	return state.Define[T, P](state.TableOptions[T]{
+	return state.Define[T, P](toldOptions[T, P](org, check))
+}
+
+func toldOptions[T any, P row[T]](org func(*T) string, check func(*T) error) state.TableOptions[T] {
+	return state.TableOptions[T]{
 		Validate: func(r *T) error {
 			if org(r) == "" {
 				return model.Errorf(model.Internal, "the row %q of table %s names no organization", P(r).Key(), P(r).Table())
@@ -55,7 +90,7 @@ func told[T any, P row[T]](org func(*T) string, check func(*T) error) state.Tabl
 			return check(r)
 		},
 		Event: func(_ state.Reader, r *T) (string, string, bool) { return org(r), P(r).Key(), true },
-	})
+	}
 }
 
 // userEvent: a user belongs to no organization.

@@ -111,13 +111,16 @@ func VersionOf[T any, P rowPtr[T]](r Reader, key string) (Version, bool) {
 
 // Put creates or replaces a row within the transaction. The row is read off at once: later changes of it
 // have no effect. Fields of the stored row that T does not know are kept. It fails when the table's Validate
-// refuses the row, when a name is malformed, when the parent does not exist, and with model.Internal when T is
+// refuses the row, with model.Unavailable while the cluster's schema is older than the table, when a name is malformed, when the parent does not exist, and with model.Internal when T is
 // not what the store's tables say or cannot be written as JSON.
 func Put[T any, P rowPtr[T]](tx *Tx, row *T) error {
 	p := P(row)
 	table, key := p.Table(), p.Key()
 	def, err := tx.base.st.tables.of(table, row)
 	if err != nil {
+		return err
+	}
+	if err := def.mayPut(tx.base.pub.schema); err != nil {
 		return err
 	}
 	if def.check != nil {

@@ -19,6 +19,9 @@ type TableOptions[T any] struct {
 	// one. Reads through r see the transaction's own writes and conflict with nothing. For a deletion, row is
 	// what was deleted. Without it, changes of the table make no events.
 	Event func(r Reader, row *T) (org, object string, ok bool)
+	// Since is the schema with which the table came: rows are put only once the cluster has raised it, so that no
+	// member gets rows that it has no rules for. 0 is the first.
+	Since uint32
 	// Secret says that values of the table are shown to nobody, not in a look at the data folder, either.
 	Secret bool
 }
@@ -28,6 +31,7 @@ type TableDef struct {
 	name   string
 	row    reflect.Type // *T
 	secret bool
+	since  uint32
 	known  *knownFields
 	check  func(row any) error
 	event  func(r Reader, row any) (org, object string, ok bool)
@@ -35,7 +39,7 @@ type TableDef struct {
 
 // Define describes the table of T's rows; its name is that of T's Table.
 func Define[T any, P rowPtr[T]](o TableOptions[T]) TableDef {
-	d := TableDef{name: P(nil).Table(), row: reflect.TypeFor[*T](), secret: o.Secret, known: fieldsKnown(new(T))}
+	d := TableDef{name: P(nil).Table(), row: reflect.TypeFor[*T](), secret: o.Secret, since: o.Since, known: fieldsKnown(new(T))}
 	if o.Validate != nil {
 		d.check = func(row any) error { return o.Validate(row.(*T)) }
 	}
@@ -43,6 +47,15 @@ func Define[T any, P rowPtr[T]](o TableOptions[T]) TableDef {
 		d.event = func(r Reader, row any) (string, string, bool) { return o.Event(r, row.(*T)) }
 	}
 	return d
+}
+
+// mayPut refuses a row while the cluster's schema is older than the table.
+func (d *TableDef) mayPut(schema uint32) error {
+	if schema >= d.since {
+		return nil
+	}
+	return model.Errorf(model.Unavailable,
+		"a %s cannot be stored yet: some member of the cluster runs a version that does not know it; try again once all are updated", d.name)
 }
 
 // Name is the table's name.
