@@ -13,12 +13,7 @@ func (n *Node) announce(ctx context.Context) {
 	for tick := time.NewTicker(n.cfg.Timing.Reconcile); ; {
 		if m, ok := state.Get[Member](n.Local(), n.cfg.Name); ok && n.HasLeader() {
 			if want := n.info().member(m.Joined); *want != *m {
-				err := n.Update(ctx, func(tx *state.Tx) error {
-					if _, ok := state.Get[Member](tx, want.Name); !ok {
-						return nil // removed meanwhile
-					}
-					return state.Put(tx, want)
-				})
+				err := n.Update(ctx, func(tx *state.Tx) error { return putStill(tx, want) })
 				if err != nil && ctx.Err() == nil {
 					n.log.Info("this node's addresses could not be told yet", "error", err)
 				}

@@ -35,7 +35,7 @@ const pilotTick = time.Second
 
 // pilot is a duty: raft-autopilot with this node's knowledge.
 func (n *Node) pilot(ctx context.Context, lead *Lead) error {
-	p := &pilot{n: n, ctx: ctx, seen: map[raft.ServerID]time.Time{}}
+	p := &pilot{n: n, ctx: ctx, removing: map[raft.ServerID]bool{}, seen: map[raft.ServerID]time.Time{}}
 	a := autopilot.New(pilotRaft{n.raft, n}, p, autopilot.WithLogger(raftLogger(n.log)),
 		autopilot.WithUpdateInterval(pilotTick), autopilot.WithReconcileInterval(pilotTick/2))
 	a.Start(ctx)
@@ -54,8 +54,9 @@ type pilot struct {
 	ctx      context.Context // of the leadership
 	removals sync.WaitGroup
 
-	mu   sync.Mutex
-	seen map[raft.ServerID]time.Time // when a member was last seen, at first when this leadership began to look
+	mu       sync.Mutex
+	removing map[raft.ServerID]bool      // removals under way
+	seen     map[raft.ServerID]time.Time // when a member was last seen, at first when this leadership began to look
 }
 
 var _ autopilot.ApplicationIntegration = (*pilot)(nil)
@@ -133,9 +134,31 @@ func (p *pilot) see(id raft.ServerID) {
 	p.seen[id] = time.Now()
 }
 
-// RemoveFailedServer removes a dead member as somebody would by hand.
+// begin notes that a member is being removed; false when it is already. End takes the note back.
+func (p *pilot) begin(id raft.ServerID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.removing[id] {
+		return false
+	}
+	p.removing[id] = true
+	return true
+}
+
+func (p *pilot) end(id raft.ServerID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.removing, id)
+}
+
+// RemoveFailedServer removes a dead member as somebody would by hand. It is called again and again until the member is
+// gone.
 func (p *pilot) RemoveFailedServer(s *autopilot.Server) {
+	if !p.begin(s.ID) {
+		return
+	}
 	p.removals.Go(func() {
+		defer p.end(s.ID)
 		ctx, cancel := context.WithTimeout(p.ctx, p.n.cfg.Timing.Deadline)
 		defer cancel()
 		p.n.log.Warn("a member is dead, and removed", "member", s.Name, "unseen", p.n.cfg.Autopilot.DeadAfter)

@@ -21,7 +21,8 @@ type diskState struct {
 	snaps   raft.SnapshotStore
 	watch   *diskWatch
 	grown   growth
-	running atomic.Bool // raft's goroutines call, no longer the one that starts it
+	newest  atomic.Pointer[place] // snapshot; nil without
+	running atomic.Bool           // raft's goroutines call, no longer the one that starts it
 }
 
 func (d *diskState) close() error {
@@ -44,13 +45,18 @@ func (d *diskState) open(dir string, cfg Config, hlog hclog.Logger, failed func(
 	}
 	stop := &stopper{running: &d.running, before: cfg.BeforeWrite, watch: d.watch, failed: failed}
 	d.stable = &stableStore{d.kept, stop}
-	if d.logs, err = raft.NewLogCache(512, &logStore{newSumStore(d.kept), stop, &d.grown}); err != nil {
+	if d.logs, err = raft.NewLogCache(512, &logStore{newSumStore(d.kept), stop, &d.grown, &d.newest}); err != nil {
 		return fmt.Errorf("opening the raft log: %w", err)
 	}
-	if d.snaps, err = raft.NewFileSnapshotStoreWithLogger(dir, 2, hlog); err != nil {
+	files, err := raft.NewFileSnapshotStoreWithLogger(dir, 2, hlog)
+	if err != nil {
 		return fmt.Errorf("opening the snapshots: %w", err)
 	}
-	return checkSnapshots(dir)
+	if err := checkSnapshots(dir); err != nil {
+		return err
+	}
+	d.snaps, err = placed(files, &d.newest)
+	return err
 }
 
 // stopper ends a node whose disk fails. Raft would go on as a follower that takes no entries, or would panic.
@@ -89,8 +95,9 @@ func (s *stopper) leave() {
 // logStore is a log whose failures end the node.
 type logStore struct {
 	*sumStore
-	stop  *stopper
-	grown *growth
+	stop   *stopper
+	grown  *growth
+	newest *atomic.Pointer[place]
 }
 
 // GetLog reads an entry. It does not return when the entry is damaged and raft runs.
@@ -108,8 +115,14 @@ func (l *logStore) StoreLog(e *raft.Log) error {
 	return l.StoreLogs([]*raft.Log{e})
 }
 
-// StoreLogs writes entries. After a failure a leader steps down and a follower answers no: nobody counts on them.
+// StoreLogs writes entries. After a failure a leader steps down and a follower answers no: nobody counts on them. Those
+// that contradict the snapshot of this node end it.
 func (l *logStore) StoreLogs(es []*raft.Log) error {
+	if p := l.newest.Load(); p.contradicts(es) {
+		err := fmt.Errorf("entry %d of the leader is of term %d, beside a snapshot of entry %d and term %d: %w", es[0].Index, es[len(es)-1].Term, p.index, p.term, errNotTaken)
+		l.stop.failed(err)
+		return err
+	}
 	l.grown.add(es)
 	return l.stop.watch.wrote(func() error { return l.stop.write(func() error { return l.sumStore.StoreLogs(es) }) })
 }

@@ -15,7 +15,7 @@ import (
 // What one node may ask another on a forward connection, and the two kinds of answers.
 const (
 	opCommit  = 'c' // a commit -> its result; leader only
-	opCurrent = 'q' // the asker's term -> index and time; leader only
+	opCurrent = 'q' // the asker's term -> index, time and epoch; leader only
 	opTerm    = 't' // nothing -> the node's term
 	opInfo    = 'i' // nothing -> JSON info
 	opHello   = 'h' // JSON hello -> JSON hello; before the cluster begins
@@ -189,18 +189,30 @@ func decodeResult(b []byte) (state.Result, error) {
 type current struct {
 	index uint64
 	nanos int64
+	epoch uint64    // of the leader's state; 0 from one that does not tell
 	asked time.Time // when the question was put, here; it does not travel
 }
 
+// encode leaves out an epoch of 0: nodes that know only the first schema take no longer answer.
 func (c current) encode() []byte {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, c.index), uint64(c.nanos))
+	b := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, c.index), uint64(c.nanos))
+	if c.epoch != 0 {
+		b = binary.BigEndian.AppendUint64(b, c.epoch)
+	}
+	return b
 }
 
 func decodeCurrent(b []byte) (current, error) {
-	if len(b) != 16 {
+	if len(b) != 16 && len(b) != 24 {
 		return current{}, fmt.Errorf("%w: an answer of %d bytes", errFrame, len(b))
 	}
-	return current{index: binary.BigEndian.Uint64(b), nanos: int64(binary.BigEndian.Uint64(b[8:]))}, nil
+	c := current{index: binary.BigEndian.Uint64(b), nanos: int64(binary.BigEndian.Uint64(b[8:]))}
+	if len(b) > 16 {
+		if c.epoch = binary.BigEndian.Uint64(b[16:]); c.epoch == 0 {
+			return current{}, fmt.Errorf("%w: an answer of no epoch", errFrame)
+		}
+	}
+	return c, nil
 }
 
 func encodeTerm(t uint64) []byte { return binary.BigEndian.AppendUint64(nil, t) }

@@ -109,6 +109,7 @@ func (n *Node) askInfo(ctx context.Context, addr string) (info, error) {
 	}
 	b, err := n.rpc.ask(ctx, addr, opInfo, nil)
 	if err != nil {
+		n.told(err) // after a recovery, by the member that goes on
 		return info{}, err
 	}
 	var in info

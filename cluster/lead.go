@@ -120,9 +120,8 @@ func (n *Node) takeUp(ctx context.Context) (stop func()) {
 	wg.Add(1)
 	go func() {
 		defer wg.Done()
-		lead, err := n.openTerm(ctx)
-		if err != nil {
-			n.log.Info("leadership was lost before its term was open", "error", err)
+		lead := n.openUntil(ctx)
+		if lead == nil {
 			return
 		}
 		n.log.Info("this node leads", "term", lead.Term, "epoch", lead.Epoch)
@@ -138,6 +137,42 @@ func (n *Node) takeUp(ctx context.Context) (stop func()) {
 	}
 }
 
+const (
+	openPause = 20 * time.Millisecond // after the first failure to open a term; doubled each time
+	openTries = 8                     // then another node is asked to lead
+)
+
+// openUntil opens raft's term, as often as it takes while raft leads: raft refuses commands for a while, when a transfer
+// of leadership is under way for example, and goes on as the leader. A node that cannot open it gives it away. Nil when
+// the leadership is over.
+func (n *Node) openUntil(ctx context.Context) *Lead {
+	pause := openPause
+	for try := 1; ; try++ {
+		lead, err := n.openTerm(ctx)
+		switch {
+		case err == nil:
+			return lead
+		case n.raft.State() != raft.Leader || ctx.Err() != nil || n.Err() != nil:
+			n.log.Info("leadership was lost before its term was open", "error", err)
+			return nil
+		}
+		n.log.Warn("the term is not open yet, and is tried again", "try", try, "error", err)
+		if try%openTries == 0 && n.voterCount() > 1 {
+			if err := n.handOver(ctx, ""); err != nil {
+				n.log.Warn("leadership stays here, though its term cannot be opened", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.down:
+			return nil
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, time.Second)
+	}
+}
+
 // openTerm opens raft's term by a command. Once that is applied, all that former leaders acknowledged is, too.
 func (n *Node) openTerm(ctx context.Context) (*Lead, error) {
 	term := n.raft.CurrentTerm()
@@ -145,7 +180,7 @@ func (n *Node) openTerm(ctx context.Context) (*Lead, error) {
 		return nil, fmt.Errorf("opening term %d: %w", term, err)
 	}
 	if n.store.Epoch() == 0 {
-		if err := n.command(fsm.Entry{Kind: fsm.KindEpoch, Epoch: uint64(time.Now().UnixMilli())}); err != nil {
+		if err := n.command(fsm.Entry{Kind: fsm.KindEpoch, Epoch: uint64(n.cfg.Now().UnixMilli())}); err != nil {
 			return nil, fmt.Errorf("beginning the first epoch: %w", err)
 		}
 	}

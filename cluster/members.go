@@ -186,14 +186,18 @@ func (n *Node) moved(ctx context.Context, lead *Lead, m *Member) (*Member, error
 			continue // an old address, or someone else's now
 		}
 		next := in.member(m.Joined)
-		return next, lead.Update(ctx, func(tx *state.Tx) error {
-			if _, ok := state.Get[Member](tx, next.Name); !ok {
-				return nil // removed meanwhile
-			}
-			return state.Put(tx, next)
-		})
+		return next, lead.Update(ctx, func(tx *state.Tx) error { return putStill(tx, next) })
 	}
 	return m, nil
+}
+
+// putStill puts a member's row if it is still the row of that very member: it may have been removed meanwhile, and
+// another one have its name.
+func putStill(tx *state.Tx, m *Member) error {
+	if old, ok := state.Get[Member](tx, m.Name); !ok || old.Instance != "" && old.Instance != m.Instance {
+		return nil
+	}
+	return state.Put(tx, m)
 }
 
 // place makes a member known to raft, without a vote, or follows it to another address with what it has.

@@ -138,6 +138,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.spawn(func() { n.serveJoin(bg) })
 	n.spawn(func() { n.announce(bg) })
 	n.spawn(func() { n.clearDoubt(bg) })
+	n.spawn(func() { n.keepEpoch(bg) })
 	n.spawn(func() { n.compact(bg) })
 	if n.gossip != nil {
 		n.spawn(func() { n.mingle(bg) })
@@ -226,8 +227,13 @@ func (n *Node) fail(err error) {
 	n.once.Do(func() { close(n.done) })
 }
 
-// diskFailed ends a node whose disk has failed.
+// diskFailed ends a node whose disk has failed, or holds what the cluster did not take.
 func (n *Node) diskFailed(err error) {
+	if errors.Is(err, errNotTaken) {
+		n.log.Error("this node stops", "error", err)
+		n.fail(err)
+		return
+	}
 	n.log.Error("this node's disk failed, and it stops", "data", n.cfg.DataDir, "error", err)
 	n.fail(fmt.Errorf("the disk of %s failed: %w", n.cfg.DataDir, err))
 }

@@ -30,20 +30,31 @@ func (n *Node) Local() *state.View { return n.store.View() }
 // makeCurrent asks the leader how far the log is and waits until this node has applied that, and index.
 func (n *Node) makeCurrent(ctx context.Context, index uint64) (time.Time, error) {
 	for {
+		own := n.store.Epoch()
 		cur, err := n.question.share(ctx)
+		if err == nil && cur.epoch != 0 && cur.epoch < own { // the leader was asked after this node had its epoch
+			n.diskFailed(fmt.Errorf("the leader is in epoch %d, and this node in the later one %d: %w", cur.epoch, own, errNotTaken))
+			return time.Time{}, n.giveUp(errNotTaken, false)
+		}
 		if err == nil {
 			if err := n.store.WaitIndex(ctx, max(cur.index, index)); err != nil {
 				return time.Time{}, n.giveUp(err, false)
 			}
-			n.clock.hear(cur.nanos)
-			n.proven.note(cur.asked)
-			return time.Unix(0, cur.nanos).UTC(), nil
+			if own = n.store.Epoch(); cur.epoch == 0 || own == cur.epoch {
+				n.clock.hear(cur.nanos)
+				n.proven.note(cur.asked)
+				return time.Unix(0, cur.nanos).UTC(), nil
+			}
+			// A restore came since the leader answered.
+			err = errOtherEpoch
 		}
 		if e := n.pause(ctx, err); e != nil {
 			return time.Time{}, n.giveUp(e, false)
 		}
 	}
 }
+
+var errOtherEpoch = fmt.Errorf("%w: this node's state is of another epoch than the leader's", errNotDone)
 
 // askCurrent puts the term question once: here when leading, else at the leader.
 func (n *Node) askCurrent(ctx context.Context) (current, error) {
@@ -83,6 +94,9 @@ func (n *Node) answerCurrent(ctx context.Context, asker string, askerTerm uint64
 	}
 	// Read after the question came: at least as new as all that was acknowledged before.
 	cur := current{index: n.store.AppliedIndex(), nanos: n.now().UnixNano()}
+	if n.sums() { // else the asker may not know of it
+		cur.epoch = n.store.Epoch()
+	}
 	var others []raft.Server
 	voters, sure := 0, 0
 	for _, s := range n.raft.GetConfiguration().Configuration().Servers {

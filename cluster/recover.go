@@ -30,8 +30,8 @@ type Recovered struct {
 // Recover makes the stopped node of a data folder the only member of its cluster, after the quorum was lost for good.
 // ClusterAdvertise is the address that it will advertise, "" for the one that it had; RaftStore "" is the store
 // that the folder has. All that the node had in its log is kept, be it acknowledged or not; what only others had is
-// lost. A new epoch begins, the other members lose their rows and are told so if they come back: their folders must
-// never be started again. It is refused while a server runs on the folder, and when the folder is damaged; then
+// lost. A new epoch begins. The other members lose their rows, and end with ErrRemoved when they meet this node: their
+// folders must never be started again. It is refused while a server runs on the folder, and when the folder is damaged; then
 // nothing has changed.
 func Recover(ctx context.Context, cfg Config) (*Recovered, error) {
 	def(&cfg.RaftStore, storeIn(filepath.Join(cfg.DataDir, "raft")))
@@ -174,15 +174,21 @@ func (r *recovery) Snapshot() (raft.FSMSnapshot, error) {
 	if view.Epoch() == 0 {
 		return nil, errors.New("this node had not heard of its cluster's beginning yet: there is nothing to recover")
 	}
+	var former []state.Row
 	for _, m := range state.List[Member](view, everyMember) {
-		if m.Name != r.name {
-			r.out.Dropped = append(r.out.Dropped, m.Name)
+		if m.Name == r.name {
+			continue
+		}
+		r.out.Dropped = append(r.out.Dropped, m.Name)
+		f := formerOf(m, r.now.UTC())
+		if _, ok := state.Get[formerMember](view, f.Key()); !ok {
+			former = append(former, f)
 		}
 	}
 	epoch := max(uint64(r.now.UnixMilli()), view.Epoch()+1)
 	sn, err := r.store.Reborn(state.Rebirth{Epoch: epoch, Own: func(table, key string) bool {
 		return table == (*Member)(nil).Table() && key != r.name
-	}})
+	}, Add: former})
 	if err != nil {
 		return nil, err
 	}

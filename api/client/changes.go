@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
 )
 
@@ -56,20 +57,50 @@ func (c *Client) LastChange(ctx context.Context, host map[string]string) (int, e
 	return last, err
 }
 
+// blockFor is how long the server may hold an answer back while there is nothing new.
+const blockFor = 30 * time.Second
+
+// changesAfter lists a host's changes once there is something newer than a place, and at once where that is "". Next is
+// the place of this answer.
+func (c *Client) changesAfter(ctx context.Context, host map[string]string, at string) (list []Change, next string, err error) {
+	q := url.Values{"show_processed": {"true"}}
+	if at != "" {
+		wait := blockFor
+		if limit := c.cfg.HTTP.Timeout; limit > 0 {
+			wait = min(wait, limit/2)
+		}
+		q.Set("index", at)
+		q.Set("wait", wait.String())
+	}
+	op := Op{Name: "host.changes.list", Params: host, Query: q}
+	a := c.send(ctx, op, nil, "application/json")
+	if a.err != nil {
+		return nil, "", a.err
+	}
+	var l spec.List[Change]
+	err = op.decode(a.body, &l)
+	return l.Items, a.at, err
+}
+
 // WaitChanges waits until every change of a host after number `after` is processed, and gives those
-// changes. tell, when not nil, gets each reading, for showing progress. It reads every interval until
-// ctx ends; then the error is ctx's, beside what was read last. An answer that does not come, or that
+// changes. tell, when not nil, gets each reading, for showing progress. The server is asked to answer when there is
+// something new; the interval passes between questions to one that answers without a place, or not at all. When ctx
+// ends the error is ctx's cause, beside what was read last. An answer that does not come, or that
 // says unavailable, is asked for again: waiting outlives the loss of a node.
 func (c *Client) WaitChanges(ctx context.Context, host map[string]string, after int, interval time.Duration, tell func([]Change)) ([]Change, error) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	var last []Change
+	at := ""
 	for {
-		all, err := c.Changes(ctx, host, true)
+		all, next, err := c.changesAfter(ctx, host, at)
 		code := model.CodeOf(err)
+		news := false
 		switch {
 		case ctx.Err() != nil:
 			return last, context.Cause(ctx)
+		case code == model.Gone && at != "": // of an epoch that is over
+			at = ""
 		case err != nil && !IsUnreachable(err) && code != model.Unavailable && code != model.Unknown:
 			return last, err
 		case err == nil:
@@ -80,6 +111,10 @@ func (c *Client) WaitChanges(ctx context.Context, host map[string]string, after 
 			if !slices.ContainsFunc(last, Change.Pending) {
 				return last, nil
 			}
+			at, news = next, next != "" && next != at
+		}
+		if news {
+			continue
 		}
 		select {
 		case <-ctx.Done():

@@ -102,10 +102,15 @@ func (c *Client) Call(ctx context.Context, op Op, out any) error {
 			return fmt.Errorf("encoding the body of %s: %w", op.Name, err)
 		}
 	}
-	b, err := c.send(ctx, op, body, "application/json")
-	if err != nil || out == nil {
-		return err
+	a := c.send(ctx, op, body, "application/json")
+	if a.err != nil || out == nil {
+		return a.err
 	}
+	return op.decode(a.body, out)
+}
+
+// decode reads an answer.
+func (op Op) decode(b []byte, out any) error {
 	if p, ok := out.(*[]byte); ok {
 		*p = b
 		return nil
@@ -133,8 +138,7 @@ func (c *Client) Upload(ctx context.Context, op Op, filename string, content []b
 	if err != nil {
 		return fmt.Errorf("making the form of an upload: %w", err)
 	}
-	_, err = c.send(ctx, op, form.Bytes(), w.FormDataContentType())
-	return err
+	return c.send(ctx, op, form.Bytes(), w.FormDataContentType()).err
 }
 
 // List does an operation that answers a list and gives its items.
@@ -147,18 +151,18 @@ func List[T any](ctx context.Context, c *Client, op Op) ([]T, error) {
 }
 
 // send finds the operation's route and does it, a write as often as it takes.
-func (c *Client) send(ctx context.Context, op Op, body []byte, contentType string) ([]byte, error) {
+func (c *Client) send(ctx context.Context, op Op, body []byte, contentType string) attempt {
 	route, ok := c.routes[routeKey{op.Name, op.Level}]
 	if !ok {
-		return nil, model.Errorf(model.Invalid, "the API has no operation %s at level %q", op.Name, op.Level)
+		return attempt{err: model.Errorf(model.Invalid, "the API has no operation %s at level %q", op.Name, op.Level)}
 	}
 	path := spec.Path(route.Pattern, op.Params)
 	if i := strings.IndexByte(path, '{'); i >= 0 {
-		return nil, model.Errorf(model.Invalid, "%s needs a value for %s", op.Name, path[i:])
+		return attempt{err: model.Errorf(model.Invalid, "%s needs a value for %s", op.Name, path[i:])}
 	}
 	for name, value := range op.Params {
 		if value == "" {
-			return nil, model.Errorf(model.Invalid, "%s: the name for {%s} is empty", op.Name, name)
+			return attempt{err: model.Errorf(model.Invalid, "%s: the name for {%s} is empty", op.Name, name)}
 		}
 	}
 	if q := op.Query.Encode(); q != "" {
@@ -166,8 +170,7 @@ func (c *Client) send(ctx context.Context, op Op, body []byte, contentType strin
 	}
 	try := func(key string) attempt { return c.once(ctx, route.Method, path, body, contentType, key) }
 	if c.cfg.Patience == 0 || !takesKey(route) {
-		a := try("")
-		return a.body, a.err
+		return try("")
 	}
 	return c.persist(ctx, try)
 }
@@ -206,7 +209,16 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte, con
 	if resp.StatusCode/100 != 2 {
 		return attempt{err: answered(resp, b), after: retryAfter(resp.Header)}
 	}
-	return attempt{body: b}
+	return attempt{body: b, at: place(resp.Header)}
+}
+
+// place is the state that an answer was made of.
+func place(h http.Header) string {
+	epoch, index := h.Get(spec.HeaderEpoch), h.Get(spec.HeaderIndex)
+	if epoch == "" || index == "" {
+		return ""
+	}
+	return epoch + "-" + index
 }
 
 // answered rebuilds the error that an answer tells.

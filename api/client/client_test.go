@@ -5,12 +5,14 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/muster-hq/muster/api/client"
+	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
 )
 
@@ -144,5 +146,41 @@ func TestWaitChanges(t *testing.T) {
 	defer cancel()
 	if got, err := c.WaitChanges(ctx, host, 1, time.Millisecond, nil); err == nil || err.Error() != "enough" || len(got) != 1 {
 		t.Errorf("a wait that runs out: %+v, %v", got, err)
+	}
+}
+
+// TestWaitChangesBlocks: the server is asked once for what there is, then to answer when there is something newer, and
+// anew when its epoch is over.
+func TestWaitChangesBlocks(t *testing.T) {
+	const pending = `{"count":1,"items":[{"orderNum":2,"tasks":[{"status":"PENDING"}]}]}`
+	answers := []struct{ index, wait, epoch, body string }{
+		{"", "", "7", pending},
+		{"7-1", "30s", "7", pending},
+		{"7-2", "30s", "", `{"error":["another epoch"],"code":"gone"}`},
+		{"", "", "8", pending},
+		{"8-4", "30s", "8", strings.Replace(pending, "PENDING", "OK", 1)},
+	}
+	n := 0
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if n >= len(answers) {
+			t.Errorf("asked again: %s", r.URL)
+			return
+		}
+		a, q := answers[n], r.URL.Query()
+		n++
+		if q.Get("index") != a.index || q.Get("wait") != a.wait {
+			t.Errorf("question %d asks for index %q and wait %q", n, q.Get("index"), q.Get("wait"))
+		}
+		if a.epoch == "" {
+			w.WriteHeader(http.StatusGone)
+		} else {
+			w.Header().Set(spec.HeaderEpoch, a.epoch)
+			w.Header().Set(spec.HeaderIndex, strconv.Itoa(n))
+		}
+		_, _ = w.Write([]byte(a.body))
+	})
+	got, err := c.WaitChanges(t.Context(), map[string]string{"org": "o", "env": "e", "host": "h"}, 1, time.Millisecond, nil)
+	if err != nil || len(got) != 1 || n != len(answers) {
+		t.Errorf("%+v after %d questions, %v", got, n, err)
 	}
 }

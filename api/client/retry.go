@@ -31,6 +31,7 @@ func newKey() string { return rand.Text() }
 // attempt is what one try came to.
 type attempt struct {
 	body  []byte
+	at    string // epoch and index of the answer, as ?index= takes them; "" where it does not tell
 	err   error
 	after time.Duration // what the server said; 0 when it said nothing
 }
@@ -50,22 +51,22 @@ func (a attempt) again(before bool) bool {
 }
 
 // persist does a write under one key until it is answered, or the client's patience is over.
-func (c *Client) persist(ctx context.Context, try func(key string) attempt) ([]byte, error) {
+func (c *Client) persist(ctx context.Context, try func(key string) attempt) attempt {
 	key, began, pause := newKey(), time.Now(), firstPause
 	for tried := false; ; tried = true {
 		a := try(key)
 		if a.err == nil || !a.again(tried) || ctx.Err() != nil {
-			return a.body, a.err
+			return a
 		}
 		wait := max(a.after, pause)
 		if time.Since(began)+wait > c.cfg.Patience {
-			return a.body, a.err
+			return a
 		}
 		pause = min(2*pause, mostPause)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return a.body, a.err
+			return a
 		}
 	}
 }

@@ -24,6 +24,8 @@ type Rebirth struct {
 	// for none, take their place.
 	Own  func(table, key string) bool
 	Keep *View
+	// Add are rows that it has then, which nothing of the above has. No event tells of them.
+	Add []Row
 }
 
 // Reborn gives a snapshot of what the store holds, changed as r says. What was remembered of changes and commits is
@@ -111,6 +113,17 @@ func exchange(pub *published, r Rebirth) (*loaded, error) {
 			return l.insert(rec)
 		})
 		if err != nil {
+			return nil, err
+		}
+	}
+	for i, row := range r.Add {
+		value, err := encode(row)
+		if err != nil {
+			return nil, fmt.Errorf("write row %s %q as JSON: %w", row.Table(), row.Key(), err)
+		}
+		rec := newRecord(row.Table(), row.Key(), cleanRanges(row.Ranges()))
+		rec.value, rec.version = value, Version{Index: pub.index, Pos: math.MaxUint32 - uint32(i)} // no entry has so many writes
+		if err := l.insert(rec); err != nil {
 			return nil, err
 		}
 	}
