@@ -44,6 +44,12 @@ func rows(org, env, host, id, name string) []row {
 		&model.SettingRow{ID: id, Owner: owner, Name: name},
 		&model.GroupRow{Owner: owner, Name: name, Users: []string{"U" + id}},
 		&model.UserRow{ID: id, Username: name},
+		&model.InvitationRow{ID: id, Owner: owner, Group: "users", Username: name},
+		&model.SessionRow{ID: id, UserID: "U" + id},
+		&model.LastUseRow{ID: id},
+		&model.RegistrationRow{ID: id, Username: name, TokenHash: "T" + id},
+		&model.TOTPRow{UserID: "U" + id},
+		&model.IdentityRow{ID: id, UserID: "U" + id},
 		&model.ApplicationKeyRow{ID: id, OrgID: org, Name: name, TokenHash: "T" + id, AccessKey: "K" + id},
 		&model.Change{ID: id, HostID: host, OrderNum: 3},
 		&model.ChangeCounter{HostID: host},
@@ -75,7 +81,7 @@ func TestRowsHaveAPlace(t *testing.T) {
 	for _, r := range all {
 		table, key := r.Parent()
 		switch r.(type) {
-		case *model.OrganizationRow, *model.UserRow:
+		case *model.OrganizationRow, *model.UserRow, *model.LastUseRow, *model.RegistrationRow:
 			if table != "" {
 				t.Errorf("%T has a parent", r)
 			}
@@ -168,7 +174,7 @@ func TestRangesKeepTenantsApart(t *testing.T) {
 		}
 		for _, r := range a[i].Ranges() {
 			switch a[i].(type) {
-			case *model.OrganizationRow, *model.UserRow: // their names are the cluster's
+			case *model.OrganizationRow, *model.UserRow, *model.LastUseRow, *model.RegistrationRow: // their names are the cluster's
 				continue
 			}
 			if slices.Contains(b[i].Ranges(), r) && !slices.Contains(whole, r) {

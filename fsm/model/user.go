@@ -14,7 +14,8 @@ type User struct {
 	Username string `json:"username"`
 	Fullname string `json:"fullname"`
 	Email    string `json:"email"`
-	Admin    bool   `json:"admin,omitempty"` // of the whole installation; ours
+	Admin    bool   `json:"admin,omitempty"`   // of the whole installation; ours
+	Invited  bool   `json:"invited,omitempty"` // of a group: no member yet; ours
 }
 
 // UserRow is what is kept of a person's account.
@@ -156,6 +157,7 @@ type ApplicationKey struct {
 	Method         string `json:"method"`
 	Group          string `json:"group"`
 	ExpirationDate string `json:"expirationDate,omitempty"`
+	LastUsed       string `json:"lastUsed,omitempty"` // to the hour or so; ours
 	Token          string `json:"token,omitempty"`
 	AccessKey      string `json:"accessKey,omitempty"`
 	SecretKey      string `json:"secretKey,omitempty"`

@@ -94,5 +94,5 @@ func TestOrganizationKeepsAnAdministrator(t *testing.T) {
 	w.refused(model.Conflict, "nobody could manage it", update(`{"users":[]}`))
 	w.refused(model.Invalid, "the groups are fixed", update(`{"name":"root","users":[{"username":"ann"}]}`))
 	w.refused(model.Invalid, "has no username", update(`{"users":[{}]}`))
-	w.refused(model.Invalid, "create the account first", update(`{"users":[{"username":"bob"}]}`))
+	w.refused(model.Conflict, "nobody could manage it", update(`{"users":[{"username":"bob"}]}`))
 }

@@ -11,7 +11,7 @@ func keyDoc(r state.Reader, k *model.ApplicationKeyRow) model.ApplicationKey {
 	return model.ApplicationKey{
 		UUID: k.ID, Version: k.Version, Name: k.Name, Description: k.Description, Organization: organizationName(r, k.OrgID),
 		Creator: k.Creator, Created: model.FormatTime(k.Created), Method: k.Method, Group: k.Group,
-		ExpirationDate: model.FormatTime(k.Expires), AccessKey: k.AccessKey,
+		ExpirationDate: model.FormatTime(k.Expires), AccessKey: k.AccessKey, LastUsed: lastUsed(r, k.ID),
 	}
 }
 
@@ -141,6 +141,11 @@ func DeleteApplicationKey(tx *state.Tx, orgID, name string) error {
 	if err != nil {
 		return err
 	}
-	state.Delete[model.ApplicationKeyRow](tx, k.ID)
+	dropKey(tx, k.ID)
 	return nil
+}
+
+func dropKey(tx *state.Tx, id string) {
+	state.Delete[model.ApplicationKeyRow](tx, id)
+	state.Delete[model.LastUseRow](tx, id)
 }

@@ -133,7 +133,7 @@ func DeleteOrganization(tx *state.Tx, orgID string) error {
 		state.Delete[model.ApplicationRow](tx, id)
 	}
 	for _, id := range state.Keys[model.ApplicationKeyRow](tx, model.ApplicationKeysOf(orgID)) {
-		state.Delete[model.ApplicationKeyRow](tx, id)
+		dropKey(tx, id)
 	}
 	dropOwned(tx, orgID)
 	state.Delete[model.OrgKey](tx, orgID)
@@ -141,8 +141,9 @@ func DeleteOrganization(tx *state.Tx, orgID string) error {
 	return nil
 }
 
-// dropOwned deletes the settings and groups of an owner.
+// dropOwned deletes the settings, groups and invitations of an owner.
 func dropOwned(tx *state.Tx, ownerID string) {
+	dropInvitations(tx, ownerID)
 	for _, k := range state.Keys[model.SettingRow](tx, model.SettingsOf(ownerID)) {
 		state.Delete[model.SettingRow](tx, k)
 	}

@@ -32,7 +32,7 @@ func Tables() []state.TableDef {
 		state.Define[model.RequestRow](state.TableOptions[model.RequestRow]{}),
 		state.Define[model.RequestMark](state.TableOptions[model.RequestMark]{}),
 		state.Define[model.OrgKey](state.TableOptions[model.OrgKey]{Secret: true}),
-	}, tablesOfSchema2()...)
+	}, append(tablesOfSchema2(), tablesOfPeople()...)...)
 }
 
 // tablesOfSchema2 came after the first schema: members that know no other have no rules for them.
@@ -48,6 +48,19 @@ func tablesOfSchema2() []state.TableDef {
 		since2(func(m *model.RpmModuleRow) string { return m.OrgID }, nil, false),
 		since2(func(g *model.GitRow) string { return g.OrgID }, nil, true),
 		state.Define[model.FileLinkRow](state.TableOptions[model.FileLinkRow]{Since: state.SchemaEvents, Secret: true}),
+	}
+}
+
+// tablesOfPeople came with schema 2, too. Of logins nothing is told but in their lists.
+func tablesOfPeople() []state.TableDef {
+	return []state.TableDef{
+		since2(func(i *model.InvitationRow) string { return i.Owner.OrgID }, nil, false),
+		state.Define[model.SessionRow](state.TableOptions[model.SessionRow]{Since: state.SchemaEvents, Secret: true}),
+		state.Define[model.LoginKeys](state.TableOptions[model.LoginKeys]{Since: state.SchemaEvents, Secret: true}),
+		state.Define[model.TOTPRow](state.TableOptions[model.TOTPRow]{Since: state.SchemaEvents, Secret: true}),
+		state.Define[model.RegistrationRow](state.TableOptions[model.RegistrationRow]{Since: state.SchemaEvents, Secret: true}),
+		state.Define[model.IdentityRow](state.TableOptions[model.IdentityRow]{Since: state.SchemaEvents}),
+		state.Define[model.LastUseRow](state.TableOptions[model.LastUseRow]{Since: state.SchemaEvents}),
 	}
 }
 

@@ -36,14 +36,18 @@ func UserDoc(u *model.UserRow) model.User {
 	return model.User{UUID: u.ID, Version: u.Version, Username: u.Username, Fullname: u.Fullname, Email: u.Email, Admin: u.Admin}
 }
 
+// MemberDoc is the document of a user as others see it in a group.
+func MemberDoc(u *model.UserRow) model.User {
+	doc := UserDoc(u)
+	doc.Admin = false
+	return doc
+}
+
 // CreateUser creates an account. passwordHash is opaque; "" lets nobody log in with a password.
 // Errors: Invalid, Conflict (the name is taken).
 func CreateUser(tx *state.Tx, doc model.User, passwordHash string) (*model.UserRow, error) {
-	if err := model.CheckName("user", doc.Username); err != nil {
+	if err := CheckAccount(doc); err != nil {
 		return nil, err
-	}
-	if slices.Contains([]byte(doc.Username), ':') {
-		return nil, model.Errorf(model.Invalid, "user: name %q contains a colon, which Basic authentication cannot carry: remove it", doc.Username)
 	}
 	if _, taken := state.Find[model.UserRow](tx, model.UserNamed(doc.Username)); taken {
 		return nil, taken409("user", doc.Username)
@@ -64,6 +68,9 @@ func UpdateUser(tx *state.Tx, userID string, patch []byte) (*model.UserRow, erro
 	}
 	doc, err := model.Merge(UserDoc(u), patch)
 	if err != nil {
+		return nil, err
+	}
+	if err := CheckAccount(doc); err != nil {
 		return nil, err
 	}
 	if doc.Username != u.Username {
@@ -89,7 +96,7 @@ func otherAdmin(r state.Reader, u *model.UserRow) error {
 	return model.Errorf(model.Conflict, "%q is the only administrator: make another user one first", u.Username)
 }
 
-// SetPassword replaces the hash of a user's password. Error: NotFound.
+// SetPassword replaces the hash of a user's password, which ends the user's sessions. Error: NotFound.
 func SetPassword(tx *state.Tx, userID, passwordHash string) error {
 	u, ok := state.Edit[model.UserRow](tx, userID)
 	if !ok {
@@ -97,6 +104,7 @@ func SetPassword(tx *state.Tx, userID, passwordHash string) error {
 	}
 	u.PasswordHash = passwordHash
 	u.Version++
+	DeleteSessions(tx, userID, "")
 	return state.Put(tx, u)
 }
 
@@ -122,6 +130,7 @@ func DeleteUser(tx *state.Tx, userID string) error {
 			return err
 		}
 	}
+	dropUserRows(tx, userID)
 	state.Delete[model.UserRow](tx, userID)
 	return nil
 }
@@ -169,9 +178,12 @@ func groupDoc(r state.Reader, o model.Owner, name string) model.Group {
 		doc.Version = g.Version
 		for _, id := range g.Users {
 			if u, ok := state.Get[model.UserRow](r, id); ok {
-				doc.Users = append(doc.Users, UserDoc(u))
+				doc.Users = append(doc.Users, MemberDoc(u))
 			}
 		}
+	}
+	for _, i := range state.List[model.InvitationRow](r, model.InvitationsTo(o.ID, name)) {
+		doc.Users = append(doc.Users, model.User{Username: i.Username, Invited: true})
 	}
 	if o.Level == model.LevelOrganization {
 		for _, k := range ApplicationKeys(r, o.OrgID) {
@@ -201,8 +213,8 @@ func groupOwner(r state.Reader, o model.Owner, name string) error {
 	return nil
 }
 
-// UpdateGroup replaces the users of a group, given by user name. Errors: NotFound, Invalid (an unknown user, another
-// name), Conflict (an organization without an administrator: nobody could enter it any more).
+// UpdateGroup replaces the users of a group, given by user name. A name that nobody has becomes an invitation, and stays
+// one until it is confirmed or taken out of the list. Errors: NotFound, Invalid (another name), Conflict (an organization without an administrator: nobody could enter it any more).
 func UpdateGroup(tx *state.Tx, o model.Owner, name string, patch []byte) (model.Group, error) {
 	if err := groupOwner(tx, o, name); err != nil {
 		return model.Group{}, err
@@ -224,18 +236,8 @@ func UpdateGroup(tx *state.Tx, o model.Owner, name string, patch []byte) (model.
 	if !ok {
 		g = &model.GroupRow{Owner: o, Name: name, Version: 1}
 	}
-	g.Users = []string{}
-	for _, member := range *doc.Users {
-		if member.Username == "" {
-			return model.Group{}, model.Errorf(model.Invalid, "a member of group %q has no username: give one", name)
-		}
-		u, err := UserByName(tx, member.Username)
-		if err != nil {
-			return model.Group{}, model.Errorf(model.Invalid, "user %q does not exist: create the account first", member.Username)
-		}
-		if !slices.Contains(g.Users, u.ID) {
-			g.Users = append(g.Users, u.ID)
-		}
+	if g.Users, err = members(tx, o, name, *doc.Users); err != nil {
+		return model.Group{}, err
 	}
 	if len(g.Users) == 0 && o.Level == model.LevelOrganization && name == model.GroupAdmin {
 		return model.Group{}, model.Errorf(model.Conflict, "group %q of the organization would be empty, and nobody could manage it: leave one user", name)
@@ -245,6 +247,28 @@ func UpdateGroup(tx *state.Tx, o model.Owner, name string, patch []byte) (model.
 		return model.Group{}, err
 	}
 	return groupDoc(tx, o, name), nil
+}
+
+// members gives the ids of those of the list who are users, and makes invitations for the rest.
+func members(tx *state.Tx, o model.Owner, group string, list []model.User) ([]string, error) {
+	waiting := map[string]bool{}
+	for _, i := range state.List[model.InvitationRow](tx, model.InvitationsTo(o.ID, group)) {
+		waiting[i.Username] = true
+	}
+	ids, invited := []string{}, []string{}
+	for _, member := range list {
+		if member.Username == "" {
+			return nil, model.Errorf(model.Invalid, "a member of group %q has no username: give one", group)
+		}
+		u, ok := state.Find[model.UserRow](tx, model.UserNamed(member.Username))
+		// Who was invited before there was such a user is confirmed on its own, not by a list that is sent again.
+		if !ok || waiting[u.Username] {
+			invited = append(invited, member.Username)
+		} else if !slices.Contains(ids, u.ID) {
+			ids = append(ids, u.ID)
+		}
+	}
+	return ids, invite(tx, o, group, invited)
 }
 
 // GroupTree shows the groups with members at an owner's level and below (contract section 3.1). Error: NotFound.
