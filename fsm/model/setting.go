@@ -72,28 +72,47 @@ func checkKey(kind, key string) error {
 // LinkTarget is a parsed link: a setting key at a level. Empty names mean a level above.
 type LinkTarget struct {
 	Organization, Environment, Host, Application, Key string
+	Platform, Distribution, Hostgroup                 string // of the organization; at most one, and then no environment
+	Context                                           string // LinkPlatform or LinkDistribution of the host
 }
+
+// The contexts of a host that have no name in a link.
+const (
+	LinkPlatform     = "platform"
+	LinkDistribution = "distribution"
+)
 
 // ParseLink reads the path of a setting, such as organizations/o/environments/e/settings/k (contract
 // section 3.2). Errors are Invalid.
 func ParseLink(link string) (LinkTarget, error) {
-	bad := Errorf(Invalid, "link %q is not the path of a setting: write organizations/ORG[/environments/ENV[/hosts/HOST[/applications/APP]]]/settings/KEY", link)
+	bad := Errorf(Invalid, "link %q is not the path of a setting: write organizations/ORG[/environments/ENV[/hosts/HOST[/applications/APP]]]/settings/KEY, "+
+		"or name platforms/P, distributions/D or hostgroups/G of the organization, or platform or distribution of the host", link)
 	parts := strings.Split(link, "/")
 	var t LinkTarget
-	fields := []struct {
-		word string
-		into *string
-	}{{"organizations", &t.Organization}, {"environments", &t.Environment}, {"hosts", &t.Host}, {"applications", &t.Application}}
-	for _, f := range fields {
-		if len(parts) < 2 || parts[0] != f.word {
-			break
+	take := func(word string, into *string) {
+		if len(parts) > 2 && parts[0] == word && parts[1] != "" {
+			*into, parts = parts[1], parts[2:]
 		}
-		if parts[1] == "" {
-			return LinkTarget{}, bad
-		}
-		*f.into, parts = parts[1], parts[2:]
 	}
-	if t.Organization == "" || len(parts) != 2 || parts[0] != "settings" || parts[1] == "" {
+	take("organizations", &t.Organization)
+	if t.Organization == "" {
+		return LinkTarget{}, bad
+	}
+	take("environments", &t.Environment)
+	if t.Environment != "" {
+		take("hosts", &t.Host)
+	} else if len(parts) == 4 {
+		take("platforms", &t.Platform)
+		take("distributions", &t.Distribution)
+		take("hostgroups", &t.Hostgroup)
+	}
+	if t.Host != "" {
+		take("applications", &t.Application)
+		if len(parts) == 3 && t.Application == "" && (parts[0] == LinkPlatform || parts[0] == LinkDistribution) {
+			t.Context, parts = parts[0], parts[1:]
+		}
+	}
+	if len(parts) != 2 || parts[0] != "settings" || parts[1] == "" {
 		return LinkTarget{}, bad
 	}
 	t.Key = parts[1]
@@ -103,10 +122,14 @@ func ParseLink(link string) (LinkTarget, error) {
 // String writes the path that ParseLink reads.
 func (t LinkTarget) String() string {
 	s := "organizations/" + t.Organization
-	for _, p := range [][2]string{{"environments", t.Environment}, {"hosts", t.Host}, {"applications", t.Application}} {
+	for _, p := range [][2]string{{"platforms", t.Platform}, {"distributions", t.Distribution}, {"hostgroups", t.Hostgroup},
+		{"environments", t.Environment}, {"hosts", t.Host}, {"applications", t.Application}} {
 		if p[1] != "" {
 			s += "/" + p[0] + "/" + p[1]
 		}
+	}
+	if t.Context != "" {
+		s += "/" + t.Context
 	}
 	return s + "/settings/" + t.Key
 }
@@ -221,11 +244,11 @@ type OriginSetting struct {
 
 // SettingTree holds all settings of an organization (contract section 3.2).
 type SettingTree struct {
-	Organization  string               `json:"organization"`
-	Settings      []Setting            `json:"settings"`
-	Environments  []EnvironmentSetting `json:"environments"`
-	Distributions []struct{}           `json:"distributions"`
-	Platforms     []struct{}           `json:"platforms"`
+	Organization  string                `json:"organization"`
+	Settings      []Setting             `json:"settings"`
+	Environments  []EnvironmentSetting  `json:"environments"`
+	Distributions []DistributionSetting `json:"distributions"`
+	Platforms     []PlatformSetting     `json:"platforms"`
 }
 
 // EnvironmentSetting is the part of a SettingTree below an environment.
@@ -240,7 +263,20 @@ type HostSetting struct {
 	Host         string               `json:"host"`
 	Settings     []Setting            `json:"settings"`
 	Applications []ApplicationSetting `json:"applications"`
-	Distribution *struct{}            `json:"distribution"`
+	Distribution *DistributionSetting `json:"distribution"`       // null without one
+	Platform     *PlatformSetting     `json:"platform,omitempty"` // ours: the contract has none here
+}
+
+// DistributionSetting is the part of a SettingTree at a distribution, or at the one of a host.
+type DistributionSetting struct {
+	Distribution string    `json:"distribution"`
+	Settings     []Setting `json:"settings"`
+}
+
+// PlatformSetting is the part of a SettingTree at a platform, or at the one of a host.
+type PlatformSetting struct {
+	Platform string    `json:"platform"`
+	Settings []Setting `json:"settings"`
 }
 
 // ApplicationSetting is the part of a SettingTree at an application context.

@@ -46,30 +46,6 @@ func cloneDocument(doc model.Application) model.Application {
 	return out
 }
 
-// completeParts gives files and parameters their ids, and forgets those that are gone.
-func completeParts(a *model.ApplicationRow) {
-	files := map[string]model.FileState{}
-	for i := range a.Document.Files {
-		name := a.Document.Files[i].Name
-		st, ok := a.Files[name]
-		if !ok {
-			st = model.FileState{ID: newID(), Version: 1}
-		}
-		files[name] = st
-	}
-	params := map[string]model.FileState{}
-	for i := range a.Document.Parameters {
-		p := &a.Document.Parameters[i]
-		st, ok := a.Parameters[p.Name]
-		if !ok {
-			st = model.FileState{ID: newID()}
-		}
-		st.Version = p.Version
-		params[p.Name] = st
-	}
-	a.Files, a.Parameters = files, params
-}
-
 // editApplication finds an application that may be changed. Errors: NotFound, Conflict (it is locked).
 func editApplication(tx *state.Tx, orgID, appID string) (*model.ApplicationRow, error) {
 	if _, err := applicationByID(tx, orgID, appID); err != nil {
@@ -80,16 +56,6 @@ func editApplication(tx *state.Tx, orgID, appID string) (*model.ApplicationRow, 
 		return nil, model.Errorf(model.Conflict, "application %q is locked: unlock it first", a.Name)
 	}
 	return a, nil
-}
-
-// putApplication validates and writes what became of an application.
-func putApplication(tx *state.Tx, a *model.ApplicationRow) error {
-	if err := a.Document.Validate(); err != nil {
-		return err
-	}
-	a.Version++
-	completeParts(a)
-	return state.Put(tx, a)
 }
 
 // UpdateApplication changes an application, but not its files and parameters, which have collections of their own
@@ -117,7 +83,7 @@ func UpdateApplication(tx *state.Tx, orgID, appID string, patch []byte, t Trigge
 		}
 	}
 	a.Name, a.Document = doc.Name, doc
-	if err := putApplication(tx, a); err != nil {
+	if err := putKit(tx, a); err != nil {
 		return nil, err
 	}
 	for _, b := range before {
@@ -219,9 +185,17 @@ func DeleteApplication(tx *state.Tx, orgID, appID string) error {
 	if err != nil {
 		return err
 	}
-	if n := len(state.Keys[model.ContextRow](tx, model.ContextsOfApplication(appID))); n > 0 {
-		return model.Errorf(model.Conflict, "application %q is installed on %d host(s): uninstall it there first", a.Name, n)
+	var hosts []string
+	for _, c := range state.List[model.ContextRow](tx, model.ContextsOfApplication(appID)) {
+		hosts = append(hosts, c.HostID)
 	}
+	if err := inUse(tx, hosts, "application %q is installed on %d host(s): uninstall it there first", a.Name, len(hosts)); err != nil {
+		return err
+	}
+	if err := notOrchestrated(tx, appID, "application", a.Name); err != nil {
+		return err
+	}
+	dropDefinitions(tx, appID)
 	state.Delete[model.ApplicationRow](tx, appID)
 	return nil
 }
@@ -238,12 +212,10 @@ func CloneApplication(tx *state.Tx, orgID, appID, name string) (*model.Applicati
 	if err != nil {
 		return nil, err
 	}
-	for file, st := range from.Files {
-		copied := to.Files[file]
-		copied.Content = st.Content
-		to.Files[file] = copied
+	copyParts(&from.Kit, &to.Kit)
+	if err := copyDefinitions(tx, from.ID, to.ID); err != nil {
+		return nil, err
 	}
-	to.Thumb = from.Thumb
 	return to, state.Put(tx, to)
 }
 
@@ -254,31 +226,6 @@ func LockApplication(tx *state.Tx, orgID, appID string, locked bool) error {
 	}
 	a, _ := state.Edit[model.ApplicationRow](tx, appID)
 	a.Locked = locked
-	a.Version++
-	return state.Put(tx, a)
-}
-
-// Thumb is the picture of an application. Error: NotFound.
-func Thumb(r state.Reader, orgID, appID string) ([]byte, error) {
-	a, err := applicationByID(r, orgID, appID)
-	if err != nil {
-		return nil, err
-	}
-	if content, ok := state.Content(r, a.Thumb); ok && a.Thumb != "" {
-		return content, nil
-	}
-	return nil, model.Errorf(model.NotFound, "application %q has no picture", a.Name)
-}
-
-// PutThumb replaces the picture of an application. Errors: NotFound, Conflict (locked), TooLarge.
-func PutThumb(tx *state.Tx, orgID, appID string, content []byte) error {
-	a, err := editApplication(tx, orgID, appID)
-	if err != nil {
-		return err
-	}
-	if a.Thumb, err = state.PutContent(tx, content); err != nil {
-		return err
-	}
 	a.Version++
 	return state.Put(tx, a)
 }

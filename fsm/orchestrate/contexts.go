@@ -165,6 +165,12 @@ func HostDoc(r state.Reader, h *model.HostRow, show Show) model.Host {
 	if e, ok := state.Get[model.EnvironmentRow](r, h.EnvID); ok {
 		doc.Environment = e.Name
 	}
+	if _, p, err := PlatformOf(r, h.OrgID, h.ID); err == nil {
+		doc.Platform = &p.Name
+	}
+	if _, d, err := DistributionOf(r, h.OrgID, h.ID); err == nil {
+		doc.Distribution = &d.Name
+	}
 	for _, c := range Contexts(r, h.OrgID, h.ID) {
 		doc.Applications = append(doc.Applications, applicationName(r, c.AppID))
 	}

@@ -188,26 +188,3 @@ func OwnerOfHost(h *model.HostRow) model.Owner {
 func OwnerOfContext(c *model.ContextRow) model.Owner {
 	return model.Owner{Level: model.LevelContext, OrgID: c.OrgID, ID: c.ID}
 }
-
-// ownerExists refuses an owner that is gone or of another organization. Error: NotFound.
-func ownerExists(r state.Reader, o model.Owner) error {
-	var err error
-	switch o.Level {
-	case model.LevelOrganization:
-		if o.ID != o.OrgID {
-			return model.Errorf(model.NotFound, "organization not found")
-		}
-		_, err = OrganizationByID(r, o.ID)
-	case model.LevelEnvironment:
-		_, err = environmentByID(r, o.OrgID, o.ID)
-	case model.LevelHost:
-		_, err = HostByID(r, o.OrgID, o.ID)
-	case model.LevelContext:
-		if c, ok := state.Get[model.ContextRow](r, o.ID); !ok || c.OrgID != o.OrgID {
-			err = model.Errorf(model.NotFound, "application context not found")
-		}
-	default:
-		err = model.Errorf(model.NotFound, "unknown level %q", o.Level)
-	}
-	return err
-}

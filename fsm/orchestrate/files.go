@@ -7,45 +7,52 @@ import (
 	"github.com/muster-hq/muster/fsm/state"
 )
 
-func fileDoc(a *model.ApplicationRow, f *model.File) model.File {
+// The verbs of this file serve applications, platforms and distributions alike: ofID is the id of any of them.
+
+// fileDoc shows a file. A file of a platform or distribution always tells its delimiter (contract section 3.4).
+func fileDoc(k model.Furnished, f *model.File) model.File {
 	doc := *f
-	st := a.Files[f.Name]
+	st := k.Base().Files[f.Name]
 	doc.UUID, doc.Version = st.ID, st.Version
+	if _, app := k.(*model.ApplicationRow); !app && doc.Delimiter == nil {
+		start, end := f.Marks()
+		doc.Delimiter = &model.Delimiter{Start: start, End: end}
+	}
 	return doc
 }
 
-// Files lists the files of an application in its order. Error: NotFound.
-func Files(r state.Reader, orgID, appID string) ([]model.File, error) {
-	a, err := applicationByID(r, orgID, appID)
+// Files lists the files in their order. Error: NotFound.
+func Files(r state.Reader, orgID, ofID string) ([]model.File, error) {
+	k, err := kitByID(r, orgID, ofID)
 	if err != nil {
 		return nil, err
 	}
 	out := []model.File{}
-	for i := range a.Document.Files {
-		out = append(out, fileDoc(a, &a.Document.Files[i]))
+	for i := range *k.FileList() {
+		out = append(out, fileDoc(k, &(*k.FileList())[i]))
 	}
 	return out, nil
 }
 
-func findFile(a *model.ApplicationRow, name string) (*model.File, error) {
-	f := a.Document.File(name)
+func findFile(k model.Furnished, name string) (*model.File, error) {
+	f := model.FileNamed(k, name)
 	if f == nil {
-		return nil, model.Errorf(model.NotFound, "application %q has no file %q", a.Name, name)
+		return nil, model.Errorf(model.NotFound, "%s %q has no file %q", k.Table(), k.Base().Name, name)
 	}
 	return f, nil
 }
 
-// GetFile is one file of an application. Error: NotFound.
-func GetFile(r state.Reader, orgID, appID, name string) (model.File, error) {
-	a, err := applicationByID(r, orgID, appID)
+// GetFile is one file. Error: NotFound.
+func GetFile(r state.Reader, orgID, ofID, name string) (model.File, error) {
+	k, err := kitByID(r, orgID, ofID)
 	if err != nil {
 		return model.File{}, err
 	}
-	f, err := findFile(a, name)
+	f, err := findFile(k, name)
 	if err != nil {
 		return model.File{}, err
 	}
-	return fileDoc(a, f), nil
+	return fileDoc(k, f), nil
 }
 
 // clearFile drops what only the server sets.
@@ -55,31 +62,31 @@ func clearFile(doc model.File) model.File {
 	return a.Files[0]
 }
 
-// CreateFile adds a file to an application; hosts get it by the live action, or when they install the application.
-// Errors: NotFound, Invalid, Conflict (the name is taken, the application is locked).
-func CreateFile(tx *state.Tx, orgID, appID string, doc model.File) (model.File, error) {
-	a, err := editApplication(tx, orgID, appID)
+// CreateFile adds a file; hosts get that of an application by the live action, or when they install the application.
+// Errors: NotFound, Invalid, Conflict (the name is taken, it is locked).
+func CreateFile(tx *state.Tx, orgID, ofID string, doc model.File) (model.File, error) {
+	k, err := editKit(tx, orgID, ofID)
 	if err != nil {
 		return model.File{}, err
 	}
-	if a.Document.File(doc.Name) != nil {
+	if model.FileNamed(k, doc.Name) != nil {
 		return model.File{}, taken409("file", doc.Name)
 	}
-	a.Document.Files = append(a.Document.Files, clearFile(doc))
-	if err := putApplication(tx, a); err != nil {
+	*k.FileList() = append(*k.FileList(), clearFile(doc))
+	if err := putKit(tx, k); err != nil {
 		return model.File{}, err
 	}
-	return fileDoc(a, a.Document.File(doc.Name)), nil
+	return fileDoc(k, model.FileNamed(k, doc.Name)), nil
 }
 
-// UpdateFile changes a file of an application. With another name, its content and the handlers that name it follow.
+// UpdateFile changes a file. With another name, its content and the handlers that name it follow.
 // Errors: NotFound, Invalid (also when the content is no template with the new delimiter), Conflict.
-func UpdateFile(tx *state.Tx, orgID, appID, name string, patch []byte) (model.File, error) {
-	a, err := editApplication(tx, orgID, appID)
+func UpdateFile(tx *state.Tx, orgID, ofID, name string, patch []byte) (model.File, error) {
+	k, err := editKit(tx, orgID, ofID)
 	if err != nil {
 		return model.File{}, err
 	}
-	f, err := findFile(a, name)
+	f, err := findFile(k, name)
 	if err != nil {
 		return model.File{}, err
 	}
@@ -87,24 +94,26 @@ func UpdateFile(tx *state.Tx, orgID, appID, name string, patch []byte) (model.Fi
 	if err != nil {
 		return model.File{}, err
 	}
-	st := a.Files[name]
+	st := k.Base().Files[name]
 	st.Version++
 	if doc.Name != name {
-		if a.Document.File(doc.Name) != nil {
+		if model.FileNamed(k, doc.Name) != nil {
 			return model.File{}, taken409("file", doc.Name)
 		}
-		delete(a.Files, name)
-		followFile(&a.Document, name, doc.Name)
+		delete(k.Base().Files, name)
+		if a, ok := k.(*model.ApplicationRow); ok {
+			followFile(&a.Document, name, doc.Name)
+		}
 	}
 	if err := checkTemplate(&doc, contentOf(tx, st)); err != nil {
 		return model.File{}, err
 	}
 	*f = clearFile(doc)
-	a.Files[doc.Name] = st
-	if err := putApplication(tx, a); err != nil {
+	k.Base().Files[doc.Name] = st
+	if err := putKit(tx, k); err != nil {
 		return model.File{}, err
 	}
-	return fileDoc(a, f), nil
+	return fileDoc(k, f), nil
 }
 
 func contentOf(r state.Reader, st model.FileState) []byte {
@@ -115,16 +124,27 @@ func contentOf(r state.Reader, st model.FileState) []byte {
 	return content
 }
 
-// DeleteFile removes a file from an application; it stays on the hosts that have it. Errors: NotFound, Conflict (a
-// handler names it, the application is locked).
-func DeleteFile(tx *state.Tx, orgID, appID, name string) error {
-	a, err := editApplication(tx, orgID, appID)
+// DeleteFile removes a file; it stays on the hosts that have it. Errors: NotFound, Conflict (a
+// handler names it, it is locked).
+func DeleteFile(tx *state.Tx, orgID, ofID, name string) error {
+	k, err := editKit(tx, orgID, ofID)
 	if err != nil {
 		return err
 	}
-	if _, err := findFile(a, name); err != nil {
+	if _, err := findFile(k, name); err != nil {
 		return err
 	}
+	if a, ok := k.(*model.ApplicationRow); ok {
+		if err := unnamed(a, name); err != nil {
+			return err
+		}
+	}
+	*k.FileList() = slices.DeleteFunc(*k.FileList(), func(f model.File) bool { return f.Name == name })
+	return putKit(tx, k)
+}
+
+// unnamed refuses to take a file away that a handler names. Error: Conflict.
+func unnamed(a *model.ApplicationRow, name string) error {
 	for i, h := range a.Document.Handlers {
 		for _, do := range h.Do {
 			if kind, file, _ := do.Target(); kind == "file" && file == name {
@@ -132,38 +152,37 @@ func DeleteFile(tx *state.Tx, orgID, appID, name string) error {
 			}
 		}
 	}
-	a.Document.Files = slices.DeleteFunc(a.Document.Files, func(f model.File) bool { return f.Name == name })
-	return putApplication(tx, a)
+	return nil
 }
 
 // FileContent is the content of a file as it was uploaded, empty before that (contract section 4.5). Error: NotFound.
-func FileContent(r state.Reader, orgID, appID, name string) ([]byte, error) {
-	a, err := applicationByID(r, orgID, appID)
+func FileContent(r state.Reader, orgID, ofID, name string) ([]byte, error) {
+	k, err := kitByID(r, orgID, ofID)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := findFile(a, name); err != nil {
+	if _, err := findFile(k, name); err != nil {
 		return nil, err
 	}
-	return contentOf(r, a.Files[name]), nil
+	return contentOf(r, k.Base().Files[name]), nil
 }
 
 // PutFileContent replaces the content of a file. A text must be a template that can be read. A content that is too
 // large for a commit is staged before (state.StageContent). Hosts get it by the live action or a handler.
 // Errors: NotFound, Invalid (the template's error, with line and column), Conflict (locked), TooLarge.
-func PutFileContent(tx *state.Tx, orgID, appID, name string, content []byte) error {
-	a, err := editApplication(tx, orgID, appID)
+func PutFileContent(tx *state.Tx, orgID, ofID, name string, content []byte) error {
+	k, err := editKit(tx, orgID, ofID)
 	if err != nil {
 		return err
 	}
-	f, err := findFile(a, name)
+	f, err := findFile(k, name)
 	if err != nil {
 		return err
 	}
 	if err := checkTemplate(f, content); err != nil {
 		return err
 	}
-	st := a.Files[name]
+	st := k.Base().Files[name]
 	if st.Content == state.Digest(content) {
 		return nil
 	}
@@ -171,49 +190,50 @@ func PutFileContent(tx *state.Tx, orgID, appID, name string, content []byte) err
 		return err
 	}
 	st.Version++
-	a.Files[name] = st
-	return putApplication(tx, a)
+	k.Base().Files[name] = st
+	return putKit(tx, k)
 }
 
-func parameterDoc(a *model.ApplicationRow, p *model.Parameter) model.Parameter {
+func parameterDoc(k model.Furnished, p *model.Parameter) model.Parameter {
 	doc := *p
-	doc.UUID = a.Parameters[p.Name].ID
+	doc.UUID = k.Base().Parameters[p.Name].ID
 	return doc
 }
 
-func findParameter(a *model.ApplicationRow, name string) (*model.Parameter, error) {
-	for i := range a.Document.Parameters {
-		if a.Document.Parameters[i].Name == name {
-			return &a.Document.Parameters[i], nil
+func findParameter(k model.Furnished, name string) (*model.Parameter, error) {
+	list := *k.ParameterList()
+	for i := range list {
+		if list[i].Name == name {
+			return &list[i], nil
 		}
 	}
-	return nil, model.Errorf(model.NotFound, "application %q has no parameter %q", a.Name, name)
+	return nil, model.Errorf(model.NotFound, "%s %q has no parameter %q", k.Table(), k.Base().Name, name)
 }
 
-// Parameters lists the parameters of an application in its order. Error: NotFound.
-func Parameters(r state.Reader, orgID, appID string) ([]model.Parameter, error) {
-	a, err := applicationByID(r, orgID, appID)
+// Parameters lists the parameters in their order. Error: NotFound.
+func Parameters(r state.Reader, orgID, ofID string) ([]model.Parameter, error) {
+	k, err := kitByID(r, orgID, ofID)
 	if err != nil {
 		return nil, err
 	}
 	out := []model.Parameter{}
-	for i := range a.Document.Parameters {
-		out = append(out, parameterDoc(a, &a.Document.Parameters[i]))
+	for i := range *k.ParameterList() {
+		out = append(out, parameterDoc(k, &(*k.ParameterList())[i]))
 	}
 	return out, nil
 }
 
-// GetParameter is one parameter of an application by its name, not its key. Error: NotFound.
-func GetParameter(r state.Reader, orgID, appID, name string) (model.Parameter, error) {
-	a, err := applicationByID(r, orgID, appID)
+// GetParameter is one parameter by its name, not its key. Error: NotFound.
+func GetParameter(r state.Reader, orgID, ofID, name string) (model.Parameter, error) {
+	k, err := kitByID(r, orgID, ofID)
 	if err != nil {
 		return model.Parameter{}, err
 	}
-	p, err := findParameter(a, name)
+	p, err := findParameter(k, name)
 	if err != nil {
 		return model.Parameter{}, err
 	}
-	return parameterDoc(a, p), nil
+	return parameterDoc(k, p), nil
 }
 
 // clearParameter drops what only the server sets.
@@ -224,37 +244,37 @@ func clearParameter(doc model.Parameter, version int) model.Parameter {
 	return a.Parameters[0]
 }
 
-// CreateParameter adds a parameter to an application. Handlers on its key run where its default now holds.
-// Errors: NotFound, Invalid, Conflict (the name is taken, the application is locked).
-func CreateParameter(tx *state.Tx, orgID, appID string, doc model.Parameter) (model.Parameter, error) {
-	a, err := editApplication(tx, orgID, appID)
+// CreateParameter adds a parameter. Handlers on its key run where its default now holds.
+// Errors: NotFound, Invalid, Conflict (the name is taken, it is locked).
+func CreateParameter(tx *state.Tx, orgID, ofID string, doc model.Parameter) (model.Parameter, error) {
+	k, err := editKit(tx, orgID, ofID)
 	if err != nil {
 		return model.Parameter{}, err
 	}
-	if _, err := findParameter(a, doc.Name); err == nil {
+	if _, err := findParameter(k, doc.Name); err == nil {
 		return model.Parameter{}, taken409("parameter", doc.Name)
 	}
-	a.Document.Parameters = append(a.Document.Parameters, clearParameter(doc, 1))
-	if err := putDefaults(tx, a, doc.Key); err != nil {
+	*k.ParameterList() = append(*k.ParameterList(), clearParameter(doc, 1))
+	if err := putDefaults(tx, k, doc.Key); err != nil {
 		return model.Parameter{}, err
 	}
-	return GetParameter(tx, orgID, appID, doc.Name)
+	return GetParameter(tx, orgID, ofID, doc.Name)
 }
 
-// putDefaults writes an application whose parameter with the key changed, and queues what that sets off.
-func putDefaults(tx *state.Tx, a *model.ApplicationRow, keys ...string) error {
-	all := model.Owner{Level: model.LevelOrganization, OrgID: a.OrgID, ID: a.OrgID}
-	return withHandlers(tx, all, keys, Trigger{Handlers: true}, func() error { return putApplication(tx, a) })
+// putDefaults writes a thing whose parameter with the key changed, and queues what that sets off.
+func putDefaults(tx *state.Tx, k model.Furnished, keys ...string) error {
+	all := model.Owner{Level: model.LevelOrganization, OrgID: k.Base().OrgID, ID: k.Base().OrgID}
+	return withHandlers(tx, all, keys, Trigger{Handlers: true}, func() error { return putKit(tx, k) })
 }
 
-// UpdateParameter changes a parameter of an application, found by its name. Handlers on its key run where its
+// UpdateParameter changes a parameter, found by its name. Handlers on its key run where its
 // default holds and changes. Errors: NotFound, Invalid, Conflict.
-func UpdateParameter(tx *state.Tx, orgID, appID, name string, patch []byte) (model.Parameter, error) {
-	a, err := editApplication(tx, orgID, appID)
+func UpdateParameter(tx *state.Tx, orgID, ofID, name string, patch []byte) (model.Parameter, error) {
+	k, err := editKit(tx, orgID, ofID)
 	if err != nil {
 		return model.Parameter{}, err
 	}
-	p, err := findParameter(a, name)
+	p, err := findParameter(k, name)
 	if err != nil {
 		return model.Parameter{}, err
 	}
@@ -263,30 +283,30 @@ func UpdateParameter(tx *state.Tx, orgID, appID, name string, patch []byte) (mod
 		return model.Parameter{}, err
 	}
 	if doc.Name != name {
-		if _, err := findParameter(a, doc.Name); err == nil {
+		if _, err := findParameter(k, doc.Name); err == nil {
 			return model.Parameter{}, taken409("parameter", doc.Name)
 		}
-		a.Parameters[doc.Name] = a.Parameters[name]
+		k.Base().Parameters[doc.Name] = k.Base().Parameters[name]
 	}
 	key := p.Key
 	*p = clearParameter(doc, p.Version+1)
-	if err := putDefaults(tx, a, key, doc.Key); err != nil {
+	if err := putDefaults(tx, k, key, doc.Key); err != nil {
 		return model.Parameter{}, err
 	}
-	return GetParameter(tx, orgID, appID, doc.Name)
+	return GetParameter(tx, orgID, ofID, doc.Name)
 }
 
-// DeleteParameter removes a parameter from an application. Errors: NotFound, Conflict (locked).
-func DeleteParameter(tx *state.Tx, orgID, appID, name string) error {
-	a, err := editApplication(tx, orgID, appID)
+// DeleteParameter removes a parameter. Errors: NotFound, Conflict (locked).
+func DeleteParameter(tx *state.Tx, orgID, ofID, name string) error {
+	k, err := editKit(tx, orgID, ofID)
 	if err != nil {
 		return err
 	}
-	p, err := findParameter(a, name)
+	p, err := findParameter(k, name)
 	if err != nil {
 		return err
 	}
 	key := p.Key
-	a.Document.Parameters = slices.DeleteFunc(a.Document.Parameters, func(o model.Parameter) bool { return o.Name == name })
-	return putDefaults(tx, a, key)
+	*k.ParameterList() = slices.DeleteFunc(*k.ParameterList(), func(o model.Parameter) bool { return o.Name == name })
+	return putDefaults(tx, k, key)
 }

@@ -130,6 +130,9 @@ func within(r state.Reader, o model.Owner, ctx *model.ContextRow) bool {
 		return ok && h.EnvID == o.ID
 	case model.LevelHost:
 		return ctx.HostID == o.ID
+	case model.LevelHostgroup:
+		g, ok := state.Get[model.HostgroupRow](r, o.ID)
+		return ok && slices.Contains(g.Hosts, ctx.HostID)
 	}
 	return ctx.ID == o.ID
 }

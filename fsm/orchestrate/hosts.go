@@ -2,26 +2,19 @@ package orchestrate
 
 import (
 	"strconv"
-	"strings"
 
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
-// CreateHost creates a host in state DEFINED, with its settings and application contexts.
-// Errors: NotFound, Invalid, Conflict (the name is taken), Unimplemented (a platform or distribution).
+// CreateHost creates a host in state DEFINED, with its settings and contexts.
+// Errors: NotFound, Invalid, Conflict (the name is taken).
 func CreateHost(tx *state.Tx, orgID, envID string, doc model.Host) (*model.HostRow, error) {
 	if _, err := environmentByID(tx, orgID, envID); err != nil {
 		return nil, err
 	}
 	if err := model.CheckName("host", doc.Name); err != nil {
 		return nil, err
-	}
-	if given(doc.Platform) {
-		return nil, model.Errorf(model.Unimplemented, "host %q: platforms are not built yet: leave platform out, or null", doc.Name)
-	}
-	if given(doc.Distribution) {
-		return nil, model.Errorf(model.Unimplemented, "host %q: distributions are not built yet: leave distribution out, or null", doc.Name)
 	}
 	if _, taken := state.Find[model.HostRow](tx, model.HostNamed(envID, doc.Name)); taken {
 		return nil, taken409("host", doc.Name)
@@ -32,6 +25,16 @@ func CreateHost(tx *state.Tx, orgID, envID string, doc model.Host) (*model.HostR
 	}
 	if err := createSettings(tx, OwnerOfHost(h), doc.Settings); err != nil {
 		return nil, err
+	}
+	if given(doc.Platform) {
+		if _, err := SetPlatform(tx, orgID, h.ID, model.PlatformContext{Platform: *doc.Platform}); err != nil {
+			return nil, err
+		}
+	}
+	if given(doc.Distribution) {
+		if _, err := SetDistribution(tx, orgID, h.ID, model.DistributionContext{Distribution: *doc.Distribution}); err != nil {
+			return nil, err
+		}
 	}
 	for _, app := range doc.Applications {
 		if _, err := InstallApplication(tx, orgID, h.ID, model.ApplicationContext{Application: app}); err != nil {
@@ -121,6 +124,9 @@ func dropHost(tx *state.Tx, h *model.HostRow) {
 		state.Delete[model.Change](tx, id)
 	}
 	state.Delete[model.ChangeCounter](tx, h.ID)
+	dropAttachments(tx, h.ID)
+	dropFileLinks(tx, h.ID)
+	leaveHostgroups(tx, h.ID)
 	dropOwned(tx, h.ID)
 	state.Delete[model.HostRow](tx, h.ID)
 }
@@ -152,6 +158,9 @@ func copyHost(tx *state.Tx, from *model.HostRow, envID, name string) (*model.Hos
 	if err != nil {
 		return nil, err
 	}
+	if err := copyAttachments(tx, from, to); err != nil {
+		return nil, err
+	}
 	for _, c := range Contexts(tx, from.OrgID, from.ID) {
 		doc := ContextDoc(tx, c, Show{})
 		doc.Settings = ownSettings(tx, OwnerOfContext(c))
@@ -181,48 +190,6 @@ func AdoptHost(tx *state.Tx, orgID, envID, name string, props ...model.Property)
 		return nil, model.Errorf(model.Conflict, "a host named %q has a machine already: choose another name, or forget that host's instance first", name)
 	}
 	return h, createInstance(tx, h, sortedProperties([]model.Property{{Key: "hostname", Value: name}}, props))
-}
-
-// ownerPath is the address of an owner without leading slash, such as organizations/o/environments/e.
-func ownerPath(r state.Reader, o model.Owner) string {
-	var names []string
-	at := o
-	for at.ID != "" {
-		switch at.Level {
-		case model.LevelContext:
-			c, ok := state.Get[model.ContextRow](r, at.ID)
-			if !ok {
-				return ""
-			}
-			names = append(names, "applications/"+applicationName(r, c.AppID))
-			at = model.Owner{Level: model.LevelHost, ID: c.HostID}
-		case model.LevelHost:
-			h, ok := state.Get[model.HostRow](r, at.ID)
-			if !ok {
-				return ""
-			}
-			names = append(names, "hosts/"+h.Name)
-			at = model.Owner{Level: model.LevelEnvironment, ID: h.EnvID}
-		case model.LevelEnvironment:
-			e, ok := state.Get[model.EnvironmentRow](r, at.ID)
-			if !ok {
-				return ""
-			}
-			names = append(names, "environments/"+e.Name)
-			at = model.Owner{Level: model.LevelOrganization, ID: e.OrgID}
-		default:
-			names = append(names, "organizations/"+organizationName(r, at.ID))
-			at.ID = ""
-		}
-	}
-	var b strings.Builder
-	for i := len(names) - 1; i >= 0; i-- {
-		b.WriteString(names[i])
-		if i > 0 {
-			b.WriteByte('/')
-		}
-	}
-	return b.String()
 }
 
 func organizationName(r state.Reader, orgID string) string {

@@ -309,7 +309,7 @@ func TestClonesAndMoves(t *testing.T) {
 		_, err := orchestrate.UpdateHost(tx, w.org, h, []byte(`{"environment":"Third"}`))
 		return err
 	})
-	w.refused(model.Unimplemented, "platforms", func(tx *state.Tx) error {
+	w.refused(model.Invalid, `platform "P" does not exist`, func(tx *state.Tx) error {
 		p := "P"
 		_, err := orchestrate.CreateHost(tx, w.org, w.env, model.Host{Name: "x", Platform: &p})
 		return err

@@ -120,9 +120,12 @@ func DeleteOrganization(tx *state.Tx, orgID string) error {
 	if err != nil {
 		return err
 	}
-	if n := len(state.Keys[model.InstanceRow](tx, model.InstancesOf(orgID))); n > 0 {
-		return model.Errorf(model.Conflict, "organization %q has %d host(s) with an instance: delete or forget the instances first", o.Name, n)
+	// An instance's key is its host's.
+	with := state.Keys[model.InstanceRow](tx, model.InstancesOf(orgID))
+	if err := inUse(tx, with, "organization %q has %d host(s) with an instance: delete or forget the instances first", o.Name, len(with)); err != nil {
+		return err
 	}
+	dropOrchestrations(tx, orgID)
 	for _, e := range Environments(tx, orgID) {
 		for _, h := range Hosts(tx, orgID, e.ID) {
 			dropHost(tx, h)
@@ -130,11 +133,25 @@ func DeleteOrganization(tx *state.Tx, orgID string) error {
 		dropEnvironment(tx, e)
 	}
 	for _, id := range state.Keys[model.ApplicationRow](tx, model.ApplicationsOf(orgID)) {
+		dropDefinitions(tx, id)
 		state.Delete[model.ApplicationRow](tx, id)
 	}
 	for _, id := range state.Keys[model.ApplicationKeyRow](tx, model.ApplicationKeysOf(orgID)) {
 		dropKey(tx, id)
 	}
+	for _, p := range Platforms(tx, orgID) {
+		dropOwned(tx, p.ID)
+		state.Delete[model.PlatformRow](tx, p.ID)
+	}
+	for _, d := range Distributions(tx, orgID) {
+		dropOwned(tx, d.ID)
+		state.Delete[model.DistributionRow](tx, d.ID)
+	}
+	for _, g := range Hostgroups(tx, orgID) {
+		dropOwned(tx, g.ID)
+		state.Delete[model.HostgroupRow](tx, g.ID)
+	}
+	dropDefinitions(tx, orgID)
 	dropOwned(tx, orgID)
 	state.Delete[model.OrgKey](tx, orgID)
 	state.Delete[model.OrganizationRow](tx, orgID)
@@ -202,14 +219,20 @@ func UpdateEnvironment(tx *state.Tx, orgID, envID string, patch []byte) (*model.
 	return e, state.Put(tx, e)
 }
 
-// DeleteEnvironment deletes an empty environment. Errors: NotFound, Conflict (it has hosts).
+// DeleteEnvironment deletes an environment with its hosts, all of which are DEFINED. Errors: NotFound, Conflict (InUse:
+// hosts with an instance).
 func DeleteEnvironment(tx *state.Tx, orgID, envID string) error {
 	e, err := environmentByID(tx, orgID, envID)
 	if err != nil {
 		return err
 	}
-	if n := len(state.Keys[model.HostRow](tx, model.HostsOf(envID))); n > 0 {
-		return model.Errorf(model.Conflict, "environment %q has %d host(s): delete them first", e.Name, n)
+	hosts := Hosts(tx, orgID, envID)
+	with := withInstance(tx, hosts)
+	if err := inUse(tx, with, "environment %q has %d host(s) with an instance: delete or forget the instances first", e.Name, len(with)); err != nil {
+		return err
+	}
+	for _, h := range hosts {
+		dropHost(tx, h)
 	}
 	dropEnvironment(tx, e)
 	return nil

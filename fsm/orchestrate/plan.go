@@ -358,7 +358,7 @@ func (p *planner) file(f *model.File) int {
 
 func (p *planner) render(f *model.File) ([]byte, error) {
 	if p.data == nil {
-		p.data = newRenderer(p.r, p.host, p.ctx)
+		p.data = newRenderer(p.r, p.host, OwnerOfContext(p.ctx))
 	}
 	return p.data.file(p.app, f)
 }

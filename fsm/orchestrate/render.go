@@ -10,17 +10,17 @@ import (
 	"github.com/muster-hq/muster/fsm/template"
 )
 
-// renderer renders the files of one application for one host; the settings are resolved once.
+// renderer renders the files of one application, platform or distribution for one host; the settings are resolved once.
 type renderer struct {
 	r    state.Reader
 	data *template.Value
 	err  error
 }
 
-func newRenderer(r state.Reader, host *model.HostRow, ctx *model.ContextRow) *renderer {
+func newRenderer(r state.Reader, host *model.HostRow, owner model.Owner) *renderer {
 	out := &renderer{r: r}
 	vars := map[string]json.RawMessage{}
-	for _, e := range resolveContext(r, ctx) {
+	for _, e := range resolveOwner(r, owner) {
 		vars[e.Key] = e.Value
 	}
 	about := map[string]string{"name": host.Name, "description": host.Description, "organization": organizationName(r, host.OrgID)}
@@ -33,8 +33,8 @@ func newRenderer(r state.Reader, host *model.HostRow, ctx *model.ContextRow) *re
 }
 
 // file renders a file; a content that is no text is given as it is. The texts of errors name no values.
-func (re *renderer) file(app *model.ApplicationRow, f *model.File) ([]byte, error) {
-	content := storedContent(re.r, app, f.Name)
+func (re *renderer) file(k model.Furnished, f *model.File) ([]byte, error) {
+	content := storedContent(re.r, k, f.Name)
 	if !isText(content) {
 		return content, nil
 	}
@@ -66,8 +66,8 @@ func checkTemplate(f *model.File, content []byte) error {
 }
 
 // storedContent is what was uploaded for a file; nil before that.
-func storedContent(r state.Reader, app *model.ApplicationRow, name string) []byte {
-	digest := app.Files[name].Content
+func storedContent(r state.Reader, k model.Furnished, name string) []byte {
+	digest := k.Base().Files[name].Content
 	if digest == "" {
 		return nil
 	}
@@ -82,15 +82,38 @@ func RenderHostFile(r state.Reader, orgID, hostID, appName, file string) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	f := app.Document.File(file)
-	if f == nil {
-		return nil, model.Errorf(model.NotFound, "application %q has no file %q", appName, file)
-	}
-	host, err := HostByID(r, orgID, hostID)
+	return renderFor(r, app, OwnerOfContext(ctx), hostID, file)
+}
+
+// RenderPlatformFile renders a file of a host's platform for it. Errors: as of RenderHostFile.
+func RenderPlatformFile(r state.Reader, orgID, hostID, file string) ([]byte, error) {
+	ctx, p, err := PlatformOf(r, orgID, hostID)
 	if err != nil {
 		return nil, err
 	}
-	content, err := newRenderer(r, host, ctx).file(app, f)
+	return renderFor(r, p, OwnerOfPlatformContext(ctx), hostID, file)
+}
+
+// RenderDistributionFile renders a file of a host's distribution for it. Errors: as of RenderHostFile.
+func RenderDistributionFile(r state.Reader, orgID, hostID, file string) ([]byte, error) {
+	ctx, d, err := DistributionOf(r, orgID, hostID)
+	if err != nil {
+		return nil, err
+	}
+	return renderFor(r, d, OwnerOfDistributionContext(ctx), hostID, file)
+}
+
+// renderFor renders a file of what a context is of.
+func renderFor(r state.Reader, k model.Furnished, owner model.Owner, hostID, file string) ([]byte, error) {
+	f, err := findFile(k, file)
+	if err != nil {
+		return nil, err
+	}
+	host, err := HostByID(r, owner.OrgID, hostID)
+	if err != nil {
+		return nil, err
+	}
+	content, err := newRenderer(r, host, owner).file(k, f)
 	var fault *template.Error
 	if errors.As(err, &fault) {
 		return nil, model.Errorf(model.Invalid, "file %q: %v", file, fault)

@@ -20,22 +20,34 @@ type Effective struct {
 // chain is where settings are looked up, nearest first (contract section 4.3).
 type chain struct {
 	owners []model.Owner
-	host   string                // id; "" above hosts
-	app    *model.ApplicationRow // nil without a context
+	host   string          // id; "" above hosts
+	of     model.Furnished // whose parameters count; nil without one
 }
 
 // chainOf is the chain that begins at an owner.
 func chainOf(r state.Reader, o model.Owner) chain {
-	c := chain{}
-	at := o
-	if at.Level == model.LevelContext {
+	c := chain{of: kitOfOwner(r, o)}
+	at, grouped := o, true
+	switch o.Level {
+	case model.LevelPlatform, model.LevelDistribution:
+		c.owners = append(c.owners, o)
+		return c
+	case model.LevelContext:
 		row, ok := state.Get[model.ContextRow](r, at.ID)
 		if !ok {
 			return c
 		}
 		c.owners = append(c.owners, at)
-		c.app, _ = state.Get[model.ApplicationRow](r, row.AppID)
 		at = model.Owner{Level: model.LevelHost, OrgID: o.OrgID, ID: row.HostID}
+	case model.LevelPlatformContext, model.LevelDistributionContext:
+		hostID, ok := attachedHost(r, o)
+		if !ok {
+			return c
+		}
+		c.owners, grouped = append(c.owners, at), false
+		at = model.Owner{Level: model.LevelHost, OrgID: o.OrgID, ID: hostID}
+	case model.LevelHostgroup:
+		c.owners = append(c.owners, at)
 	}
 	if at.Level == model.LevelHost {
 		row, ok := state.Get[model.HostRow](r, at.ID)
@@ -44,13 +56,28 @@ func chainOf(r state.Reader, o model.Owner) chain {
 		}
 		c.owners = append(c.owners, at)
 		c.host = at.ID
+		if grouped {
+			c.owners = append(c.owners, groupOwners(r, row)...)
+		}
 		at = model.Owner{Level: model.LevelEnvironment, OrgID: o.OrgID, ID: row.EnvID}
 	}
 	if at.Level == model.LevelEnvironment {
 		c.owners = append(c.owners, at)
 	}
-	c.owners = append(c.owners, model.Owner{Level: model.LevelOrganization, OrgID: o.OrgID, ID: o.OrgID})
+	c.owners = append(c.owners, ownerOfOrganizationID(o.OrgID))
+	if !grouped && c.of != nil {
+		c.owners = append(c.owners, OwnerOfKit(c.of))
+	}
 	return c
+}
+
+// groupOwners are the host groups of a host, the nearest first: by name, since nothing else orders them.
+func groupOwners(r state.Reader, h *model.HostRow) []model.Owner {
+	var out []model.Owner
+	for _, g := range hostgroupsOf(r, h.ID) {
+		out = append(out, OwnerOfHostgroup(g))
+	}
+	return out
 }
 
 // Resolve gives the settings that hold for an application on a host, by key: those without a value, such as
@@ -63,11 +90,20 @@ func Resolve(r state.Reader, orgID, hostID, appID string) ([]Effective, error) {
 	if !ok || ctx.OrgID != orgID {
 		return nil, model.Errorf(model.NotFound, "the application is not installed on this host")
 	}
-	return resolveContext(r, ctx), nil
+	return resolveOwner(r, OwnerOfContext(ctx)), nil
 }
 
-func resolveContext(r state.Reader, ctx *model.ContextRow) []Effective {
-	c := chainOf(r, OwnerOfContext(ctx))
+// ResolveAt gives the settings that hold at an owner, by key, as Resolve does: for a platform or distribution context
+// what its driver goes by, for a platform its own settings and the defaults of its parameters. Error: NotFound.
+func ResolveAt(r state.Reader, o model.Owner) ([]Effective, error) {
+	if err := ownerExists(r, o); err != nil {
+		return nil, err
+	}
+	return resolveOwner(r, o), nil
+}
+
+func resolveOwner(r state.Reader, o model.Owner) []Effective {
+	c := chainOf(r, o)
 	var out []Effective
 	for _, key := range c.keys(r) {
 		if e, ok := resolveKey(r, c, key, nil); ok {
@@ -85,9 +121,9 @@ func (c chain) keys(r state.Reader) []string {
 			keys = append(keys, s.Name)
 		}
 	}
-	if c.app != nil {
-		for i := range c.app.Document.Parameters {
-			keys = append(keys, c.app.Document.Parameters[i].Key)
+	if c.of != nil {
+		for _, p := range *c.of.ParameterList() {
+			keys = append(keys, p.Key)
 		}
 	}
 	slices.Sort(keys)
@@ -98,8 +134,8 @@ func (c chain) keys(r state.Reader) []string {
 // the link that closes it.
 func resolveKey(r state.Reader, c chain, key string, seen []string) (Effective, bool) {
 	var param *model.Parameter
-	if c.app != nil {
-		param = c.app.Document.Parameter(key)
+	if c.of != nil {
+		param = model.ParameterFor(c.of, key)
 	}
 	row := nearest(r, c, key)
 	e := Effective{Key: key}
@@ -111,7 +147,7 @@ func resolveKey(r state.Reader, c chain, key string, seen []string) (Effective, 
 			return e, false
 		}
 		e.Value = param.Value
-		e.From = "organizations/" + organizationName(r, c.app.OrgID) + "/applications/" + c.app.Name + "/parameters/" + param.Name
+		e.From = "organizations/" + organizationName(r, c.of.Base().OrgID) + "/" + c.of.Table() + "s/" + c.of.Base().Name + "/parameters/" + param.Name
 		return e, true
 	}
 	if len(row.Schema) > 0 {
@@ -176,7 +212,7 @@ func ownerAt(r state.Reader, t model.LinkTarget) (model.Owner, bool) {
 		return none, false
 	}
 	if t.Environment == "" {
-		return OwnerOfOrganization(org), t.Host == "" && t.Application == ""
+		return ownerInOrganization(r, org, t)
 	}
 	env, err := EnvironmentByName(r, org.ID, t.Environment)
 	if err != nil {
@@ -189,7 +225,20 @@ func ownerAt(r state.Reader, t model.LinkTarget) (model.Owner, bool) {
 	if err != nil {
 		return none, false
 	}
-	if t.Application == "" {
+	switch {
+	case t.Context == model.LinkPlatform:
+		c, _, err := PlatformOf(r, org.ID, host.ID)
+		if err != nil {
+			return none, false
+		}
+		return OwnerOfPlatformContext(c), true
+	case t.Context == model.LinkDistribution:
+		c, _, err := DistributionOf(r, org.ID, host.ID)
+		if err != nil {
+			return none, false
+		}
+		return OwnerOfDistributionContext(c), true
+	case t.Application == "":
 		return OwnerOfHost(host), true
 	}
 	ctx, _, err := ContextByName(r, org.ID, host.ID, t.Application)
@@ -197,6 +246,32 @@ func ownerAt(r state.Reader, t model.LinkTarget) (model.Owner, bool) {
 		return none, false
 	}
 	return OwnerOfContext(ctx), true
+}
+
+// ownerInOrganization finds what a link names that is in no environment.
+func ownerInOrganization(r state.Reader, org *model.OrganizationRow, t model.LinkTarget) (model.Owner, bool) {
+	none := model.Owner{}
+	switch {
+	case t.Platform != "":
+		p, err := PlatformByName(r, org.ID, t.Platform)
+		if err != nil {
+			return none, false
+		}
+		return OwnerOfKit(p), true
+	case t.Distribution != "":
+		d, err := DistributionByName(r, org.ID, t.Distribution)
+		if err != nil {
+			return none, false
+		}
+		return OwnerOfKit(d), true
+	case t.Hostgroup != "":
+		g, err := HostgroupByName(r, org.ID, t.Hostgroup)
+		if err != nil {
+			return none, false
+		}
+		return OwnerOfHostgroup(g), true
+	}
+	return OwnerOfOrganization(org), t.Host == "" && t.Application == ""
 }
 
 // Origin tells the effective value of a key for an application on a host, and where it comes from.

@@ -72,23 +72,12 @@ func isSecret(schema json.RawMessage) bool {
 	return err == nil && s.Secret
 }
 
-// parameterSchemas gives the schemas of the parameters that settings of the owner may stand for: those of
-// the context's application, else of all applications of the organization, where a secret one wins.
+// parameterSchemas gives the schemas of the parameters that settings of the owner may stand for: those of what the
+// context is of, else of all applications, platforms and distributions of the organization, where a secret one wins.
 func parameterSchemas(r state.Reader, o model.Owner) map[string]json.RawMessage {
-	apps := []*model.ApplicationRow{}
-	if o.Level == model.LevelContext {
-		if c, ok := state.Get[model.ContextRow](r, o.ID); ok {
-			if a, ok := state.Get[model.ApplicationRow](r, c.AppID); ok {
-				apps = append(apps, a)
-			}
-		}
-	} else {
-		apps = Applications(r, o.OrgID)
-	}
 	out := map[string]json.RawMessage{}
-	for _, a := range apps {
-		for i := range a.Document.Parameters {
-			p := &a.Document.Parameters[i]
+	for _, k := range kitsFor(r, o) {
+		for _, p := range *k.ParameterList() {
 			if had, ok := out[p.Key]; ok && (isSecret(had) || !isSecret(p.Schema)) {
 				continue
 			}
@@ -96,6 +85,27 @@ func parameterSchemas(r state.Reader, o model.Owner) map[string]json.RawMessage 
 		}
 	}
 	return out
+}
+
+// kitsFor are those whose parameters settings of the owner may stand for.
+func kitsFor(r state.Reader, o model.Owner) []model.Furnished {
+	var kits []model.Furnished
+	if ownsForOne(o) {
+		if k := kitOfOwner(r, o); k != nil {
+			kits = append(kits, k)
+		}
+		return kits
+	}
+	for _, a := range Applications(r, o.OrgID) {
+		kits = append(kits, a)
+	}
+	for _, p := range Platforms(r, o.OrgID) {
+		kits = append(kits, p)
+	}
+	for _, d := range Distributions(r, o.OrgID) {
+		kits = append(kits, d)
+	}
+	return kits
 }
 
 // GetSetting is one setting of an owner. Error: NotFound.
@@ -278,7 +288,13 @@ func Tree(r state.Reader, orgID string, show Show) (model.SettingTree, error) {
 	}
 	t := model.SettingTree{
 		Organization: o.Name, Settings: Settings(r, OwnerOfOrganization(o), show),
-		Environments: []model.EnvironmentSetting{}, Distributions: []struct{}{}, Platforms: []struct{}{},
+		Environments: []model.EnvironmentSetting{}, Distributions: []model.DistributionSetting{}, Platforms: []model.PlatformSetting{},
+	}
+	for _, d := range Distributions(r, orgID) {
+		t.Distributions = append(t.Distributions, model.DistributionSetting{Distribution: d.Name, Settings: Settings(r, OwnerOfKit(d), show)})
+	}
+	for _, p := range Platforms(r, orgID) {
+		t.Platforms = append(t.Platforms, model.PlatformSetting{Platform: p.Name, Settings: Settings(r, OwnerOfKit(p), show)})
 	}
 	for _, e := range Environments(r, orgID) {
 		es := model.EnvironmentSetting{Environment: e.Name, Settings: Settings(r, OwnerOfEnvironment(e), show), Hosts: []model.HostSetting{}}
@@ -288,6 +304,12 @@ func Tree(r state.Reader, orgID string, show Show) (model.SettingTree, error) {
 				hs.Applications = append(hs.Applications, model.ApplicationSetting{
 					Application: applicationName(r, c.AppID), Settings: Settings(r, OwnerOfContext(c), show),
 				})
+			}
+			if c, d, err := DistributionOf(r, orgID, h.ID); err == nil {
+				hs.Distribution = &model.DistributionSetting{Distribution: d.Name, Settings: Settings(r, OwnerOfDistributionContext(c), show)}
+			}
+			if c, p, err := PlatformOf(r, orgID, h.ID); err == nil {
+				hs.Platform = &model.PlatformSetting{Platform: p.Name, Settings: Settings(r, OwnerOfPlatformContext(c), show)}
 			}
 			es.Hosts = append(es.Hosts, hs)
 		}

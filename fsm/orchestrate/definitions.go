@@ -1,0 +1,292 @@
+package orchestrate
+
+import (
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// definitionRow is a row of a table of definitions.
+type definitionRow[T any] interface {
+	row[T]
+	Base() *model.Definition
+}
+
+// Kind says how the things of one table of definitions are kept and shown: webhooks, channels, modules, repositories.
+type Kind[T, D any, P definitionRow[T]] struct {
+	Word string                            // for people
+	App  bool                              // they belong to applications, else to organizations
+	doc  func(*T) *D                       // the document in the row
+	name func(*D) string                   // its name
+	fill func(*D)                          // completes and clears a document that was given; server fields too
+	ok   func(*D) error                    // validates
+	hide func(*D)                          // masks what is secret
+	keep func(was, is *D)                  // puts back what was sent back masked
+	show func(d *D, id, org string, v int) // what the server sets
+}
+
+// Webhooks are the webhooks of organizations.
+func Webhooks() Kind[model.WebhookRow, model.Webhook, *model.WebhookRow] {
+	return Kind[model.WebhookRow, model.Webhook, *model.WebhookRow]{
+		Word: "webhook",
+		doc:  func(r *model.WebhookRow) *model.Webhook { return &r.Document },
+		name: func(d *model.Webhook) string { return d.Name },
+		fill: func(d *model.Webhook) { d.UUID, d.Version, d.Organization = "", 0, ""; d.Normalize() },
+		ok:   (*model.Webhook).Validate,
+		hide: func(d *model.Webhook) {
+			d.Token, d.Headers, d.Parameters = masked(d.Token), maskedPairs(d.Headers), maskedPairs(d.Parameters)
+		},
+		keep: func(was, is *model.Webhook) {
+			is.Token = kept(was.Token, is.Token)
+			keepPairs(was.Headers, is.Headers)
+			keepPairs(was.Parameters, is.Parameters)
+		},
+		show: func(d *model.Webhook, id, org string, v int) { d.UUID, d.Organization, d.Version = id, org, v },
+	}
+}
+
+// NotificationChannels are the notification channels of organizations.
+func NotificationChannels() Kind[model.NotificationRow, model.NotificationChannel, *model.NotificationRow] {
+	return Kind[model.NotificationRow, model.NotificationChannel, *model.NotificationRow]{
+		Word: "notification channel",
+		doc:  func(r *model.NotificationRow) *model.NotificationChannel { return &r.Document },
+		name: func(d *model.NotificationChannel) string { return d.Name },
+		fill: func(d *model.NotificationChannel) { d.UUID, d.Version, d.Organization = "", 0, ""; d.Normalize() },
+		ok:   (*model.NotificationChannel).Validate,
+		hide: func(d *model.NotificationChannel) { d.Value = masked(d.Value) },
+		keep: func(was, is *model.NotificationChannel) { is.Value = kept(was.Value, is.Value) },
+		show: func(d *model.NotificationChannel, id, org string, v int) {
+			d.UUID, d.Organization, d.Version = id, org, v
+		},
+	}
+}
+
+// RpmModules are the modules of applications.
+func RpmModules() Kind[model.RpmModuleRow, model.RpmModule, *model.RpmModuleRow] {
+	return Kind[model.RpmModuleRow, model.RpmModule, *model.RpmModuleRow]{
+		Word: "rpm module", App: true,
+		doc:  func(r *model.RpmModuleRow) *model.RpmModule { return &r.Document },
+		name: func(d *model.RpmModule) string { return d.Name },
+		fill: func(d *model.RpmModule) { d.UUID, d.Version = "", 0 },
+		ok:   (*model.RpmModule).Validate,
+		hide: func(*model.RpmModule) {},
+		keep: func(_, _ *model.RpmModule) {},
+		show: func(d *model.RpmModule, id, _ string, v int) { d.UUID, d.Version = id, v },
+	}
+}
+
+// Gits are the git repositories of applications.
+func Gits() Kind[model.GitRow, model.Git, *model.GitRow] {
+	return Kind[model.GitRow, model.Git, *model.GitRow]{
+		Word: "git repository", App: true,
+		doc:  func(r *model.GitRow) *model.Git { return &r.Document },
+		name: func(d *model.Git) string { return d.Name },
+		fill: func(d *model.Git) { d.UUID, d.Version = "", 0 },
+		ok:   (*model.Git).Validate,
+		hide: func(d *model.Git) { d.Token = masked(d.Token) },
+		keep: func(was, is *model.Git) { is.Token = kept(was.Token, is.Token) },
+		show: func(d *model.Git, id, _ string, v int) { d.UUID, d.Version = id, v },
+	}
+}
+
+// maskText stands for a secret text.
+const maskText = "********"
+
+func masked(text string) string {
+	if text == "" {
+		return ""
+	}
+	return maskText
+}
+
+// kept is what is meant by a text that was shown masked: the mask leaves it as it was.
+func kept(was, is string) string {
+	if is == maskText {
+		return was
+	}
+	return is
+}
+
+func maskedPairs(pairs []model.Pair) []model.Pair {
+	out := make([]model.Pair, len(pairs))
+	for i, p := range pairs {
+		if p.Secret {
+			p.Value = masked(p.Value)
+		}
+		out[i] = p
+	}
+	return out
+}
+
+func keepPairs(was, is []model.Pair) {
+	for i := range is {
+		for _, w := range was {
+			if w.Name == is[i].Name && w.Secret {
+				is[i].Value = kept(w.Value, is[i].Value)
+			}
+		}
+	}
+}
+
+// owner refuses an owner that is not of the organization. A locked application refuses changes. Errors: NotFound, Conflict.
+func (k Kind[T, D, P]) owner(r state.Reader, orgID, ownerID string, change bool) error {
+	if !k.App {
+		if orgID != ownerID {
+			return model.Errorf(model.NotFound, "organization not found")
+		}
+		_, err := OrganizationByID(r, orgID)
+		return err
+	}
+	a, err := applicationByID(r, orgID, ownerID)
+	if err != nil || !change {
+		return err
+	}
+	return unlocked(a)
+}
+
+// List gives the documents of an owner by name. secret says whether secrets are shown, else they are masked. Error:
+// NotFound (the owner).
+func (k Kind[T, D, P]) List(r state.Reader, orgID, ownerID string, secret bool) ([]D, error) {
+	if err := k.owner(r, orgID, ownerID, false); err != nil {
+		return nil, err
+	}
+	out := []D{}
+	for _, row := range byName(state.List[T, P](r, model.DefinitionsOf(ownerID)), func(t *T) string { return P(t).Base().Name }) {
+		out = append(out, k.shown(r, row, secret))
+	}
+	return out, nil
+}
+
+func (k Kind[T, D, P]) shown(r state.Reader, row *T, secret bool) D {
+	base, doc := P(row).Base(), *k.doc(row)
+	k.show(&doc, base.ID, organizationName(r, base.OrgID), base.Version)
+	if !secret {
+		k.hide(&doc)
+	}
+	return doc
+}
+
+func (k Kind[T, D, P]) find(r state.Reader, orgID, ownerID, name string) (*T, error) {
+	if row, ok := state.Find[T, P](r, model.DefinitionNamed(ownerID, name)); ok && P(row).Base().OrgID == orgID {
+		return row, nil
+	}
+	return nil, model.Errorf(model.NotFound, "%s %q not found", k.Word, name)
+}
+
+// Get is one document. Error: NotFound.
+func (k Kind[T, D, P]) Get(r state.Reader, orgID, ownerID, name string, secret bool) (D, error) {
+	var none D
+	if err := k.owner(r, orgID, ownerID, false); err != nil {
+		return none, err
+	}
+	row, err := k.find(r, orgID, ownerID, name)
+	if err != nil {
+		return none, err
+	}
+	return k.shown(r, row, secret), nil
+}
+
+// Create stores a document. Errors: NotFound (the owner), Invalid, Conflict (the name is taken, the application is
+// locked).
+func (k Kind[T, D, P]) Create(tx *state.Tx, orgID, ownerID string, doc D, secret bool) (D, error) {
+	if err := k.owner(tx, orgID, ownerID, true); err != nil {
+		return doc, err
+	}
+	row := new(T)
+	*P(row).Base() = model.Definition{ID: newID(), OrgID: orgID, OwnerID: ownerID}
+	return k.put(tx, row, doc, secret)
+}
+
+// put validates and writes a document into its row.
+func (k Kind[T, D, P]) put(tx *state.Tx, row *T, doc D, secret bool) (D, error) {
+	base := P(row).Base()
+	k.fill(&doc)
+	if err := k.ok(&doc); err != nil {
+		return doc, err
+	}
+	name := k.name(&doc)
+	if name != base.Name {
+		if _, taken := state.Find[T, P](tx, model.DefinitionNamed(base.OwnerID, name)); taken {
+			return doc, taken409(k.Word, name)
+		}
+	}
+	base.Name = name
+	base.Version++
+	*k.doc(row) = doc
+	if err := state.Put[T, P](tx, row); err != nil {
+		return doc, err
+	}
+	return k.shown(tx, row, secret), nil
+}
+
+// Update changes a document. A secret that is sent as it is masked stays. Errors: NotFound, Invalid, Conflict (the name
+// is taken, the application is locked).
+func (k Kind[T, D, P]) Update(tx *state.Tx, orgID, ownerID, name string, patch []byte, secret bool) (D, error) {
+	var none D
+	if err := k.owner(tx, orgID, ownerID, true); err != nil {
+		return none, err
+	}
+	found, err := k.find(tx, orgID, ownerID, name)
+	if err != nil {
+		return none, err
+	}
+	row, _ := state.Edit[T, P](tx, P(found).Key())
+	was := *k.doc(row)
+	doc, err := model.Merge(was, patch)
+	if err != nil {
+		return none, err
+	}
+	k.keep(&was, &doc)
+	return k.put(tx, row, doc, secret)
+}
+
+// Delete removes a document. Errors: NotFound, Conflict (the application is locked).
+func (k Kind[T, D, P]) Delete(tx *state.Tx, orgID, ownerID, name string) error {
+	if err := k.owner(tx, orgID, ownerID, true); err != nil {
+		return err
+	}
+	row, err := k.find(tx, orgID, ownerID, name)
+	if err != nil {
+		return err
+	}
+	state.Delete[T, P](tx, P(row).Key())
+	return nil
+}
+
+// drop deletes all of an owner.
+func (k Kind[T, D, P]) drop(tx *state.Tx, ownerID string) {
+	for _, id := range state.Keys[T, P](tx, model.DefinitionsOf(ownerID)) {
+		state.Delete[T, P](tx, id)
+	}
+}
+
+// copyTo copies all of an owner to another of the same organization.
+func (k Kind[T, D, P]) copyTo(tx *state.Tx, from, to string) error {
+	for _, id := range state.Keys[T, P](tx, model.DefinitionsOf(from)) {
+		row, ok := state.Edit[T, P](tx, id)
+		if !ok {
+			continue
+		}
+		base := P(row).Base()
+		base.ID, base.OwnerID, base.Version = newID(), to, 1
+		if err := state.Put[T, P](tx, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropDefinitions deletes what is stored for an organization or an application that goes.
+func dropDefinitions(tx *state.Tx, ownerID string) {
+	Webhooks().drop(tx, ownerID)
+	NotificationChannels().drop(tx, ownerID)
+	RpmModules().drop(tx, ownerID)
+	Gits().drop(tx, ownerID)
+}
+
+// copyDefinitions gives a clone of an application its modules and repositories.
+func copyDefinitions(tx *state.Tx, from, to string) error {
+	if err := RpmModules().copyTo(tx, from, to); err != nil {
+		return err
+	}
+	return Gits().copyTo(tx, from, to)
+}
