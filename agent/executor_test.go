@@ -78,16 +78,14 @@ func TestAStepHasItsTime(t *testing.T) {
 	s := newSite(t)
 	s.start()
 	s.agent.stepTimeout = time.Millisecond
-	release := make(chan struct{})
 	s.files.hook = func(call, id string) error {
 		if call == "apply" {
-			<-release
+			<-time.After(20 * time.Millisecond) // from when it began, however late that is
 			return errFake
 		}
 		return nil
 	}
 	s.send(s.order(1, apply("files", "/slow", "1")))
-	time.AfterFunc(20*time.Millisecond, func() { close(release) })
 	if out := s.outcome("order-1"); !strings.Contains(out[0].Error, "not done within 1ms") {
 		t.Errorf("%+v", out[0])
 	}

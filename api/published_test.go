@@ -157,7 +157,7 @@ func TestPublishedLargeUpload(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close() //nolint:errcheck // a test's
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(60 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	head := "POST /api/organizations/acme/applications/web/files/site.conf/content HTTP/1.1\r\nHost: " + address +

@@ -165,7 +165,7 @@ func (r *restless) Local() *state.View {
 // its wait ends in time all the same, with an answer.
 func TestBlockingReadEndsAmongHiddenWrites(t *testing.T) {
 	r := &restless{}
-	s := newSite(t, func(c *api.Config) { r.Store, c.Store, c.Timeout = c.Store, r, 2*time.Second }).furnish()
+	s := newSite(t, func(c *api.Config) { r.Store, c.Store, c.Timeout = c.Store, r, 5*time.Second }).furnish()
 	s.user("eve", "readonly", "acme")
 	s.do("POST", settings, `{"key": "secret", "value": "x", "schema": {"type": "string", "secret": true}}`)
 	eve := []string{"Authorization", basicAuth("eve", "eve-password")}
@@ -194,9 +194,12 @@ func TestBlockingReadEndsAmongHiddenWrites(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	end := s.raw("GET", settings+"?wait=200ms&index="+a.at(), "", append(eve, "If-None-Match", a.header.Get("ETag"))...)
-	if end.status != http.StatusNotModified || end.header.Get("ETag") != a.header.Get("ETag") || n < 3 {
-		t.Errorf("%d %q after %q, among %d writes", end.status, end.body, a.body, n)
+	for tries := 0; n < 3; tries++ { // a busy machine may not come to look again within the wait
+		n = 0
+		end := s.raw("GET", settings+"?wait=200ms&index="+a.at(), "", append(eve, "If-None-Match", a.header.Get("ETag"))...)
+		if end.status != http.StatusNotModified || end.header.Get("ETag") != a.header.Get("ETag") || tries > 20 {
+			t.Fatalf("%d %q after %q, among %d writes", end.status, end.body, a.body, n)
+		}
 	}
 }
 
@@ -237,7 +240,7 @@ func TestRevokedCredentialsEndTheWait(t *testing.T) {
 	}
 	// A key that runs out in the middle.
 	var key model.ApplicationKey
-	expires := model.FormatTime(s.db.Local().Now().Add(2 * time.Second))
+	expires := model.FormatTime(s.db.Local().Now().Add(4 * time.Second))
 	s.call(s.admin, client.Op{Name: "applicationkeys.create", Params: org, Body: map[string]any{"name": "short", "method": "TOKEN", "group": "readonly", "expirationDate": expires}}, &key)
 	with = []string{"Authorization", "", spec.HeaderAppKey, key.Token}
 	a = s.raw("GET", settings, "", with...)
@@ -254,8 +257,8 @@ func userID(r state.Reader, name string) string {
 }
 
 func TestBadWaits(t *testing.T) {
-	s := newSite(t, func(c *api.Config) { c.Timeout = 300 * time.Millisecond }).furnish()
-	s.raw("GET", settings, "") // the password is remembered from here on
+	s := newSite(t, func(c *api.Config) { c.Timeout = time.Second })
+	s.remembered().furnish()
 	for query, want := range map[string]struct {
 		status int
 		text   string
@@ -306,11 +309,11 @@ func TestWaitsEndWithTheServer(t *testing.T) {
 
 func TestWaitOutlivesTheLimitsForSlowClients(t *testing.T) {
 	s := newSite(t).furnish()
-	s.server.Config.WriteTimeout, s.server.Config.ReadTimeout = 50*time.Millisecond, 50*time.Millisecond
+	s.server.Config.WriteTimeout, s.server.Config.ReadTimeout = time.Second, time.Second
 	a := s.do("GET", settings, "", "Connection", "close")
 	fresh := &http.Client{Transport: &http.Transport{}}
 	defer fresh.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(t.Context(), "GET", s.url+settings+"?wait=500ms&index="+a.at(), nil)
+	req, err := http.NewRequestWithContext(t.Context(), "GET", s.url+settings+"?wait=3s&index="+a.at(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +330,6 @@ func TestWaitOutlivesTheLimitsForSlowClients(t *testing.T) {
 
 func TestStaleReads(t *testing.T) {
 	s, f := faultySite(t)
-	s.raw("GET", "/organizations/", "")
 	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	f.view.Store(&hang)
 	a := s.do("GET", "/organizations/?consistency=stale", "")

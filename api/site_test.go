@@ -98,6 +98,18 @@ func (s *site) update(f func(tx *state.Tx) error) {
 	}
 }
 
+// remembered has the administrator's password checked until that was done within the time of a request: it is remembered
+// from then on, and costs no more time.
+func (s *site) remembered() *site {
+	s.t.Helper()
+	for tries := 0; s.raw("GET", "/organizations/", "").status != http.StatusOK; tries++ {
+		if tries > 60 {
+			s.t.Fatal("the password is not checked in the time that a request has")
+		}
+	}
+	return s
+}
+
 func (s *site) as(user, password string) *client.Client {
 	s.t.Helper()
 	c, err := client.New(client.Config{URL: s.url, User: user, Password: password})

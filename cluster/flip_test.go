@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 
 // runNode runs a node until it is known how it takes its folder.
 func runNode(args []string) int {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), clustertest.Patience)
 	defer cancel()
 	n, err := cluster.Open(ctx, cluster.Config{Name: "node-2", RaftStore: args[0], ClusterAddr: args[1], DataDir: args[2], Tables: clustertest.Tables()})
 	if err != nil {

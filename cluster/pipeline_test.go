@@ -44,7 +44,7 @@ func TestAPipelineWithoutReaderDoesNotBlock(t *testing.T) {
 			sent <- err
 		}
 	}()
-	limit := time.After(20 * time.Second)
+	limit := time.After(60 * time.Second)
 	for i := range sends {
 		select {
 		case err := <-sent:

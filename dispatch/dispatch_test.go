@@ -149,6 +149,9 @@ func TestEnrolmentRefused(t *testing.T) {
 
 func TestPresence(t *testing.T) {
 	r := newRig(t)
+	r.stopDispatch()
+	r.beats = 1500 * time.Millisecond // a machine that stands still for a moment is no silence
+	r.startDispatch()
 	a := r.agent()
 	a.enrol(r.token(0), "web1")
 	s, _ := a.up()

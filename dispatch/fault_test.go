@@ -37,8 +37,20 @@ func (f *frozen) Write(b []byte) (int, error) {
 	}
 }
 
-// TestOneDeadLinkHoldsUpNobody: a broker hangs while orders for many agents wait.
+// TestOneDeadLinkHoldsUpNobody: a broker hangs while orders for many agents wait. Whoever waits for it waits for
+// publishTimeout, each time; a machine that is busy is slow once.
 func TestOneDeadLinkHoldsUpNobody(t *testing.T) {
+	best := time.Hour
+	for tries := 0; best > 4*time.Second && tries < 4; tries++ {
+		t.Run("", func(t *testing.T) { best = min(best, ordersBesideADeadLink(t)) })
+	}
+	if best > 4*time.Second {
+		t.Errorf("the orders took %s beside a dead link", best)
+	}
+}
+
+// ordersBesideADeadLink is how long it takes until all agents have their orders.
+func ordersBesideADeadLink(t *testing.T) time.Duration {
 	r := newRig(t)
 	ice := make(chan struct{})
 	var second atomic.Bool
@@ -79,9 +91,7 @@ func TestOneDeadLinkHoldsUpNobody(t *testing.T) {
 	}
 	r.change(agents[5], 1) // while the others hang on the one link
 	agents[5].order(queues[5])
-	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("the orders took %s beside a dead link", took)
-	}
+	return time.Since(began)
 }
 
 // bulk enrols n machines without a bus, and gives their agents.
@@ -217,10 +227,10 @@ func TestReplyThatCannotBeRecordedNow(t *testing.T) {
 			a.say(s, wire.KindReply, bus.TalkReply, reply)
 			r.eventually("a try", func() bool { return f.tries.Load() > 0 })
 			if !errors.Is(failure, state.ErrFenced) { // who is fenced is stopped; it may hurry
-				spin := time.NewTimer(300 * time.Millisecond)
+				began, spin := time.Now(), time.NewTimer(300*time.Millisecond)
 				<-spin.C
-				if n := f.tries.Load(); n > 4 {
-					t.Errorf("%d tries in 300 ms", n)
+				if n, took := f.tries.Load(), time.Since(began); n > 4+int64(2*took/time.Second) {
+					t.Errorf("%d tries in %s", n, took)
 				}
 			}
 			f.fail.Store(nil)

@@ -105,7 +105,7 @@ func Start(t testing.TB, adjust ...func(*hub.Config)) *Orchestrator {
 	})
 	select {
 	case <-ready:
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("the orchestrator of the test did not come up")
 	}
 	return o

@@ -18,14 +18,14 @@ import (
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(60 * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within 60 s: %s", what)
 		case <-tick.C:
 		}
 	}
@@ -114,7 +114,7 @@ func TestWhatHoldsTheOutputDoesNotHoldTheCaller(t *testing.T) {
 	script(t, dir, "sleep 1000 & echo $!")
 	start := time.Now()
 	r, err := m.Run(t.Context(), sys.Command{Argv: []string{"/s"}})
-	if err != nil || r.ExitCode != 0 || time.Since(start) > 8*time.Second {
+	if err != nil || r.ExitCode != 0 || time.Since(start) > 60*time.Second {
 		t.Errorf("Run = %+v, %v after %v", r, err, time.Since(start))
 	}
 	pid, _ := strconv.Atoi(strings.TrimSpace(r.Stdout))

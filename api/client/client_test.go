@@ -142,9 +142,10 @@ func TestWaitChanges(t *testing.T) {
 		t.Errorf("%+v, told %d, %v", got, told, err)
 	}
 	answers = answers[:1]
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, errors.New("enough"))
-	defer cancel()
-	if got, err := c.WaitChanges(ctx, host, 1, time.Millisecond, nil); err == nil || err.Error() != "enough" || len(got) != 1 {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	tell := func([]client.Change) { cancel(errors.New("enough")) }
+	if got, err := c.WaitChanges(ctx, host, 1, time.Millisecond, tell); err == nil || err.Error() != "enough" || len(got) != 1 {
 		t.Errorf("a wait that runs out: %+v, %v", got, err)
 	}
 }

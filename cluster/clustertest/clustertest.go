@@ -21,7 +21,7 @@ import (
 )
 
 // Patience is how long a wait may take before the test fails.
-const Patience = 30 * time.Second
+const Patience = 60 * time.Second
 
 // Cluster is a running cluster. Its methods fail the test on errors; call them from the test's goroutine.
 type Cluster struct {

@@ -68,7 +68,7 @@ func start(t *testing.T, name, cluster string, key byte) *gossip.Gossip {
 // next waits for an event about a node.
 func next(t *testing.T, g *gossip.Gossip, name string) gossip.Event {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(60 * time.Second)
 	for {
 		select {
 		case e := <-g.Events():

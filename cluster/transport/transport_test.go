@@ -71,7 +71,7 @@ func TestJoinIsOpenTheRestIsNot(t *testing.T) {
 
 func TestGarbageIsTolerated(t *testing.T) {
 	ca := authority(t)
-	m := node(t, ca, "alfa", transport.Options{HandshakeTimeout: 200 * time.Millisecond, MaxPending: 4})
+	m := node(t, ca, "alfa", transport.Options{HandshakeTimeout: time.Second, MaxPending: 4})
 	for _, text := range []string{"GET / HTTP/1.0\r\n\r\n", "\x16\x03\x01\xff\xff", "R", ""} {
 		c, err := net.Dial("tcp", m.Addr().String())
 		if err != nil {
@@ -83,6 +83,9 @@ func TestGarbageIsTolerated(t *testing.T) {
 	// The handshake done, the first byte never comes, or is of no kind.
 	for _, first := range []string{"", "X"} {
 		tc, err := tls.Dial("tcp", m.Addr().String(), pki.PinnedTLS(pki.Fingerprint(ca.Cert().Raw), pki.NodeName))
+		for tries := 0; err != nil && tries < 20; tries++ { // a busy machine may be too slow for the time of a handshake
+			tc, err = tls.Dial("tcp", m.Addr().String(), pki.PinnedTLS(pki.Fingerprint(ca.Cert().Raw), pki.NodeName))
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -151,7 +154,7 @@ func TestCloseEndsEverything(t *testing.T) {
 func works(t *testing.T, ca *pki.Authority, m *transport.Mux) {
 	t.Helper()
 	peer := node(t, ca, "bravo", transport.Options{})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	for { // slots of closed connections come free in their own time
 		c, err := peer.Dial(ctx, m.Addr().String(), transport.Forward)
@@ -185,7 +188,7 @@ func echo(t *testing.T, a, b net.Conn) {
 func closed(t *testing.T, c net.Conn) {
 	t.Helper()
 	defer func() { _ = c.Close() }()
-	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(60 * time.Second))
 	_, err := io.Copy(io.Discard, c)
 	var ne net.Error
 	if errors.As(err, &ne) && ne.Timeout() {

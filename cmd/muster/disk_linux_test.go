@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -49,7 +48,7 @@ func TestServerOnAFullDisk(t *testing.T) {
 	f.Close()
 	acked := before
 	for ; acked < 2000; acked++ {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience) // the end of the server ends it, too
 		body := map[string]string{"name": fmt.Sprint("org", acked), "description": strings.Repeat("x", 4096)}
 		err := c.Call(ctx, client.Op{Name: "organizations.create", Body: body}, nil)
 		cancel()

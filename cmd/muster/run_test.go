@@ -211,14 +211,24 @@ func (n *node) do(passwordFile string, args ...string) string {
 	return out
 }
 
-// status is what `muster cluster status -o json` prints.
+// status is what `muster cluster status -o json` prints once there is a leader: a machine that is busy elects now and then.
 func (n *node) status(passwordFile string) spec.ClusterStatus {
 	n.t.Helper()
 	var st spec.ClusterStatus
-	out, errs, code := muster(n.t, n.as(passwordFile, "cluster", "status", "-o", "json")...)
-	if code != exitDone && code != exitTasksFailed { // it may be asked while a node is away
+	var out string
+	eventually(n.t, n.name+" to tell of a leader", func() bool {
+		var errs string
+		var code int
+		out, errs, code = muster(n.t, n.as(passwordFile, "cluster", "status", "-o", "json")...)
+		switch code {
+		case exitDone, exitTasksFailed: // it may be asked while a node is away
+			return true
+		case exitFailed, exitUnreachable:
+			return false
+		}
 		n.t.Fatalf("muster cluster status: status %d: %s", code, errs)
-	}
+		return false
+	})
 	if err := json.Unmarshal([]byte(out), &st); err != nil {
 		n.t.Fatalf("the status is no JSON: %v", err)
 	}

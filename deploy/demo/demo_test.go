@@ -94,7 +94,7 @@ func gone(t *testing.T, dir string) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(15 * time.Second)
+	limit := time.After(60 * time.Second)
 	for left := running(t, dir); len(left) > 0; left = running(t, dir) {
 		select {
 		case <-tick.C:
@@ -125,6 +125,7 @@ func TestDemoSabotaged(t *testing.T) {
 		before int // the step that must fail, counted from 1; the saboteur works right before it
 		do     func(ctx context.Context, d *demo) error
 		want   []string
+		soon   bool // it fails by waiting in vain: for less than usual, then
 	}{
 		{"the template is another", 4, func(ctx context.Context, d *demo) error {
 			c, err := d.client(0)
@@ -133,7 +134,7 @@ func TestDemoSabotaged(t *testing.T) {
 			}
 			op := client.Op{Name: "files.content.set", Level: "application", Params: d.site.In("app", app, "file", "motd")}
 			return c.Upload(ctx, op, "motd", []byte("Welcome elsewhere.\n"))
-		}, []string{motdPath, `is "Welcome elsewhere.\n"`, "expected"}},
+		}, []string{motdPath, `is "Welcome elsewhere.\n"`, "expected"}, false},
 		{"a template that cannot be rendered", 4, func(ctx context.Context, d *demo) error {
 			c, err := d.client(0)
 			if err != nil {
@@ -141,21 +142,21 @@ func TestDemoSabotaged(t *testing.T) {
 			}
 			op := client.Op{Name: "files.content.set", Level: "application", Params: d.site.In("app", app, "file", "motd")}
 			return c.Upload(ctx, op, "motd", []byte("${nobody}\n"))
-		}, []string{"web1", "ERROR", "nobody is missing"}},
+		}, []string{"web1", "ERROR", "nobody is missing"}, false},
 		{"an agent is gone", 4, func(_ context.Context, d *demo) error {
 			d.agents[1].Kill()
 			return nil
-		}, []string{"the agent of web2 ended"}},
+		}, []string{"the agent of web2 ended"}, false},
 		{"the file was never written", 4, func(_ context.Context, d *demo) error {
 			return os.MkdirAll(filepath.Join(d.agents[1].Root, motdPath, "in the way"), 0o755)
-		}, []string{"web2", motdPath}},
+		}, []string{"web2", motdPath}, false},
 		{"the drift is nowhere seen", 5, func(_ context.Context, d *demo) error {
 			d.agents[0].Kill()
 			return nil
-		}, []string{"waited", "for the compliance error"}},
+		}, []string{"waited", "for the compliance error"}, true},
 		{"a script ran too often", 7, func(_ context.Context, d *demo) error {
 			return os.WriteFile(filepath.Join(d.agents[1].Root, notePath), []byte("greeting is now: Mind the gap.\n"), 0o600)
-		}, []string{notePath + " on web2", "expected"}},
+		}, []string{notePath + " on web2", "expected"}, false},
 		{"a second node is lost", 8, func(ctx context.Context, d *demo) error {
 			leader, err := d.site.Leader(ctx)
 			if err != nil {
@@ -163,15 +164,18 @@ func TestDemoSabotaged(t *testing.T) {
 			}
 			d.site.Nodes[(leader+2)%3].Kill()
 			return nil
-		}, nil},
+		}, nil, true},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			var out log
-			d := &demo{bin: bin, dir: t.TempDir(), out: &out, patience: 4 * time.Second}
+			d := &demo{bin: bin, dir: t.TempDir(), out: &out, patience: patience}
 			steps := d.steps()
 			inner := steps[c.before-1].do
 			steps[c.before-1].do = func(ctx context.Context) (string, error) {
+				if c.soon {
+					d.patience = 4 * time.Second
+				}
 				ctx, cancel := context.WithTimeout(ctx, 2*d.patience) // a cluster without a leader waits for longer
 				defer cancel()
 				if err := c.do(ctx, d); err != nil {
@@ -233,7 +237,7 @@ func TestDemoInterrupted(t *testing.T) {
 	go func() { ended <- cmd.Wait() }()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(time.Minute)
+	limit := time.After(2 * time.Minute)
 	for !strings.Contains(out.String(), " 4. ") {
 		select {
 		case <-tick.C:

@@ -36,8 +36,8 @@ func main() {
 
 // limit is how long the whole demonstration may take, patience how long one thing that a step waits for.
 const (
-	limit    = 2 * time.Minute
-	patience = 20 * time.Second
+	limit    = 5 * time.Minute
+	patience = time.Minute // the machine may be busy
 )
 
 func run(ctx context.Context, bin, dir string, keep bool, out io.Writer) (err error) {

@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/muster-hq/muster/api/client"
 	"github.com/muster-hq/muster/api/spec"
@@ -84,7 +83,7 @@ func (r *rig) snapshot() string {
 // wants. It gives them.
 func (r *rig) refuses(wants []string, program string, args ...string) string {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(r.ctx, limit)
 	defer cancel()
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, filepath.Join(programs(r.t), program), args...)

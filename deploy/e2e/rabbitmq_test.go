@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -36,9 +37,18 @@ func TestRabbitMQLostMidChange(t *testing.T) {
 	r.agent = a
 	r.waitState("victim", model.HostReady)
 	doc, texts := killApplication()
-	for name, text := range texts { // slow enough to be cut in two
-		texts[name] = strings.Replace(text, "\n", "\nsleep 0.4\n", 1)
+	for name, text := range texts { // all but the first wait for a file: so long the change is in its middle
+		if name != "s0.sh" {
+			texts[name] = strings.Replace(text, "\n", "\nwhile [ ! -e go ]; do sleep 0.05; done\n", 1)
+		}
 	}
+	gate := filepath.Join(a.Root, "go")
+	open := func() {
+		if err := os.WriteFile(gate, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open()
 	r.application(doc, texts)
 	r.install("victim", "lines")
 	r.set("context", "settings.create", r.p("host", "victim", "app", "lines"), "round", "0")
@@ -49,6 +59,9 @@ func TestRabbitMQLostMidChange(t *testing.T) {
 			n += r.lines()[r.line(strconv.Itoa(s))]
 		}
 		return n
+	}
+	if err := os.Remove(gate); err != nil {
+		t.Fatal(err)
 	}
 	r.round++
 	r.set("context", "settings.update", r.p("host", "victim", "app", "lines", "key", "round"), "round", strconv.Itoa(r.round))
@@ -61,6 +74,7 @@ func TestRabbitMQLostMidChange(t *testing.T) {
 		t.Error("the broker stopped after the change was over: nothing was tried")
 	}
 	b.Ctl(t, "reset")
+	open()
 	at := time.Now()
 	b.Ctl(t, "start_app")
 	changes := r.settle("victim")

@@ -97,9 +97,11 @@ func (r *rig) logs() {
 // p is the parameters of an operation in the site's organization and environment.
 func (r *rig) p(more ...string) map[string]string { return r.site.In(more...) }
 
-// try does an operation on whichever node answers; what is unavailable is tried again.
+// try does an operation on whichever node answers; what is unavailable is tried again. What is in conflict after a try of
+// which nobody knows whether it was done has been done by that one.
 func (r *rig) try(op client.Op, out any) error {
 	var last error
+	unsure := false
 	return site.WaitFor(r.ctx, op.Name, limit, func(ctx context.Context) (bool, error) {
 		for i := range r.site.Nodes {
 			c, err := r.site.Client(i)
@@ -107,9 +109,10 @@ func (r *rig) try(op client.Op, out any) error {
 				err = c.Call(ctx, op, out)
 			}
 			code := model.CodeOf(err)
-			if err == nil {
+			if err == nil || unsure && out == nil && code == model.Conflict {
 				return true, nil
 			}
+			unsure = unsure || code == model.Unknown || client.IsUnreachable(err)
 			if last = err; !client.IsUnreachable(err) && code != model.Unavailable && code != model.Unknown {
 				r.t.Helper()
 				r.t.Fatalf("%s: %v", op.Name, err)

@@ -95,7 +95,10 @@ func (p *Process) Kill() {
 	p.signal(syscall.SIGKILL)
 }
 
-// Stop asks it to end, waits for ten seconds, then kills it. It tells how it ended.
+// stopLimit is how long a process may take to end, on a machine that is busy.
+const stopLimit = 30 * time.Second
+
+// Stop asks it to end, waits for half a minute, then kills it. It tells how it ended.
 func (p *Process) Stop() error {
 	if !p.Running() {
 		return nil // killed by us, or ended before: whoever waited for more was told then
@@ -106,9 +109,9 @@ func (p *Process) Stop() error {
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(stopLimit):
 		p.Kill()
-		return fmt.Errorf("%s did not stop within 10 s of SIGTERM", p.Name)
+		return fmt.Errorf("%s did not stop within %s of SIGTERM", p.Name, stopLimit)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -27,7 +27,7 @@ func start(t *testing.T, p *Process) {
 // said waits until a process has written a word.
 func said(t *testing.T, p *Process, word string) {
 	t.Helper()
-	err := WaitFor(t.Context(), word, 10*time.Second, func(context.Context) (bool, error) { return strings.Contains(p.Tail(), word), nil })
+	err := WaitFor(t.Context(), word, 60*time.Second, func(context.Context) (bool, error) { return strings.Contains(p.Tail(), word), nil })
 	if err != nil {
 		t.Fatalf("%v; it said %q", err, p.Tail())
 	}
@@ -96,7 +96,7 @@ func TestWaitFor(t *testing.T) {
 	}
 	at := time.Now()
 	err = WaitFor(t.Context(), "a miracle", time.Minute, func(context.Context) (bool, error) { return false, GiveUp(broken) })
-	if !errors.Is(err, broken) || time.Since(at) > 10*time.Second {
+	if !errors.Is(err, broken) || time.Since(at) > 50*time.Second {
 		t.Errorf("given up: %v after %s", err, time.Since(at))
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/muster-hq/muster/deploy/site"
+	"github.com/muster-hq/muster/api/client"
 )
 
 // kill ends nodes with SIGKILL, and starts them again.
@@ -92,9 +92,13 @@ func (l *lab) full(c *crowd, i int) (end func() int) {
 		c.big.Store(false)
 		l.must(l.disks[i].empty())
 		// A node that cannot write stops; with pages of its file to reuse it may not have had to.
-		stopped := site.WaitFor(l.t.Context(), "the node to stop", 3*time.Second, func(context.Context) (bool, error) {
-			return !l.node(i).Running(), nil
-		}) == nil
+		stopped := false
+		l.await("the node to stop, or to be ready again", func(ctx context.Context) (bool, error) {
+			if stopped = !l.node(i).Running(); stopped {
+				return true, nil
+			}
+			return l.answersReady(ctx, i), nil
+		})
 		if stopped {
 			l.t.Logf("%s stopped over its full disk", l.node(i).Name)
 			l.must(l.node(i).Start())
@@ -158,4 +162,15 @@ func faults() []fault {
 		{"the leader's disk is full", func(l *lab, c *crowd) func() int { x, _, _ := l.leader(); return l.full(c, x) }},
 		{"a follower's disk is full", func(l *lab, c *crowd) func() int { _, a, _ := l.leader(); return l.full(c, a) }},
 	}
+}
+
+// answersReady says whether a node answers a linearizable read: what it is behind it has got into its log.
+func (l *lab) answersReady(ctx context.Context, i int) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	c, err := l.site.Client(i)
+	if err == nil {
+		_, err = client.List[map[string]any](ctx, c, client.Op{Name: "users.list"})
+	}
+	return err == nil
 }

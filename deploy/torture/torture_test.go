@@ -129,9 +129,11 @@ func (l *lab) node(i int) *site.Node { return l.site.Nodes[i] }
 // term is the term of the cluster.
 func (l *lab) term() uint64 {
 	l.t.Helper()
-	st, err := l.site.Status(l.t.Context())
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return st.Term
+	var term uint64
+	l.await("a node that knows the leader", func(ctx context.Context) (bool, error) {
+		st, err := l.site.Status(ctx)
+		term = st.Term
+		return err == nil, err
+	})
+	return term
 }

@@ -111,7 +111,7 @@ func TestConsumeEnds(t *testing.T) {
 func TestCallTimesOut(t *testing.T) {
 	b, _ := newHubBroker(t, nil)
 	pause := newPausable(t)
-	c, err := bus.New(bus.Config{URLs: []string{b.trustedURL}, NetDial: pause.dial, Timeout: 300 * time.Millisecond})
+	c, err := bus.New(bus.Config{URLs: []string{b.trustedURL}, NetDial: pause.dial, Timeout: 2 * time.Second})
 	must(t, err)
 	s, err := c.Dial(t.Context())
 	must(t, err)

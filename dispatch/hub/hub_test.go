@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -76,12 +77,12 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(60 * time.Second)
 	for !cond() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not within 15 s: %s", what)
+			t.Fatalf("not within 60 s: %s", what)
 		}
 	}
 }
@@ -94,8 +95,8 @@ func receive[T any](t testing.TB, from <-chan T) T {
 			t.Fatal("the channel is closed")
 		}
 		return v
-	case <-time.After(10 * time.Second):
-		t.Fatal("nothing came in 10 s")
+	case <-time.After(60 * time.Second):
+		t.Fatal("nothing came in 60 s")
 	}
 	panic("unreachable")
 }
@@ -235,14 +236,14 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 
 func TestTLS(t *testing.T) {
 	cert, pool := certificate(t)
-	h := start(t, hub.Config{HandshakeTimeout: time.Second}, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})
+	h := start(t, hub.Config{}, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})
 	c, err := dialErr(h.agents, "agent.1", amqp.Config{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: bus.ServerName}})
 	must(t, err)
 	must(t, c.Close())
 	if _, err := dialErr(h.agents, "agent.1", amqp.Config{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "other"}}); err == nil {
 		t.Error("another name was taken")
 	}
-	if _, err := dialErr(h.agents, "agent.1", amqp.Config{Dial: amqp.DefaultDial(3 * time.Second)}); err == nil {
+	if _, err := dialErr(h.agents, "agent.1", amqp.Config{Dial: amqp.DefaultDial(time.Minute)}); err == nil {
 		t.Error("a connection without TLS was taken")
 	}
 	eventually(t, "all are gone", func() bool { return h.Stats().Connections == 0 })
@@ -250,7 +251,7 @@ func TestTLS(t *testing.T) {
 
 // TestGarbage: whatever comes on the port ends that connection, in time, and nothing else.
 func TestGarbage(t *testing.T) {
-	h := start(t, hub.Config{HandshakeTimeout: 300 * time.Millisecond}, nil)
+	h := start(t, hub.Config{HandshakeTimeout: 2 * time.Second}, nil)
 	witness := channel(t, dial(t, h.agents, "enrol.1"))
 	frame := func(kind byte, channel byte, payload string) string {
 		n := len(payload)
@@ -286,9 +287,9 @@ func TestGarbage(t *testing.T) {
 				defer func() { _ = nc.Close() }()
 				_, err = io.WriteString(nc, c.send)
 				must(t, err)
-				must(t, nc.SetReadDeadline(time.Now().Add(8*time.Second)))
+				must(t, nc.SetReadDeadline(time.Now().Add(time.Minute)))
 				got, err := io.ReadAll(nc)
-				if errors.Is(err, context.DeadlineExceeded) || !strings.Contains(string(got), c.want) {
+				if errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(string(got), c.want) {
 					t.Errorf("%v, got %q", err, got)
 				}
 			})
@@ -353,8 +354,8 @@ func TestLimits(t *testing.T) {
 }
 
 func TestLoginsAreLimited(t *testing.T) {
-	h := start(t, hub.Config{LoginsPerSecond: 0.2}, nil)
-	// One login's worth is free, the next is due in five seconds: nobody waits that long.
+	h := start(t, hub.Config{LoginsPerSecond: 0.002}, nil)
+	// One login's worth is free, the next is due in minutes: nobody waits that long.
 	must(t, dial(t, h.agents, "agent.1").Close())
 	if _, err := dialErr(h.agents, "agent.2", amqp.Config{}); !bus.IsRefused(err) {
 		t.Errorf("error = %v, want 403", err)
@@ -405,15 +406,15 @@ func (m *muted) Write(b []byte) (int, error) {
 
 // TestIdlePeersAreKept: heartbeats alone keep a connection, both ways.
 func TestIdlePeersAreKept(t *testing.T) {
-	h := start(t, hub.Config{Heartbeat: time.Second}, nil)
-	c, err := dialErr(h.agents, "agent.1", amqp.Config{Heartbeat: time.Second})
+	h := start(t, hub.Config{Heartbeat: 2 * time.Second}, nil)
+	c, err := dialErr(h.agents, "agent.1", amqp.Config{Heartbeat: 2 * time.Second})
 	must(t, err)
 	defer func() { _ = c.Close() }()
 	closed := c.NotifyClose(make(chan *amqp.Error, 1))
 	select {
 	case e := <-closed:
 		t.Errorf("closed with %v", e)
-	case <-time.After(3500 * time.Millisecond):
+	case <-time.After(7 * time.Second): // silence would have ended it after 4 s, or 6 s
 	}
 }
 

@@ -218,7 +218,7 @@ func agentKilled(t *testing.T, c *packages.Collection) {
 	if err := agent.Start(); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(60 * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -228,7 +228,7 @@ func agentKilled(t *testing.T, c *packages.Collection) {
 		}
 		select {
 		case <-deadline.C:
-			t.Fatal("the installation did not begin within 20 s")
+			t.Fatal("the installation did not begin within 60 s")
 		case <-tick.C:
 		}
 	}
@@ -349,7 +349,7 @@ func cutOff(t *testing.T, c *packages.Collection) {
 }
 
 func watches(t *testing.T, c *packages.Collection) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	told := make(chan string, 1000)
 	ended := make(chan error, 1)
