@@ -77,6 +77,13 @@ func (w *diskWatch) blocks() string {
 // nearlyFull is the rule where none is configured: less than 64 MiB, or on a small disk less than a fiftieth of it.
 func nearlyFull(free, total int64) bool { return free < min(64<<20, total/50) }
 
+// NearlyFull is the rule where no reserve is configured: less than 64 MiB of the bytes of a disk are free, or on a small
+// disk less than a fiftieth of it.
+func NearlyFull(free, total int64) bool { return nearlyFull(free, total) }
+
+// DiskSpace asks the system for the bytes of the disk under a folder: free for this user, and in all.
+func DiskSpace(dir string) (free, total int64, err error) { return diskSpace(dir) }
+
 // look notes what is free. True when that is news.
 func (w *diskWatch) look(free, total int64) (changed bool) {
 	low := nearlyFull(free, total)

@@ -49,6 +49,37 @@ type serverConfig struct {
 	RaftDotStore string          `yaml:"raft.store"` // and another
 	Drain        time.Duration   `yaml:"drain"`
 	Autopilot    autopilotConfig `yaml:"autopilot"`
+	Lives        livesConfig     `yaml:",inline"`
+}
+
+// livesConfig is how long what proves membership holds. The leader's word counts, so all nodes should have the same.
+type livesConfig struct {
+	Certificate time.Duration `yaml:"certificate-life"`
+	GossipKey   time.Duration `yaml:"gossip-key-life"`
+}
+
+// The bounds: a node must be able to be away for a while, and come back before its certificate has ended.
+const (
+	day                = 24 * time.Hour
+	leastCertificate   = day
+	mostCertificate    = 5 * 365 * day
+	leastGossipKeyLife = time.Hour
+	mostGossipKeyLife  = 365 * day
+)
+
+func (l *livesConfig) flags(fs *pflag.FlagSet) {
+	fs.DurationVar(&l.Certificate, "certificate-life", 365*day, "how long a node's certificate holds; it is renewed when a third is left, and who was away until its end must join again (24h to 43800h)")
+	fs.DurationVar(&l.GossipKey, "gossip-key-life", 30*day, "how long a key of the gossip is used before the next one (1h to 8760h)")
+}
+
+func (l livesConfig) validate() (errs []error) {
+	if l.Certificate < leastCertificate || l.Certificate > mostCertificate {
+		errs = append(errs, fmt.Errorf("--certificate-life %s: give 24h to 43800h, which is five years", l.Certificate))
+	}
+	if l.GossipKey < leastGossipKeyLife || l.GossipKey > mostGossipKeyLife {
+		errs = append(errs, fmt.Errorf("--gossip-key-life %s: give 1h to 8760h, which is a year", l.GossipKey))
+	}
+	return errs
 }
 
 // autopilotConfig is when the leader gives a vote, and takes one.
@@ -108,6 +139,7 @@ func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.SnapshotDir, "snapshot-dir", "", "folder for them; they hold secrets (default: snapshots in the data folder)")
 	fs.DurationVar(&c.Drain, "drain", 3*time.Second, "how long a node that stops serves on while load balancers take it out; not waited for by a cluster of one")
 	c.Autopilot.flags(fs)
+	c.Lives.flags(fs)
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.Pprof, "pprof", "", "serve profiles of this process at this address of the loopback, such as 127.0.0.1:6060, without a login")
 }
@@ -181,7 +213,7 @@ func (c *serverConfig) validate() error {
 	if c.RaftStore != cluster.StoreBolt && c.RaftStore != cluster.StoreWAL {
 		errs = append(errs, fmt.Errorf("--raft-store %q: give %s or %s", c.RaftStore, cluster.StoreBolt, cluster.StoreWAL))
 	}
-	errs = append(errs, c.Autopilot.validate()...)
+	errs = append(append(errs, c.Autopilot.validate()...), c.Lives.validate()...)
 	if c.Drain < 0 || c.Drain > time.Minute {
 		errs = append(errs, fmt.Errorf("--drain %s: give 0 to 1m", c.Drain))
 	}

@@ -3,8 +3,11 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/muster-hq/muster/fsm/model"
 )
 
 // loaded is the configuration that flags, environment and file give.
@@ -68,24 +71,26 @@ func TestConfigurationThatIsRefused(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"unknown key":           {file: "name: n1\nhtpt: ':1'\n", want: []string{`there is no setting "htpt"`, "line 2", "names of the flags"}},
-		"no YAML":               {file: "name: [n1\n", want: []string{"muster.yaml", "line 1"}},
-		"a word for a number":   {file: "bootstrap-expect: many\n", want: []string{"line 1", "many"}},
-		"no address":            {args: []string{"--http", "8000"}, want: []string{"--http", `"8000"`, ":8000"}},
-		"no such port":          {args: []string{"--gossip", ":70000"}, want: []string{"--gossip", "70000"}},
-		"a name with blanks":    {args: []string{"--name", "node 1"}, want: []string{"--name", "node 1", "lower-case"}},
-		"a name in capitals":    {args: []string{"--name", "N1"}, want: []string{"--name", "N1", "lower-case"}},
-		"no data":               {args: []string{"--data", ""}, want: []string{"--data is empty"}},
-		"an even number":        {args: []string{"--bootstrap-expect", "2"}, want: []string{"1, 3, 5 or 7"}},
-		"four":                  {args: []string{"--bootstrap-expect", "4"}, want: []string{"1, 3, 5 or 7"}},
-		"expecting whom":        {args: []string{"--bootstrap-expect", "3"}, want: []string{"--bootstrap-expect needs --join", "--token-file"}},
-		"expecting by what":     {args: []string{"--bootstrap-expect", "3", "--join", "a:1,b:1"}, want: []string{"--token-file with a secret"}},
-		"join without token":    {args: []string{"--join", "a:1"}, want: []string{"--join needs --token-file", "muster cluster token"}},
-		"join where":            {args: []string{"--join", "a", "--token-file", "f"}, want: []string{`--join "a"`, "n1:8001"}},
-		"join one of two where": {args: []string{"--join", "a:1,b", "--token-file", "f"}, want: []string{`--join "b"`}},
-		"no broker":             {args: []string{"--bus", "http://x"}, want: []string{"--bus is not a broker's address"}},
-		"no such log store":     {args: []string{"--raft-store", "lmdb"}, want: []string{`--raft-store "lmdb"`, "boltdb or wal"}},
-		"two faults":            {args: []string{"--bus", "x", "--name", "-"}, want: []string{"--bus", "--name"}},
+		"unknown key":              {file: "name: n1\nhtpt: ':1'\n", want: []string{`there is no setting "htpt"`, "line 2", "names of the flags"}},
+		"no YAML":                  {file: "name: [n1\n", want: []string{"muster.yaml", "line 1"}},
+		"a word for a number":      {file: "bootstrap-expect: many\n", want: []string{"line 1", "many"}},
+		"no address":               {args: []string{"--http", "8000"}, want: []string{"--http", `"8000"`, ":8000"}},
+		"no such port":             {args: []string{"--gossip", ":70000"}, want: []string{"--gossip", "70000"}},
+		"a name with blanks":       {args: []string{"--name", "node 1"}, want: []string{"--name", "node 1", "lower-case"}},
+		"a name in capitals":       {args: []string{"--name", "N1"}, want: []string{"--name", "N1", "lower-case"}},
+		"no data":                  {args: []string{"--data", ""}, want: []string{"--data is empty"}},
+		"an even number":           {args: []string{"--bootstrap-expect", "2"}, want: []string{"1, 3, 5 or 7"}},
+		"four":                     {args: []string{"--bootstrap-expect", "4"}, want: []string{"1, 3, 5 or 7"}},
+		"expecting whom":           {args: []string{"--bootstrap-expect", "3"}, want: []string{"--bootstrap-expect needs --join", "--token-file"}},
+		"expecting by what":        {args: []string{"--bootstrap-expect", "3", "--join", "a:1,b:1"}, want: []string{"--token-file with a secret"}},
+		"join without token":       {args: []string{"--join", "a:1"}, want: []string{"--join needs --token-file", "muster cluster token"}},
+		"join where":               {args: []string{"--join", "a", "--token-file", "f"}, want: []string{`--join "a"`, "n1:8001"}},
+		"join one of two where":    {args: []string{"--join", "a:1,b", "--token-file", "f"}, want: []string{`--join "b"`}},
+		"no broker":                {args: []string{"--bus", "http://x"}, want: []string{"--bus is not a broker's address"}},
+		"a certificate of an hour": {args: []string{"--certificate-life", "1h"}, want: []string{"--certificate-life 1h0m0s", "24h to 43800h"}},
+		"a gossip key for ever":    {file: "gossip-key-life: 100000h\n", want: []string{"--gossip-key-life 100000h0m0s", "1h to 8760h"}},
+		"no such log store":        {args: []string{"--raft-store", "lmdb"}, want: []string{`--raft-store "lmdb"`, "boltdb or wal"}},
+		"two faults":               {args: []string{"--bus", "x", "--name", "-"}, want: []string{"--bus", "--name"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := loaded(t, c.file, append([]string{"--name", "n1"}, c.args...)...)
@@ -148,5 +153,19 @@ func TestCommandLineOfServerAndDev(t *testing.T) {
 				t.Errorf("status %d, expected %d; expected %q in\n%s%s", code, c.code, c.want, out, errs)
 			}
 		})
+	}
+}
+
+// TestLivesOfKeys: what the file says of certificates comes to the node's own.
+func TestLivesOfKeys(t *testing.T) {
+	c, err := loaded(t, "name: n1\ncertificate-life: 48h\n", "--gossip-key-life", "2h")
+	if err != nil || c.Lives.Certificate != 48*time.Hour || c.Lives.GossipKey != 2*time.Hour {
+		t.Fatalf("%+v, %v", c.Lives, err)
+	}
+	n := startNode(t, "n1", "--certificate-life", "48h")
+	m := n.status(n.passwordFile()).Members[0]
+	ends, err := model.ParseTime("certificateExpires", m.CertExpires)
+	if left := time.Until(ends); err != nil || left > 48*time.Hour || left < 47*time.Hour {
+		t.Errorf("the certificate ends at %s (%v)", m.CertExpires, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/cluster"
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
 )
 
 // backups writes snapshots of the cluster to this node's disk, at intervals. Each node keeps its own, so the loss of a
@@ -27,13 +29,19 @@ type backups struct {
 	keep  int
 	age   time.Duration // older ones are removed, but for the newest; 0 keeps them
 	name  string        // of the node
-	node  *cluster.Node
+	node  snapshotSaver
+	space func(dir string) (free, total int64, err error)
 	log   *slog.Logger
 	last  atomic.Pointer[spec.Backup]
 }
 
+// snapshotSaver gives snapshots of the cluster.
+type snapshotSaver interface {
+	SaveSnapshot(ctx context.Context, w io.Writer) (state.SnapshotInfo, error)
+}
+
 func newBackups(cfg serverConfig, n *cluster.Node, log *slog.Logger) *backups {
-	b := &backups{dir: cfg.SnapshotDir, every: cfg.SnapshotEvery, keep: cfg.SnapshotKeep, age: cfg.SnapshotAge, name: n.Name(), node: n, log: log}
+	b := &backups{dir: cfg.SnapshotDir, every: cfg.SnapshotEvery, keep: cfg.SnapshotKeep, age: cfg.SnapshotAge, name: n.Name(), node: n, space: cluster.DiskSpace, log: log}
 	if b.dir == "" {
 		b.dir = filepath.Join(cfg.Data, "snapshots")
 	}
@@ -66,24 +74,69 @@ func (b *backups) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		next := b.every
-		done, err := b.write(ctx)
-		if err != nil && ctx.Err() == nil {
-			b.log.Error("a scheduled snapshot was not written; it is tried again", "folder", b.dir, "error", err)
-			done = &spec.Backup{Error: err.Error()}
-			if was := b.last.Load(); was != nil {
-				done.File, done.Time, done.Bytes = was.File, was.Time, was.Bytes
-			}
-			next = min(b.every, time.Minute)
-		}
-		if done != nil {
-			b.last.Store(done)
-		}
-		timer.Reset(next)
+		timer.Reset(b.turn(ctx))
 	}
 }
 
-// write writes one, checks it, and removes those that are too many or too old.
+// turn writes one, and gives the time until the next. What it came to is told in the status; that there is no room, in the
+// log once.
+func (b *backups) turn(ctx context.Context) (next time.Duration) {
+	was := b.last.Load()
+	if was == nil {
+		was = &spec.Backup{}
+	}
+	told := *was
+	if err := b.room(); err != nil {
+		if told.Error = err.Error(); !strings.HasPrefix(was.Error, noRoom) {
+			b.log.Error("scheduled snapshots are paused", "folder", b.dir, "error", err)
+		}
+		b.last.Store(&told)
+		return min(b.every, time.Minute)
+	}
+	done, err := b.write(ctx)
+	if ctx.Err() != nil && err != nil {
+		return b.every
+	}
+	if err != nil {
+		told.Error = err.Error()
+		b.log.Error("a scheduled snapshot was not written; it is tried again", "folder", b.dir, "error", err)
+		b.last.Store(&told)
+		return min(b.every, time.Minute)
+	}
+	if err := b.prune(time.Now()); err != nil {
+		done.Error = err.Error()
+		b.log.Error("old snapshots could not be removed", "folder", b.dir, "error", err)
+	}
+	b.last.Store(done)
+	return b.every
+}
+
+// noRoom begins what the status says while snapshots are paused.
+const noRoom = "paused: "
+
+// room is nil when the disk will not be nearly full with one more snapshot as large as the newest.
+func (b *backups) room() error {
+	dir := b.dir
+	if _, err := os.Stat(dir); err != nil {
+		dir = filepath.Dir(dir) // it is made by the first one
+	}
+	free, total, err := b.space(dir)
+	if err != nil {
+		return nil //nolint:nilerr // what is not known is no reason to go without
+	}
+	need := int64(0)
+	if old := b.list(); len(old) > 0 {
+		if st, err := os.Stat(old[len(old)-1].path); err == nil {
+			need = st.Size()
+		}
+	}
+	if !cluster.NearlyFull(free-need, total) {
+		return nil
+	}
+	return fmt.Errorf("%sthe disk under %s has %d MiB free, and a snapshot takes %d MiB: make room, or keep fewer (--snapshot-keep)", noRoom, dir, free>>20, need>>20)
+}
+
+// write writes one and checks it.
 func (b *backups) write(ctx context.Context) (*spec.Backup, error) {
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return nil, err
@@ -107,7 +160,7 @@ func (b *backups) write(ctx context.Context) (*spec.Backup, error) {
 		return nil, err
 	}
 	b.log.Info("wrote a snapshot", "file", path, "bytes", l.Bytes, "index", l.Index)
-	return &spec.Backup{File: path, Time: model.FormatTime(now), Bytes: l.Bytes}, b.prune(now)
+	return &spec.Backup{File: path, Time: model.FormatTime(now), Bytes: l.Bytes}, nil
 }
 
 // unfinished begins the name of a snapshot of this node that is not whole yet; a number follows.
