@@ -59,7 +59,8 @@ type Agent struct {
 	watches     map[string]*watch
 	wake        map[wire.Lane]chan struct{}
 
-	fatal chan error // a broken journal, found by anyone
+	fatal  chan error // a broken journal, found by anyone
+	taking sync.Mutex // what is above the fence is judged and journaled at once
 
 	loginMu   sync.Mutex
 	lastLogin uint64
@@ -204,14 +205,47 @@ func (a *Agent) deliver(envelope []byte) error {
 			return nil
 		}
 		return a.outbox.confirm(r.Sequences)
+	case wire.KindResync:
+		var r wire.Resync
+		if err := wire.Open(envelope, kind, a.identity.Key, &r); err != nil {
+			a.log.Warn("dropped a question for the standing", "error", err)
+			return nil
+		}
+		return a.takeResync(r)
 	default:
 		a.log.Warn("dropped a message of a kind that is not for agents", "kind", kind)
 		return nil
 	}
 }
 
+// takeResync answers the question for the standing, at the beginning of an epoch. From then on no order of an earlier
+// epoch is taken, else the answer would be wrong once it is read.
+func (a *Agent) takeResync(r wire.Resync) error {
+	log := a.log.With("epoch", r.Epoch, "above", r.Above)
+	if r.Agent != a.identity.Agent {
+		log.Warn("dropped a question for another agent's standing", "for", r.Agent)
+		return nil
+	}
+	a.taking.Lock()
+	defer a.taking.Unlock()
+	if fence := a.journal.Fence(wire.LaneChanges); r.Epoch < fence.Epoch {
+		log.Warn("dropped a question of an epoch that is over", "fence", fence.Epoch)
+		return nil
+	}
+	a.clock.see(r.Issued)
+	if err := a.journal.Resync(r.Epoch, a.clock.mark()); err != nil {
+		log.Error("could not journal the beginning of an epoch; the question will be taken again", "error", err)
+		return fmt.Errorf("begin epoch %d: %w", r.Epoch, err)
+	}
+	log.Info("telling what was done")
+	a.outbox.stand(r)
+	return nil
+}
+
 // takeOrder judges an order whose signature holds, and journals it when it is to be done.
 func (a *Agent) takeOrder(o wire.Order) error {
+	a.taking.Lock()
+	defer a.taking.Unlock()
 	log := a.log.With("order", o.ID, "change", o.Change, "lane", o.Lane)
 	if o.Agent != a.identity.Agent {
 		log.Warn("dropped an order for another agent", "for", o.Agent)

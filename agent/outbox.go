@@ -33,6 +33,7 @@ type outbox struct {
 	mu       sync.Mutex
 	attempts map[uint64]attempt
 	again    []wire.Reply // confirmed ones that were asked for again
+	asked    *wire.Resync // the newest question for the standing that has no answer yet
 }
 
 type attempt struct {
@@ -69,6 +70,23 @@ func (o *outbox) repeat(order string) {
 		}
 	}
 	signal(o.wake)
+}
+
+// stand makes the agent tell its standing, once: the question is repeated until the answer is heard.
+func (o *outbox) stand(r wire.Resync) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.asked = &r
+	signal(o.wake)
+}
+
+// takeAsked returns the question that waits for its answer, if there is one.
+func (o *outbox) takeAsked() *wire.Resync {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r := o.asked
+	o.asked = nil
+	return r
 }
 
 // take returns what is due now, in sequence, and when the next will be.
@@ -125,6 +143,11 @@ func (a *Agent) Talk(ctx context.Context, l link) error {
 func (a *Agent) tell(ctx context.Context, l link) error {
 	a.outbox.fresh()
 	for {
+		if r := a.outbox.takeAsked(); r != nil {
+			if err := a.tellStanding(ctx, l, *r); err != nil {
+				return err
+			}
+		}
 		due, next := a.outbox.take(time.Now())
 		for _, m := range due {
 			if err := a.publish(ctx, l, m); err != nil {
@@ -148,6 +171,23 @@ func (a *Agent) tell(ctx context.Context, l link) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// tellStanding signs and sends how far this agent is, as of now.
+func (a *Agent) tellStanding(ctx context.Context, l link, r wire.Resync) error {
+	s := a.journal.Standing(r.Above)
+	s.Agent, s.Epoch = a.identity.Agent, r.Epoch
+	envelope, err := wire.Sign(wire.KindStanding, a.key, s)
+	if err != nil {
+		a.log.Error("the standing cannot be signed", "error", err)
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishLimit)
+	defer cancel()
+	if err := l.Publish(ctx, wire.KindStanding, envelope); err != nil {
+		return fmt.Errorf("publish the standing: %w", err)
+	}
+	return nil
 }
 
 // publish signs and sends one message. A message that cannot be signed is told in the log and left.
@@ -193,7 +233,7 @@ func (a *Agent) beat(ctx context.Context, l link) error {
 }
 
 func (a *Agent) presence(ctx context.Context, l link, bye bool) error {
-	p := wire.Presence{Agent: a.identity.Agent, Version: a.version, Started: a.started, Bye: bye}
+	p := wire.Presence{Agent: a.identity.Agent, Version: a.version, Started: a.started, Bye: bye, Journal: a.journal.ID()}
 	envelope, err := wire.Sign(wire.KindPresence, a.key, p)
 	if err != nil {
 		return fmt.Errorf("sign a heartbeat: %w", err)

@@ -199,7 +199,7 @@ func (d *Dispatcher) onPresence(l *link, data []byte) error {
 		d.presence.gone(a.ID, p.Started)
 		return nil
 	}
-	if d.presence.heard(a.ID, l.name, p.Version, p.Started, time.Now()) {
+	if d.presence.heard(a.ID, l.name, p, time.Now()) {
 		d.lookAgain(a.ID)
 	}
 	return nil
@@ -214,15 +214,22 @@ func (d *Dispatcher) onReply(ctx context.Context, l *link, data []byte) error {
 	}
 	var a *model.Agent
 	var seq uint64
+	var order string
 	var effect, plain func(tx *state.Tx) error // plain: when nothing but the bare outcome can be recorded
 	switch kind {
 	case wire.KindReply:
 		var r wire.Reply
 		if a, err = d.agentOf(data, kind, &r); err == nil {
-			seq = r.Sequence
+			seq, order = r.Sequence, r.Order
 			effect = func(tx *state.Tx) error { return orchestrate.RecordReply(tx, a.ID, outcome(r)) }
 			plain = func(tx *state.Tx) error { return orchestrate.RecordReply(tx, a.ID, bare(r)) }
 		}
+	case wire.KindStanding:
+		a, err := d.onStanding(ctx, data)
+		if err == nil && d.presence.heard(a.ID, l.name, wire.Presence{}, time.Now()) {
+			d.lookAgain(a.ID)
+		}
+		return err
 	case wire.KindAlert:
 		var al wire.Alert
 		if a, err = d.agentOf(data, kind, &al); err == nil {
@@ -235,7 +242,7 @@ func (d *Dispatcher) onReply(ctx context.Context, l *link, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if d.presence.heard(a.ID, l.name, "", time.Time{}, time.Now()) {
+	if d.presence.heard(a.ID, l.name, wire.Presence{}, time.Now()) {
 		d.lookAgain(a.ID) // it moved, and its heartbeat is behind
 	}
 	if err := d.cfg.Store.Update(ctx, effect); err != nil {
@@ -250,6 +257,9 @@ func (d *Dispatcher) onReply(ctx context.Context, l *link, data []byte) error {
 				return fmt.Errorf("record the bare %s of agent %s: %w", kind, a.ID, err)
 			}
 		}
+	}
+	if order != "" && d.unconfirmed(a.ID, order) {
+		return nil // the agent tells it again
 	}
 	key, err := orchestrate.SigningKey(d.cfg.Store.Local(), a.OrgID)
 	if err != nil {

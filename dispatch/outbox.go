@@ -28,18 +28,22 @@ type attempt struct {
 // outbox is the sending half: what the state says is open becomes orders, and orders go out until they
 // are answered.
 type outbox struct {
-	d     *Dispatcher
-	out   map[string]*attempt  // by order id
-	bad   map[string]time.Time // hosts whose order could not be written, and when to try again
-	slots chan struct{}        // bounds how many orders are being published
-	wg    sync.WaitGroup
+	d      *Dispatcher
+	out    map[string]*attempt  // by order id
+	astray map[string]*attempt  // by id of an agent that has to tell its standing before it gets orders
+	bad    map[string]time.Time // hosts whose order could not be written, and when to try again
+	slots  chan struct{}        // bounds how many messages are being published
+	wg     sync.WaitGroup
 
 	mu     sync.Mutex
-	flying map[string]bool // orders that are being published
+	flying map[string]bool // what is being published: orders, and questions
 }
 
 func newOutbox(d *Dispatcher) *outbox {
-	return &outbox{d: d, out: map[string]*attempt{}, bad: map[string]time.Time{}, slots: make(chan struct{}, publishers), flying: map[string]bool{}}
+	return &outbox{
+		d: d, out: map[string]*attempt{}, astray: map[string]*attempt{}, bad: map[string]time.Time{},
+		slots: make(chan struct{}, publishers), flying: map[string]bool{},
+	}
 }
 
 // hostsPerCommit bounds how many hosts' orders are written in one commit.
@@ -49,6 +53,7 @@ const hostsPerCommit = 32
 func (d *Dispatcher) runOutbox(ctx context.Context) error {
 	o := newOutbox(d)
 	defer o.wg.Wait()
+	o.findAstray()
 	for {
 		ws := state.NewWatchSet()
 		view := d.cfg.Store.Local().Watched(ws)
@@ -91,7 +96,7 @@ func (d *Dispatcher) waitFor(ctx context.Context, ws *state.WatchSet, next time.
 	return ctx.Err()
 }
 
-// waitingHosts are the hosts that have an open change, an agent, and no order out.
+// waitingHosts are the hosts that have an open change, an agent that is in step, and no order out.
 func waitingHosts(r state.Reader) []string {
 	var hosts []string
 	had := map[string]bool{}
@@ -103,7 +108,7 @@ func waitingHosts(r state.Reader) []string {
 		if _, out := state.Find[model.Order](r, model.OpenOrderOf(c.HostID)); out {
 			continue
 		}
-		if _, ok := state.Find[model.Agent](r, model.AgentOfHost(c.HostID)); ok {
+		if a, ok := state.Find[model.Agent](r, model.AgentOfHost(c.HostID)); ok && orchestrate.AgentInStep(r, a.ID) {
 			hosts = append(hosts, c.HostID)
 		}
 	}
@@ -171,9 +176,13 @@ func (o *outbox) send(ctx context.Context, view *state.View) time.Time {
 	now := time.Now()
 	next := now.Add(o.d.cfg.RetryMost)
 	due := o.d.takeDue()
+	next = o.ask(ctx, view, due, now, next)
 	open := map[string]bool{}
 	for _, order := range state.List[model.Order](view, model.OpenOrders) {
 		open[order.ID] = true
+		if o.astray[order.AgentID] != nil {
+			continue // it is not known whether the agent has it, or has forgotten it
+		}
 		a := o.out[order.ID]
 		switch {
 		case a == nil:
@@ -188,7 +197,7 @@ func (o *outbox) send(ctx context.Context, view *state.View) time.Time {
 			continue
 		}
 		again := a.wait > o.d.cfg.RetryFirst
-		o.fly(ctx, view, order, again)
+		o.fly(ctx, order.ID, func() { o.publish(ctx, view, order, again) })
 		a.next = now.Add(a.wait)
 		a.wait = min(a.wait*2, o.d.retryMost(order.AgentID))
 		if a.next.Before(next) {
@@ -203,23 +212,23 @@ func (o *outbox) send(ctx context.Context, view *state.View) time.Time {
 	return next
 }
 
-// fly publishes an order once there is a slot, unless it is on its way.
-func (o *outbox) fly(ctx context.Context, view *state.View, order *model.Order, again bool) {
+// fly publishes something once there is a slot, unless it is on its way.
+func (o *outbox) fly(ctx context.Context, id string, publish func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.flying[order.ID] {
+	if o.flying[id] {
 		return
 	}
-	o.flying[order.ID] = true
+	o.flying[id] = true
 	o.wg.Go(func() {
 		defer func() {
 			o.mu.Lock()
-			delete(o.flying, order.ID)
+			delete(o.flying, id)
 			o.mu.Unlock()
 		}()
 		select {
 		case o.slots <- struct{}{}:
-			o.publish(ctx, view, order, again)
+			publish()
 			<-o.slots
 		case <-ctx.Done():
 		}
@@ -298,7 +307,7 @@ func seal(r state.Reader, o *model.Order) ([]byte, error) {
 	}
 	w := wire.Order{
 		ID: o.ID, Agent: o.AgentID, Lane: wire.Lane(o.Lane), Epoch: o.Epoch, Term: o.Term, Sequence: o.Sequence,
-		Issued: o.Issued, Expires: o.Expires, Change: c.OrderNum, Steps: make([]wire.Step, len(c.Tasks)),
+		Issued: o.Issued, Expires: o.Expires, Change: c.OrderNum, ChangeID: c.ID, Steps: make([]wire.Step, len(c.Tasks)),
 	}
 	for i, t := range c.Tasks {
 		s := wire.Step{

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/muster-hq/muster/dispatch/wire"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
@@ -72,7 +73,9 @@ func (p *presence) forget(agentID string) {
 
 // heard notes a sign of life, and answers true when the agent was not known to be there: it is new to this
 // leader, came back, was started anew, or moved to another hub.
-func (p *presence) heard(agentID, hub, version string, started, now time.Time) bool {
+// said is empty but for a heartbeat.
+func (p *presence) heard(agentID, hub string, said wire.Presence, now time.Time) bool {
+	started := said.Started
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last, known := p.seen[agentID]
@@ -81,8 +84,8 @@ func (p *presence) heard(agentID, hub, version string, started, now time.Time) b
 	}
 	p.seen[agentID] = sighting{at: now, hub: hub, started: started}
 	came := !known || last.hub != hub || !last.started.Equal(started) || now.Sub(last.at) > misses*p.heartbeat
-	if came || version != "" {
-		p.tell(orchestrate.Transition{AgentID: agentID, Up: true, Version: version})
+	if came || said.Version != "" {
+		p.tell(orchestrate.Transition{AgentID: agentID, Up: true, Version: said.Version, Journal: said.Journal})
 	}
 	return came
 }
@@ -172,7 +175,7 @@ func changed(r state.Reader, ts []orchestrate.Transition) []orchestrate.Transiti
 	var out []orchestrate.Transition
 	for _, t := range ts {
 		p, ok := state.Get[model.Presence](r, t.AgentID)
-		if ok && (p.Up != t.Up || t.Version != "" && p.Version != t.Version) {
+		if ok && (t.News(p) || orchestrate.JournalIsNews(r, t.AgentID, t.Journal)) {
 			out = append(out, t)
 		}
 	}

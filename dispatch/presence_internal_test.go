@@ -3,6 +3,8 @@ package dispatch
 import (
 	"testing"
 	"time"
+
+	"github.com/muster-hq/muster/dispatch/wire"
 )
 
 const beat = 10 * time.Second
@@ -50,8 +52,8 @@ func TestLateGoodbye(t *testing.T) {
 	now := time.Now()
 	p := newPresence(beat, now)
 	first, second := now.Add(-time.Hour), now.Add(-time.Second)
-	p.heard("a", "h1", "v1", first, now)
-	if !p.heard("a", "h2", "v1", second, now) {
+	p.heard("a", "h1", wire.Presence{Version: "v1", Started: first}, now)
+	if !p.heard("a", "h2", wire.Presence{Version: "v1", Started: second}, now) {
 		t.Error("a restart was not seen as a coming")
 	}
 	p.take()
@@ -68,8 +70,8 @@ func TestLateGoodbye(t *testing.T) {
 func TestNewsThatCouldNotBeRecorded(t *testing.T) {
 	now := time.Now()
 	p := newPresence(beat, now)
-	p.heard("a", "h1", "", now, now)
-	p.heard("b", "h1", "", now, now)
+	p.heard("a", "h1", wire.Presence{Started: now}, now)
+	p.heard("b", "h1", wire.Presence{Started: now}, now)
 	ts := p.take()
 	p.gone("a", now)
 	p.putBack(ts)
@@ -86,8 +88,8 @@ func TestRepliesAreSignsOfLife(t *testing.T) {
 	now := time.Now()
 	p := newPresence(beat, now.Add(-time.Hour))
 	started := now.Add(-time.Minute)
-	p.heard("a", "h1", "v", started, now)
-	if p.heard("a", "h1", "", time.Time{}, now.Add(2*beat)) {
+	p.heard("a", "h1", wire.Presence{Version: "v", Started: started}, now)
+	if p.heard("a", "h1", wire.Presence{}, now.Add(2*beat)) {
 		t.Error("a reply of a known process is a coming")
 	}
 	p.take()
@@ -95,7 +97,7 @@ func TestRepliesAreSignsOfLife(t *testing.T) {
 	if got := told(p, "a"); got != "" {
 		t.Errorf("an agent that replies is %s", got)
 	}
-	if !p.heard("a", "h1", "v", started, now.Add(9*beat)) {
+	if !p.heard("a", "h1", wire.Presence{Version: "v", Started: started}, now.Add(9*beat)) {
 		t.Error("an agent that was silent for long did not come")
 	}
 	p.forget("a")

@@ -60,6 +60,7 @@ type order struct {
 	replies map[int]wire.Reply
 	open    int // replies without a receipt
 	over    bool
+	head    wire.Held // without steps
 }
 
 func (o *order) progress() Progress {
@@ -94,6 +95,7 @@ type contents struct {
 	seen        Seen
 	told        map[string]string
 	owed        map[string]bool
+	memory      memory
 }
 
 func newContents() *contents {
@@ -121,6 +123,7 @@ func (c *contents) apply(r record) error {
 		if r.Version != formatVersion {
 			return fmt.Errorf("the journal has format %d and this agent reads format %d", r.Version, formatVersion)
 		}
+		c.memory.id = r.ID
 	case kindState:
 		return c.applyState(r)
 	case kindAccepted:
@@ -168,6 +171,7 @@ func (c *contents) applyState(r record) error {
 	}
 	c.sequence, c.logins = max(c.sequence, s.Sequence), max(c.logins, s.Logins)
 	c.see(s.Seen)
+	c.memory.apply(s)
 	return nil
 }
 
@@ -180,7 +184,8 @@ func (c *contents) applyAccepted(r record) error {
 		return fmt.Errorf("order %s was accepted twice", o.ID)
 	}
 	c.arrivals++
-	c.orders[o.ID] = &order{id: o.ID, lane: o.Lane, arrival: c.arrivals, body: o, replies: map[int]wire.Reply{}, over: len(o.Steps) == 0}
+	c.orders[o.ID] = &order{id: o.ID, lane: o.Lane, arrival: c.arrivals, body: o, replies: map[int]wire.Reply{}, over: len(o.Steps) == 0, head: headOf(o)}
+	c.memory.accepted(o)
 	c.raise(o.Lane, Fence{o.Epoch, o.Term, o.Sequence})
 	if r.Seen != nil {
 		c.see(*r.Seen)
@@ -207,6 +212,7 @@ func (c *contents) applyReply(r record) error {
 		o.begun = nil
 	}
 	if r.Reply.Final {
+		c.memory.finished(o)
 		o.over, o.body, o.begun = true, nil, nil
 	}
 	if r.Owe != nil {
@@ -301,8 +307,9 @@ func (c *contents) forgetOld(keep int) {
 
 // records writes the contents down again, as few records as tell the same.
 func (c *contents) records() []record {
-	out := []record{{Kind: kindBegin, Version: formatVersion}, {Kind: kindState, State: &state{
+	out := []record{{Kind: kindBegin, Version: formatVersion, ID: c.memory.id}, {Kind: kindState, State: &state{
 		Fences: c.fences, Sequence: c.sequence, Logins: c.logins, Seen: c.seen, Told: c.told, Owed: c.owed,
+		ID: c.memory.id, Floor: c.memory.floor, Highest: c.memory.highest, Before: c.memory.before, Done: c.memory.done,
 	}}}
 	orders := make([]*order, 0, len(c.orders))
 	for _, o := range c.orders {

@@ -4,6 +4,7 @@
 package journal
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -103,9 +104,13 @@ func (j *Journal) begin(path string, found int) error {
 		}
 	}
 	if j.size > 0 {
-		return nil
+		return j.name()
 	}
-	if err := j.write(record{Kind: kindBegin, Version: formatVersion}, true); err != nil {
+	first := record{Kind: kindBegin, Version: formatVersion, ID: rand.Text()}
+	if err := j.write(first, true); err != nil {
+		return err
+	}
+	if err := j.st.apply(first); err != nil {
 		return err
 	}
 	if err := j.disk.SyncDir(j.dir); err != nil {

@@ -30,6 +30,7 @@ const (
 type record struct {
 	Kind      string      `json:"k"`
 	Version   int         `json:"version,omitempty"`
+	ID        string      `json:"id,omitempty"` // of the journal, in its first line
 	Order     string      `json:"order,omitempty"`
 	Accepted  *wire.Order `json:"accepted,omitempty"`
 	Seen      *Seen       `json:"seen,omitempty"`
@@ -53,6 +54,12 @@ type state struct {
 	Seen     Seen                `json:"seen"`
 	Told     map[string]string   `json:"told,omitempty"`
 	Owed     map[string]bool     `json:"owed,omitempty"`
+
+	ID      string      `json:"id,omitempty"`
+	Floor   uint64      `json:"floor,omitempty"`
+	Highest uint64      `json:"highest,omitempty"`
+	Before  string      `json:"before,omitempty"`
+	Done    []wire.Held `json:"done,omitempty"`
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -16,8 +16,8 @@ const Version = 1
 // replayed as another.
 type Kind string
 
-// The kinds. Orders, receipts and welcomes are signed with the organization's key; replies, alerts,
-// facts and presence with the agent's; an enrolment with the enrolment token's key and with the
+// The kinds. Orders, receipts, questions for the standing and welcomes are signed with the organization's key; replies,
+// standings, alerts, facts and presence with the agent's; an enrolment with the enrolment token's key and with the
 // agent's own (inside the body).
 const (
 	KindOrder    Kind = "order"
@@ -29,6 +29,8 @@ const (
 	KindPresence Kind = "presence"
 	KindEnrol    Kind = "enrol"
 	KindLogin    Kind = "login"
+	KindResync   Kind = "resync"
+	KindStanding Kind = "standing"
 )
 
 // Order is one change, or one question, for one agent: steps to take in sequence.
@@ -41,7 +43,8 @@ type Order struct {
 	Sequence uint64    `json:"sequence"` // per agent and lane, from 1
 	Issued   time.Time `json:"issued"`   // the leader's time
 	Expires  time.Time `json:"expires"`
-	Change   int       `json:"change"` // orderNum of the change, for the log
+	Change   int       `json:"change"`             // orderNum of the change, for the log
+	ChangeID string    `json:"changeId,omitempty"` // the change itself, for the agent's standing; "" of an older orchestrator
 	Steps    []Step    `json:"steps"`
 }
 
@@ -140,7 +143,8 @@ type Presence struct {
 	Agent   string    `json:"agent"`
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
-	Bye     bool      `json:"bye,omitempty"` // a clean stop
+	Bye     bool      `json:"bye,omitempty"`     // a clean stop
+	Journal string    `json:"journal,omitempty"` // id of the agent's journal; "" of an older agent, which knows no Resync
 }
 
 // Enrol asks for membership. It is signed with the enrolment token's key; Proof is the agent key's

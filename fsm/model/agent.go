@@ -40,6 +40,10 @@ type Lanes struct {
 	AgentID string `json:"agentId"`
 	Changes uint64 `json:"changes"` // the last sequence given in the lane of changes
 	Asks    uint64 `json:"asks"`
+
+	Epoch   uint64 `json:"epoch,omitempty"`   // in which it is known how far the agent is: enrolled or told; 0 of an older version
+	Journal string `json:"journal,omitempty"` // id of the agent's journal, as it told; "": not yet
+	Digest  string `json:"digest,omitempty"`  // of what it had done when it told its standing
 }
 
 // Table names the table of lanes.
@@ -60,6 +64,7 @@ type Presence struct {
 	Up      bool      `json:"up"`
 	Since   time.Time `json:"since"`
 	Version string    `json:"version,omitempty"`
+	Resyncs bool      `json:"resyncs,omitempty"` // this version can tell its standing after a restore
 }
 
 // Table names the table of presence.
@@ -187,5 +192,5 @@ const OpenOrders = "open"
 // OrdersOf is the range of a host's orders.
 func OrdersOf(hostID string) string { return "host/" + hostID }
 
-// OpenOrderOf is the unique range of the order that is out to a host.
+// OpenOrderOf is the range of the order that is out to a host: one, or after a restore all that its agent had.
 func OpenOrderOf(hostID string) string { return "openhost/" + hostID }

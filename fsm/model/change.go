@@ -56,5 +56,6 @@ type Change struct {
 	Actor       string    `json:"actor,omitempty"`
 	Tasks       []Task    `json:"tasks"`
 	Order       string    `json:"order,omitempty"` // id of the order that carries it, once there is one
+	Epoch       uint64    `json:"epoch,omitempty"` // in which it was made; 0 of an older version
 	Done        bool      `json:"done,omitempty"`
 }

@@ -79,6 +79,7 @@ type ChangeView struct {
 	Created      string     `json:"created"`
 	Actor        string     `json:"actor,omitempty"`
 	Done         bool       `json:"done"`
+	Waiting      string     `json:"waiting,omitempty"` // why it is not begun, when that is not for another change
 	Tasks        []TaskView `json:"tasks"`
 }
 

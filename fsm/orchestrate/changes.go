@@ -39,7 +39,8 @@ func QueueChange(tx *state.Tx, hostID string, d Draft) (*model.Change, error) {
 		d.Tasks[i].Content = digest
 	}
 	c := &model.Change{
-		ID: newID(), HostID: hostID, OrderNum: counter.Next, Description: d.Description, Created: tx.Now(), Actor: tx.Actor(), Tasks: d.Tasks,
+		ID: newID(), HostID: hostID, OrderNum: counter.Next, Description: d.Description, Created: tx.Now(), Actor: tx.Actor(),
+		Tasks: d.Tasks, Epoch: tx.Epoch(),
 	}
 	if n := len(toJSON(c)); n > maxPlanned {
 		return nil, model.Errorf(model.TooLarge, "the change %q has %d tasks and takes %d bytes; at most %d are possible: make it smaller, by splitting an application", c.Description, len(c.Tasks), n, maxPlanned)
@@ -82,6 +83,9 @@ func changeView(r state.Reader, h *model.HostRow, c *model.Change) model.ChangeV
 	}
 	if e, ok := state.Get[model.EnvironmentRow](r, h.EnvID); ok {
 		v.Environment = e.Name
+	}
+	if !c.Done {
+		v.Waiting = WaitsFor(r, h.ID)
 	}
 	for i := range c.Tasks {
 		t := &c.Tasks[i]

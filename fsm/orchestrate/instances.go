@@ -147,8 +147,8 @@ func DeleteInstance(tx *state.Tx, orgID, hostID string) error {
 	if i.Locked {
 		return model.Errorf(model.Conflict, "the instance is locked: unlock it first")
 	}
-	if o, out := state.Find[model.Order](tx, model.OpenOrderOf(hostID)); out {
-		o, _ := state.Edit[model.Order](tx, o.ID)
+	for _, id := range state.Keys[model.Order](tx, model.OpenOrderOf(hostID)) {
+		o, _ := state.Edit[model.Order](tx, id)
 		if err := closeOrder(tx, o, "interrupted: the instance was forgotten while the agent had this; whether it took effect is not known", true); err != nil {
 			return err
 		}

@@ -11,7 +11,7 @@ import (
 const LaneChanges = "changes"
 
 // NextOrder writes the order for the first open change of a host, unless one is out already, the host
-// has no agent, or nothing is open: then it answers false. id is random and made by the caller; term is
+// has no agent or one that is not in step, or nothing is open: then it answers false. id is random and made by the caller; term is
 // the leader's. One change at a time per host, in orderNum order (contract section 4.2).
 func NextOrder(tx *state.Tx, hostID, id string, term uint64, ttl time.Duration) (*model.Order, bool, error) {
 	if _, out := state.Find[model.Order](tx, model.OpenOrderOf(hostID)); out {
@@ -28,6 +28,9 @@ func NextOrder(tx *state.Tx, hostID, id string, term uint64, ttl time.Duration) 
 	lanes, ok := state.Edit[model.Lanes](tx, agent.ID)
 	if !ok {
 		return nil, false, model.Errorf(model.Internal, "agent %s has no lanes", agent.ID)
+	}
+	if !InStep(tx, agent, lanes) {
+		return nil, false, nil
 	}
 	lanes.Changes++
 	if err := state.Put(tx, lanes); err != nil {

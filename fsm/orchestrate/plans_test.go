@@ -181,7 +181,7 @@ func TestRetryAfterInterruption(t *testing.T) {
 				if err := state.Put(tx, &model.Agent{ID: "a1", OrgID: w.org, EnvID: w.env, HostID: h}); err != nil {
 					return err
 				}
-				return state.Put(tx, &model.Lanes{AgentID: "a1"})
+				return state.Put(tx, &model.Lanes{AgentID: "a1", Epoch: tx.Epoch()})
 			})
 			w.do(func(tx *state.Tx) error { _, err := orchestrate.RunHandler(tx, w.org, h, "app", "h"); return err })
 			num := w.change(h).OrderNum
