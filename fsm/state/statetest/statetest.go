@@ -3,6 +3,7 @@
 package statetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -166,4 +167,44 @@ func (db *DB) Now() time.Time {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	return db.clock()
+}
+
+// Save writes a snapshot of the present state.
+func (db *DB) Save(t testing.TB) []byte {
+	t.Helper()
+	sn := db.st.Snapshot()
+	defer sn.Release()
+	var b bytes.Buffer
+	if err := sn.Write(&b); err != nil {
+		t.Fatalf("save a snapshot: %v", err)
+	}
+	return b.Bytes()
+}
+
+// Restore puts the state of a snapshot in the place of the present one, in a new epoch, as a cluster does.
+func (db *DB) Restore(t testing.TB, snapshot []byte) {
+	t.Helper()
+	backup, err := state.NewStore(state.Options{})
+	if err == nil {
+		err = backup.Restore(bytes.NewReader(snapshot))
+	}
+	if err != nil {
+		t.Fatalf("read a snapshot: %v", err)
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	present := db.st.View()
+	sn, err := backup.Reborn(state.Rebirth{Term: present.Term(), Keep: present})
+	if err != nil {
+		t.Fatalf("prepare the state to come: %v", err)
+	}
+	defer sn.Release()
+	var b bytes.Buffer
+	if err = sn.Write(&b); err == nil {
+		err = db.st.Restore(&b)
+	}
+	if err != nil {
+		t.Fatalf("restore: %v", err)
+	}
+	db.index = sn.Info().Index
 }
