@@ -7,10 +7,11 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 GOBUILD  := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 FUZZTIME ?= 10s
+TEMPLATETIME ?= 60s
 LONG     ?= 10m
 RACE     ?= $(shell go list ./... | grep -v /deploy/)
 
-.PHONY: help build setup test race check fuzz torture bench bench-cluster demo clean
+.PHONY: help build setup test race check fuzz fuzz-templates torture bench bench-cluster demo clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -34,6 +35,10 @@ check: ## format, vet, static analysis, import table, tidy module, generated fil
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	@deploy/scripts/fuzz $(FUZZTIME)
+
+fuzz-templates: setup ## our templates beside Debian's FreeMarker on generated templates, for TEMPLATETIME (60s); SEED repeats one run
+	@mkdir -p .cache && go build -o .cache/fuzztemplates ./deploy/fuzztemplates
+	@exec .cache/fuzztemplates -time $(TEMPLATETIME) $(if $(SEED),-seed $(SEED))
 
 torture: setup ## everything that a cluster must survive, for LONG (10m) each: histories in one process, and real ones behind HAProxy (root)
 	@MUSTER_HISTORIES=$(LONG) deploy/scripts/gotest -count=1 -timeout 60m -run 'Linearizable|Histories|Checker' ./cluster

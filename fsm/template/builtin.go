@@ -223,7 +223,7 @@ func kindBuiltin(name string) (builtin, bool) {
 	case "is_number":
 		return is(func(v *Value) bool { return v.kind == kindNumber })
 	case "is_boolean":
-		return is(func(v *Value) bool { return v.kind == kindBool || v.kind == kindMatch })
+		return is(func(v *Value) bool { return v.isBool() })
 	case "is_sequence", "is_enumerable", "is_indexable":
 		return is((*Value).isList)
 	case "is_hash", "is_hash_ex":
@@ -240,7 +240,7 @@ func kindBuiltin(name string) (builtin, bool) {
 		return is(func(*Value) bool { return false })
 	case "then":
 		return builtin{min: 2, max: 2, fn: func(c *call) *Value {
-			if c.v.kind != kindBool {
+			if !c.v.isBool() {
 				c.wrong("booleans")
 			}
 			if c.v.flag {

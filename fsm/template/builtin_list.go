@@ -164,7 +164,7 @@ func (c *call) find() *Value {
 			return v.num.cmp(want.num) == 0
 		case v.isText() && want.isText():
 			return v.text == want.text
-		case v.kind == kindBool && want.kind == kindBool:
+		case v.isBool() && want.isBool():
 			return v.flag == want.flag
 		case v.kind == kindDate && want.kind == kindDate:
 			return v.more.(date).at.Equal(want.more.(date).at)
@@ -281,7 +281,7 @@ func (c *call) each() *Value {
 			out = append(out, got)
 			continue
 		}
-		if got.kind != kindBool {
+		if !got.isBool() {
 			c.r.fail(c.x.args[0], Type, "?%s needs a condition, and %s is %s", c.x.name, c.r.code(c.x.args[0]), got.kindName())
 		}
 		if name == "take_while" && !got.flag {

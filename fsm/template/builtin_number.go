@@ -1,6 +1,7 @@
 package template
 
 import (
+	"math"
 	"math/big"
 	"strings"
 )
@@ -54,7 +55,7 @@ func (c *call) toNumber() *Value {
 }
 
 func (c *call) toBoolean() *Value {
-	if c.v.kind == kindBool {
+	if c.v.isBool() {
 		return c.v
 	}
 	switch s := c.text(); {
@@ -87,7 +88,7 @@ func (c *call) computer() *Value {
 // toText is ?string with its arguments.
 func (c *call) toText() *Value {
 	switch {
-	case c.v.kind == kindBool || c.v.kind == kindMatch:
+	case c.v.isBool():
 		return c.boolText()
 	case c.has(1):
 		c.fail(BadValue, "?string takes two texts on booleans only, and %s is %s", c.r.code(c.x.of), c.v.kindName())
@@ -142,7 +143,7 @@ func (c *call) formatted(format string) string {
 // letters counts a, b, ..., z, aa, ab.
 func (c *call) letters() *Value {
 	n, ok := c.num().int64()
-	if !ok || n < 1 || !c.v.num.isWhole() {
+	if !ok || n < 1 || n > math.MaxInt32 || !c.v.num.isWhole() {
 		c.fail(BadValue, "?%s is for whole numbers from 1", c.x.name)
 	}
 	var out []byte

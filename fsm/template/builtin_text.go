@@ -9,7 +9,7 @@ import (
 func textBuiltin(name string) (builtin, bool) {
 	switch name {
 	case "upper_case":
-		return onText(strings.ToUpper), true
+		return onText(upper), true
 	case "lower_case":
 		return onText(strings.ToLower), true
 	case "cap_first":
@@ -31,7 +31,7 @@ func textBuiltin(name string) (builtin, bool) {
 			return s
 		}), true
 	case "length":
-		return builtin{fn: func(c *call) *Value { return Int(int64(len(utf16Of(c.text())))) }}, true
+		return builtin{fn: func(c *call) *Value { return Int(int64(utf16Length(c.text()))) }}, true
 	case "word_list":
 		return builtin{fn: func(c *call) *Value { return textList(strings.FieldsFunc(c.text(), javaSpaceOrControl)) }}, true
 	case "left_pad", "right_pad":
@@ -50,6 +50,15 @@ func textBuiltin(name string) (builtin, bool) {
 		return builtin{min: 1, max: 2, fn: (*call).truncate}, true
 	}
 	return builtin{}, false
+}
+
+// upper is Java's toUpperCase: some letters become several.
+func upper(s string) string {
+	s = strings.ToUpper(s)
+	if !strings.ContainsAny(s, "ßŉǰﬀﬁﬂﬃﬄﬅﬆ") {
+		return s
+	}
+	return strings.NewReplacer("ß", "SS", "ŉ", "ʼN", "ǰ", "J̌", "ﬀ", "FF", "ﬁ", "FI", "ﬂ", "FL", "ﬃ", "FFI", "ﬄ", "FFL", "ﬅ", "ST", "ﬆ", "ST").Replace(s)
 }
 
 func textList(parts []string) *Value {

@@ -44,7 +44,7 @@ func (r *renderer) maybe(x expr) (v *Value) {
 // truth evaluates a condition.
 func (r *renderer) truth(x expr) bool {
 	v := r.need(x)
-	if v.kind != kindBool && v.kind != kindMatch && nothing(v) == nil {
+	if !v.isBool() && nothing(v) == nil {
 		r.fail(x, Type, "a condition must be true or false, and %s is %s; compare it, or test it with ?? or ?has_content", r.code(x), v.kindName())
 	}
 	return v.flag

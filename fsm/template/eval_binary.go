@@ -2,12 +2,44 @@ package template
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf16"
 )
 
 func utf16Of(s string) []uint16 { return utf16.Encode([]rune(s)) }
 
-func fromUTF16(u []uint16) string { return string(utf16.Decode(u)) }
+// utf16Length is the length of s in UTF-16 units.
+func utf16Length(s string) (n int) {
+	for _, c := range s {
+		if n++; c > 0xFFFF {
+			n++
+		}
+	}
+	return n
+}
+
+// fromUTF16 gives the text of UTF-16 units. Half of a pair, which a cut may leave, is a question mark, as it is when the
+// reference writes it out.
+func fromUTF16(u []uint16) string {
+	var b strings.Builder
+	b.Grow(len(u))
+	for i := 0; i < len(u); i++ {
+		c := rune(u[i])
+		if utf16.IsSurrogate(c) {
+			next := rune(0)
+			if i+1 < len(u) {
+				next = rune(u[i+1])
+			}
+			if c = utf16.DecodeRune(c, next); c == unicode.ReplacementChar {
+				c = '?'
+			} else {
+				i++
+			}
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
+}
 
 func (x *binaryExpr) eval(r *renderer) *Value {
 	switch x.op {
@@ -121,7 +153,7 @@ func (r *renderer) compare(x *binaryExpr, a, b *Value) bool {
 		r.fail(x, Type, "%s compares numbers and dates only, and here are %s and %s", x.op, a.kindName(), b.kindName())
 	case a.isText() && b.isText():
 		order = strings.Compare(a.text, b.text)
-	case a.kind == kindBool && b.kind == kindBool:
+	case a.isBool() && b.isBool():
 		if a.flag != b.flag {
 			order = 1
 		}

@@ -49,7 +49,11 @@ func (f *hashFormat) format(d decimal) string {
 	if f.max < 0 {
 		return d.String()
 	}
-	s := d.round(f.max, halfEven).fixed()
+	rounded := d.round(f.max, halfEven)
+	s := rounded.fixed()
+	if d.sign() < 0 && rounded.sign() == 0 {
+		s = "-" + s // as Java does
+	}
 	for decimals := len(s) - strings.IndexByte(s, '.') - 1; strings.Contains(s, ".") && decimals > f.min && s[len(s)-1] == '0'; decimals-- {
 		s = s[:len(s)-1]
 	}
@@ -97,7 +101,7 @@ func afterLoop(s signal) signal {
 
 // newLoop prepares to walk v.
 func (r *renderer) newLoop(x expr, v *Value, vars loopVars) *loop {
-	l := &loop{of: v, vars: vars}
+	l := &loop{of: v, expr: x, vars: vars}
 	switch {
 	case vars.first == "" && v.kind == kindObject, vars.second != "" && v.isObject():
 		if v.obj != nil {
@@ -145,10 +149,10 @@ func (r *renderer) walk(l *loop, body []node) signal {
 func (n *itemsNode) exec(r *renderer) signal {
 	l := r.innerLoop()
 	if n.vars.second == "" && l.keys != nil {
-		r.failAt(n.start, Type, "the list is an object; write <#items as key, value>")
+		r.fail(l.expr, Type, "%s is an object; write <#items as key, value>", r.code(l.expr))
 	}
 	if n.vars.second != "" && l.keys == nil {
-		r.failAt(n.start, Type, "the list is no object; write <#items as item>")
+		r.fail(l.expr, Type, "%s is no object; write <#items as item>", r.code(l.expr))
 	}
 	copied := *l
 	copied.vars = n.vars
@@ -201,12 +205,15 @@ func (n *captureNode) exec(r *renderer) signal {
 }
 
 func (n *switchNode) exec(r *renderer) signal {
-	v := r.need(n.of)
+	var v *Value // is evaluated only when there is a case to compare it with
 	from := -1
 	for i, c := range n.cases {
 		r.step(c.start)
 		if c.value == nil {
 			continue
+		}
+		if v == nil {
+			v = r.need(n.of)
 		}
 		if r.compare(&binaryExpr{c.place, "==", n.of, c.value}, v, r.need(c.value)) {
 			from = i

@@ -27,6 +27,8 @@ type piece struct {
 	text   string  // of a run; white space stripping shortens it
 	tokens []token // of a tag or interpolation, the end included
 	strip  stripState
+	from   int // of the text in a <#noparse>: where its tag begins, and to: where the closing one ends
+	to     int
 }
 
 // empty says that the tag has nothing after its name.
@@ -216,7 +218,7 @@ func (l *lexer) verbatim(open *piece) bool {
 			open.kind, open.end = pieceComment, end+1
 			l.pieces = append(l.pieces, open)
 		} else if at > from {
-			l.pieces = append(l.pieces, &piece{kind: pieceText, start: from, end: at, text: l.text[from:at]})
+			l.pieces = append(l.pieces, &piece{kind: pieceText, start: from, end: at, text: l.text[from:at], from: open.start, to: end + 1})
 		}
 		l.pos = end + 1
 		return true

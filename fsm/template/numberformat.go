@@ -134,6 +134,7 @@ func (p *pattern) format(d decimal) string {
 			d = decimal{d.big(), 0}.scaled(-d.scale)
 		}
 	}
+	positive := d.sign() >= 0 // before it is rounded: Java writes -0
 	d = d.round(p.maxDecimal, halfEven)
 	digits := strings.TrimPrefix(d.fixed(), "-")
 	whole, frac, _ := strings.Cut(digits, ".")
@@ -157,7 +158,7 @@ func (p *pattern) format(d decimal) string {
 		whole += "." + frac
 	}
 	switch {
-	case d.sign() >= 0:
+	case positive:
 		return p.prefix + whole + p.suffix
 	case p.negative:
 		return p.negPrefix + whole + p.negSuffix

@@ -170,9 +170,10 @@ func (p *parser) returnTag(x *piece) node {
 
 func (p *parser) call(x *piece) node {
 	e := p.exprs(x)
-	e.narrow = true
+	e.narrow, e.tight = true, true
 	n := &callNode{place: place{x.start, x.end}}
 	n.macro = e.unary()
+	e.tight = false
 	for !e.atEnd() && !e.isOp(";") {
 		t := e.peek()
 		if t.kind == tokName && e.toks[e.i+1].kind == tokOp && e.toks[e.i+1].text == "=" {

@@ -8,6 +8,7 @@ type exprParser struct {
 	toks   []token
 	i      int
 	depth  int
+	tight  bool // any blank ends it: the name in <@name (a)>
 	narrow bool // a blank after ! ends it: positional arguments of <@call a! b>
 	shell  bool // an interpolation with the usual marks: say so when it looks like a shell's
 }
@@ -242,7 +243,7 @@ func (e *exprParser) unary() expr {
 func (e *exprParser) postfix(x expr) expr {
 	for {
 		t := e.peek()
-		if t.kind != tokOp {
+		if t.kind != tokOp || e.tight && t.spaced {
 			return x
 		}
 		switch t.text {
@@ -279,10 +280,10 @@ func (e *exprParser) postfix(x expr) expr {
 
 // inner reads an expression inside brackets, where blanks do not end it.
 func (e *exprParser) inner() expr {
-	narrow := e.narrow
-	e.narrow = false
+	narrow, tight := e.narrow, e.tight
+	e.narrow, e.tight = false, false
 	x := e.expression()
-	e.narrow = narrow
+	e.narrow, e.tight = narrow, tight
 	return x
 }
 
@@ -301,8 +302,8 @@ func (e *exprParser) defaulted(x expr) expr {
 
 // args reads arguments up to the closing bracket, which it takes.
 func (e *exprParser) args(lambdas bool) []expr {
-	narrow := e.narrow
-	e.narrow = false
+	narrow, tight := e.narrow, e.tight
+	e.narrow, e.tight = false, false
 	var args []expr
 	for !e.accept(")") {
 		if len(args) > 0 {
@@ -317,7 +318,7 @@ func (e *exprParser) args(lambdas bool) []expr {
 			e.unexpected("\",\" or \")\"")
 		}
 	}
-	e.narrow = narrow
+	e.narrow, e.tight = narrow, tight
 	return args
 }
 

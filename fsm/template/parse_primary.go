@@ -65,8 +65,8 @@ func (e *exprParser) special() expr {
 
 func (e *exprParser) listLiteral() expr {
 	start := e.take().start
-	narrow := e.narrow
-	e.narrow = false
+	narrow, tight := e.narrow, e.tight
+	e.narrow, e.tight = false, false
 	x := &listLiteral{}
 	for !e.accept("]") {
 		if len(x.items) > 0 {
@@ -77,15 +77,15 @@ func (e *exprParser) listLiteral() expr {
 			e.unexpected("\",\" or \"]\"")
 		}
 	}
-	e.narrow = narrow
+	e.narrow, e.tight = narrow, tight
 	x.place = place{start, e.lastEnd()}
 	return x
 }
 
 func (e *exprParser) objectLiteral() expr {
 	start := e.take().start
-	narrow := e.narrow
-	e.narrow = false
+	narrow, tight := e.narrow, e.tight
+	e.narrow, e.tight = false, false
 	x := &objectLiteral{}
 	for !e.accept("}") {
 		if len(x.keys) > 0 {
@@ -97,7 +97,7 @@ func (e *exprParser) objectLiteral() expr {
 		}
 		x.values = append(x.values, e.expression())
 	}
-	e.narrow = narrow
+	e.narrow, e.tight = narrow, tight
 	x.place = place{start, e.lastEnd()}
 	return x
 }
@@ -105,6 +105,9 @@ func (e *exprParser) objectLiteral() expr {
 // textLiteral makes a quoted text, with the interpolations in it.
 func (p *parser) textLiteral(t *token) expr {
 	at := place{t.start, t.end}
+	if utf16Length(t.text) <= 3 { // too short for an interpolation; the reference does not look for one
+		return &literal{at, Text(t.text)}
+	}
 	parts, plain := p.textParts(t)
 	if plain {
 		return &literal{at, Text(t.text)}

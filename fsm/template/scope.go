@@ -45,6 +45,7 @@ type scope struct {
 // loop is where a #list is.
 type loop struct {
 	of    *Value
+	expr  expr     // that gave it
 	keys  []string // when an object is walked
 	vars  loopVars
 	index int64
@@ -129,9 +130,26 @@ func (r *renderer) push(name string, v *Value) {
 	r.scope = &scope{parent: r.scope, name: name, value: v}
 }
 
+// blamed is x, or what stands for it when x is the variable of an #escape.
+func (r *renderer) blamed(x expr) expr {
+	n, ok := x.(*nameExpr)
+	if !ok {
+		return x
+	}
+	for s := r.scope; s != nil && s.frame == nil; s = s.parent {
+		if s.name == n.name && s.lazy == nil {
+			return x
+		}
+		if s.name == n.name {
+			return s.lazy
+		}
+	}
+	return x
+}
+
 // fail ends the rendering with an error at x.
 func (r *renderer) fail(x expr, kind Kind, format string, args ...any) {
-	start, _ := x.span()
+	start, _ := r.blamed(x).span()
 	r.failAt(start, kind, format, args...)
 }
 
@@ -141,6 +159,7 @@ func (r *renderer) failAt(at int, kind Kind, format string, args ...any) {
 
 // code is x as the template writes it.
 func (r *renderer) code(x expr) string {
+	x = r.blamed(x)
 	start, end := x.span()
 	if s := r.t.src.snippet(start, end); s != "" {
 		return s
@@ -153,6 +172,7 @@ func (r *renderer) code(x expr) string {
 
 // missing fails with the text that authors meet most.
 func (r *renderer) missing(x expr) {
+	x = r.blamed(x)
 	switch inner := x.(type) {
 	case *parenExpr:
 		r.missing(inner.of)

@@ -98,10 +98,15 @@ func (s *stripper) before(i int) iter.Seq[int] {
 func strip(text string, pieces []*piece, on bool) {
 	lines := linesOf(text)
 	for _, p := range pieces {
-		p.strip.beginLine = lines.line(p.start)
-		p.strip.beginCol1 = lines[p.strip.beginLine-1] == p.start && !strings.HasPrefix(p.text, "\t")
-		p.strip.endLine = lines.line(max(p.end-1, p.start))
+		start, end := p.start, p.end
+		if p.to > 0 {
+			start, end = p.from, p.to
+		}
+		p.strip.beginLine = lines.line(start)
+		p.strip.beginCol1 = lines[p.strip.beginLine-1] == start && (start < p.start || !strings.HasPrefix(p.text, "\t"))
+		p.strip.endLine = lines.line(max(end-1, start))
 	}
+	dropBeforeCases(pieces)
 	s := &stripper{pieces: pieces}
 	s.pair()
 	for i, p := range pieces {
@@ -111,6 +116,19 @@ func strip(text string, pieces []*piece, on bool) {
 	}
 	if on {
 		s.dropBetweenDefinitions()
+	}
+}
+
+// dropBeforeCases empties the blanks between <#switch> and its first case, which are never printed nor seen.
+func dropBeforeCases(pieces []*piece) {
+	before := false
+	for _, p := range pieces {
+		switch {
+		case p.kind == pieceText && before && allBlank(p.text):
+			p.text = ""
+		case p.kind != pieceComment:
+			before = p.kind == pieceOpen && p.name == "switch"
+		}
 	}
 }
 
@@ -327,7 +345,9 @@ func (s *stripper) trimRightOf(i int) (found bool) {
 	p := s.pieces[i]
 	closed := 0 // blocks between j and i that were closed; their trimming tags have done their work
 	for j := range s.before(i) {
-		closed = closedBefore(s.pieces[j], closed)
+		if _, jumped := s.mate[j]; !jumped { // the walk goes around what a definition encloses
+			closed = closedBefore(s.pieces[j], closed)
+		}
 		left, right, is := trimTag(s.pieces[j])
 		if !is || closed > 0 || left && !right {
 			continue

@@ -126,11 +126,14 @@ func (p *parser) header() (stripOn bool) {
 		}
 	}
 	p.pieces = p.pieces[first+1:]
-	if len(p.pieces) > 0 && p.pieces[0].kind == pieceText {
+	if len(p.pieces) > 0 && p.pieces[0].kind == pieceText && p.pieces[0].to == 0 {
 		x := p.pieces[0]
 		if n := firstBreak(x.text); n > 0 && allBlank(x.text[:n]) {
 			x.text = x.text[n:]
 			x.start += n
+			if x.text == "" {
+				p.pieces = p.pieces[1:] // so that what follows is the first run
+			}
 		}
 	}
 	return stripOn

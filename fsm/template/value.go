@@ -80,6 +80,9 @@ func (v *Value) isList() bool {
 	return v.kind == kindList || v.kind == kindEmpty || v.kind == kindMatch
 }
 
+// isBool says that v is true or false.
+func (v *Value) isBool() bool { return v.kind == kindBool || v.kind == kindMatch }
+
 func (v *Value) isObject() bool { return v.kind == kindObject || v.kind == kindEmpty }
 
 func (v *Value) isText() bool {
