@@ -14,17 +14,6 @@ func (c *call) application(r state.Reader, at scope) (*model.ApplicationRow, err
 	return orchestrate.ApplicationByName(r, at.org.ID, c.params["app"])
 }
 
-// readingApp reads something of an application.
-func readingApp(f func(c *call, r state.Reader, orgID, appID string) (any, error)) endpoint {
-	return reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
-		app, err := c.application(r, at)
-		if err != nil {
-			return nil, err
-		}
-		return f(c, r, at.org.ID, app.ID)
-	})
-}
-
 // changingApp changes something of an application.
 func changingApp(body bodyKind, f func(c *call, tx *state.Tx, orgID, appID string) (any, error)) endpoint {
 	return endpoint{need: auth.Design, body: body, write: func(c *call, tx *state.Tx, at scope) (any, error) {
@@ -104,42 +93,42 @@ func stageContent(c *call) error {
 }
 
 func fileEndpoints() map[string]endpoint {
-	upload := changingApp(uploadBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
-		return nil, orchestrate.PutFileContent(tx, orgID, appID, c.params["file"], c.body)
+	upload := changingKit(uploadBody, func(c *call, tx *state.Tx, orgID, ofID string) (any, error) {
+		return nil, orchestrate.PutFileContent(tx, orgID, ofID, c.params["file"], c.body)
 	})
 	upload.stage = stageContent
-	thumb := changingApp(uploadBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
-		return nil, orchestrate.PutThumb(tx, orgID, appID, c.body)
+	thumb := changingKit(uploadBody, func(c *call, tx *state.Tx, orgID, ofID string) (any, error) {
+		return nil, orchestrate.PutThumb(tx, orgID, ofID, c.body)
 	})
 	thumb.stage = stageContent
 	return map[string]endpoint{
-		"files.list": readingApp(func(_ *call, r state.Reader, orgID, appID string) (any, error) {
-			files, err := orchestrate.Files(r, orgID, appID)
+		"files.list": readingKit(func(_ *call, r state.Reader, orgID, ofID string) (any, error) {
+			files, err := orchestrate.Files(r, orgID, ofID)
 			return list(files), err
 		}),
-		"files.create": changingApp(objectBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
+		"files.create": changingKit(objectBody, func(c *call, tx *state.Tx, orgID, ofID string) (any, error) {
 			doc, err := model.Decode[model.File](c.body)
 			if err != nil {
 				return nil, err
 			}
-			return orchestrate.CreateFile(tx, orgID, appID, doc)
+			return orchestrate.CreateFile(tx, orgID, ofID, doc)
 		}),
-		"files.show": readingApp(func(c *call, r state.Reader, orgID, appID string) (any, error) {
-			return orchestrate.GetFile(r, orgID, appID, c.params["file"])
+		"files.show": readingKit(func(c *call, r state.Reader, orgID, ofID string) (any, error) {
+			return orchestrate.GetFile(r, orgID, ofID, c.params["file"])
 		}),
-		"files.update": changingApp(objectBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
-			return orchestrate.UpdateFile(tx, orgID, appID, c.params["file"], c.body)
+		"files.update": changingKit(objectBody, func(c *call, tx *state.Tx, orgID, ofID string) (any, error) {
+			return orchestrate.UpdateFile(tx, orgID, ofID, c.params["file"], c.body)
 		}),
-		"files.delete": changingApp(noBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
-			return nil, orchestrate.DeleteFile(tx, orgID, appID, c.params["file"])
+		"files.delete": changingKit(noBody, func(c *call, tx *state.Tx, orgID, ofID string) (any, error) {
+			return nil, orchestrate.DeleteFile(tx, orgID, ofID, c.params["file"])
 		}),
-		"files.content.show": readingApp(func(c *call, r state.Reader, orgID, appID string) (any, error) {
-			b, err := orchestrate.FileContent(r, orgID, appID, c.params["file"])
+		"files.content.show": readingKit(func(c *call, r state.Reader, orgID, ofID string) (any, error) {
+			b, err := orchestrate.FileContent(r, orgID, ofID, c.params["file"])
 			return raw(b), err
 		}),
 		"files.content.set": upload,
-		"thumb.show": readingApp(func(_ *call, r state.Reader, orgID, appID string) (any, error) {
-			b, err := orchestrate.Thumb(r, orgID, appID)
+		"thumb.show": readingKit(func(_ *call, r state.Reader, orgID, ofID string) (any, error) {
+			b, err := orchestrate.Thumb(r, orgID, ofID)
 			return raw(b), err
 		}),
 		"thumb.set": thumb,
@@ -148,25 +137,25 @@ func fileEndpoints() map[string]endpoint {
 
 func parameterEndpoints() map[string]endpoint {
 	return map[string]endpoint{
-		"parameters.list": readingApp(func(_ *call, r state.Reader, orgID, appID string) (any, error) {
-			params, err := orchestrate.Parameters(r, orgID, appID)
+		"parameters.list": readingKit(func(_ *call, r state.Reader, orgID, ofID string) (any, error) {
+			params, err := orchestrate.Parameters(r, orgID, ofID)
 			return list(params), err
 		}),
-		"parameters.create": changingApp(objectBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
+		"parameters.create": changingKit(objectBody, func(c *call, tx *state.Tx, orgID, ofID string) (any, error) {
 			doc, err := model.Decode[model.Parameter](c.body)
 			if err != nil {
 				return nil, err
 			}
-			return orchestrate.CreateParameter(tx, orgID, appID, doc)
+			return orchestrate.CreateParameter(tx, orgID, ofID, doc)
 		}),
-		"parameters.show": readingApp(func(c *call, r state.Reader, orgID, appID string) (any, error) {
-			return orchestrate.GetParameter(r, orgID, appID, c.params["param"])
+		"parameters.show": readingKit(func(c *call, r state.Reader, orgID, ofID string) (any, error) {
+			return orchestrate.GetParameter(r, orgID, ofID, c.params["param"])
 		}),
-		"parameters.update": changingApp(objectBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
-			return orchestrate.UpdateParameter(tx, orgID, appID, c.params["param"], c.body)
+		"parameters.update": changingKit(objectBody, func(c *call, tx *state.Tx, orgID, ofID string) (any, error) {
+			return orchestrate.UpdateParameter(tx, orgID, ofID, c.params["param"], c.body)
 		}),
-		"parameters.delete": changingApp(noBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
-			return nil, orchestrate.DeleteParameter(tx, orgID, appID, c.params["param"])
+		"parameters.delete": changingKit(noBody, func(c *call, tx *state.Tx, orgID, ofID string) (any, error) {
+			return nil, orchestrate.DeleteParameter(tx, orgID, ofID, c.params["param"])
 		}),
 	}
 }

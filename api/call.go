@@ -48,7 +48,7 @@ const (
 	uploadBody                 // a form with a part named file; body is the file's content
 )
 
-// endpoint is what answers a route: exactly one of read, write, free and live.
+// endpoint is what answers a route: exactly one of read, write, free, live and open.
 type endpoint struct {
 	need auth.Action // what the caller must be allowed at the route's scope
 	site bool        // only administrators of the site; the scope does not count
@@ -64,6 +64,8 @@ type endpoint struct {
 	free func(c *call) (any, error)
 	// live may stream: it gets the view that the caller was known in, and answers in its own time.
 	live func(c *call, view *state.View, end endpoint) (reply, error)
+	// open needs no credentials: what it serves is guarded by a secret in the address.
+	open func(c *call) (reply, error)
 }
 
 func (s *Server) serve(g *gin.Context) {
@@ -82,7 +84,7 @@ func (s *Server) serve(g *gin.Context) {
 		writeError(g.Writer, err, c.id)
 	}
 	s.cfg.Log.LogAttrs(c.req.Context(), slog.LevelInfo, "request", slog.String("id", c.id), slog.String("method", g.Request.Method),
-		slog.String("path", g.Request.URL.Path), slog.String("route", c.route.Name), slog.Int("status", g.Writer.Status()),
+		slog.String("path", loggedPath(s.cfg.Root, g.Request.URL.Path)), slog.String("route", c.route.Name), slog.Int("status", g.Writer.Status()),
 		slog.String("caller", c.caller.name), slog.Duration("took", time.Since(start)))
 }
 
@@ -132,6 +134,9 @@ func (s *Server) answer(c *call) (reply, error) {
 	}
 	if err := s.cross.Check(c.req); err != nil {
 		return reply{}, model.Errorf(model.Forbidden, "a page of another site may not do this")
+	}
+	if open := s.endpoints[c.route.Name].open; open != nil {
+		return open(c)
 	}
 	view, err := s.authenticate(c)
 	if err != nil {

@@ -21,11 +21,13 @@ func endpoints() map[string]endpoint {
 		accountEndpoints(), organizationEndpoints(), groupEndpoints(), keyEndpoints(), settingEndpoints(), environmentEndpoints(),
 		hostEndpoints(), contextEndpoints(), liveEndpoints(), instanceEndpoints(), changeEndpoints(), complianceEndpoints(),
 		applicationEndpoints(), fileEndpoints(), parameterEndpoints(), userEndpoints(), enrolEndpoints(), clusterEndpoints(), eventEndpoints(), snapshotEndpoints(),
+		platformEndpoints(), distributionEndpoints(), attachmentEndpoints(), linkEndpoints(), hostgroupEndpoints(), orchestrationEndpoints(),
+		definitionEndpoints(),
 	} {
 		maps.Copy(all, some)
 	}
 	// A rename is an update with another name: a final slash, all that parts them, does not count.
-	for _, noun := range []string{"organizations", "environments", "hosts", "applications"} {
+	for _, noun := range []string{"organizations", "environments", "hosts", "applications", "platforms", "distributions"} {
 		all[noun+".rename"] = all[noun+".update"]
 	}
 	return all

@@ -100,17 +100,56 @@ func (c *call) scope(r state.Reader, end endpoint) (scope, error) {
 	if err := c.envScope(r, &at, g); err != nil {
 		return at, err
 	}
-	if !at.role.May(end.need) && !(at.role == auth.PasserBy && mayPass(c.route.Name)) {
+	if !at.role.May(c.needed(end)) && !(at.role == auth.PasserBy && mayPass(c.route.Name)) {
 		return at, forbidden()
 	}
-	if c.route.Level == "context" {
-		row, _, err := orchestrate.ContextByName(r, org.ID, at.hostID(), c.params["app"])
+	return at, c.ownerScope(r, &at)
+}
+
+// needed is what the caller must be allowed: settings of platforms and distributions are a part of these.
+func (c *call) needed(end endpoint) auth.Action {
+	if end.need == auth.Operate && (c.route.Level == "platform" || c.route.Level == "distribution") {
+		return auth.Design
+	}
+	return end.need
+}
+
+// ownerScope finds the owner of settings that is neither organization, environment nor host.
+func (c *call) ownerScope(r state.Reader, at *scope) error {
+	switch c.route.Level {
+	case "context":
+		row, _, err := orchestrate.ContextByName(r, at.org.ID, at.hostID(), c.params["app"])
 		if err != nil {
-			return at, err
+			return err
 		}
 		at.owner = orchestrate.OwnerOfContext(row)
+	case "platform context":
+		row, _, err := orchestrate.PlatformOf(r, at.org.ID, at.hostID())
+		if err != nil {
+			return err
+		}
+		at.owner = orchestrate.OwnerOfPlatformContext(row)
+	case "distribution context":
+		row, _, err := orchestrate.DistributionOf(r, at.org.ID, at.hostID())
+		if err != nil {
+			return err
+		}
+		at.owner = orchestrate.OwnerOfDistributionContext(row)
+	case "platform", "distribution":
+		k, err := c.kit(r, *at)
+		if err != nil {
+			return err
+		}
+		at.owner = orchestrate.OwnerOfKit(k)
 	}
-	return at, nil
+	if name, ok := c.params["hg"]; ok {
+		g, err := orchestrate.HostgroupByName(r, at.org.ID, name)
+		if err != nil {
+			return err
+		}
+		at.owner = orchestrate.OwnerOfHostgroup(g)
+	}
+	return nil
 }
 
 // mayPass tells the routes that a passer-by may ask on the way to what is below.

@@ -65,6 +65,9 @@ type Config struct {
 	Snapshots Snapshots
 	Timeout   time.Duration // of one request; default 30 s
 	Root      string        // of the API's paths; default "/api"
+	// PublicURL is the address of the root as clients reach it, for one-time addresses of files; "" is what the
+	// request says.
+	PublicURL string
 
 	// Age bounds how old the local state may be, false when it is not known; nil: never known.
 	Age func() (time.Duration, bool)

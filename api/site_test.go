@@ -243,3 +243,19 @@ func (s *site) join(name, group, where string) {
 }
 
 func newLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// rowsLeft counts the rows of each table of nouns that is not empty, but for those of the site itself.
+func (s *site) rowsLeft() map[string]int {
+	s.t.Helper()
+	out := map[string]int{}
+	site := map[string]bool{"user": true}
+	if err := state.Rows(s.db.Local(), func(r state.RawRow) error {
+		if !strings.HasPrefix(r.Table, "_") && !site[r.Table] {
+			out[r.Table]++
+		}
+		return nil
+	}); err != nil {
+		s.t.Fatalf("read the rows: %v", err)
+	}
+	return out
+}

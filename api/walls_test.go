@@ -19,6 +19,7 @@ const anyBody = `{"name": "x", "key": "k", "application": "web", "users": [], "n
 // not exist: the same status, the same body.
 func TestAnotherOrganizationDoesNotExist(t *testing.T) {
 	s := newSite(t).furnish()
+	s.furnishMore()
 	s.call(s.admin, client.Op{Name: "organizations.create", Body: map[string]any{"name": "rival"}}, nil)
 	s.call(s.admin, client.Op{Name: "environments.create", Params: map[string]string{"org": "rival"}, Body: map[string]any{"name": "Lab"}}, nil)
 	s.user("eve", "admin", "rival")
@@ -29,7 +30,8 @@ func TestAnotherOrganizationDoesNotExist(t *testing.T) {
 
 	values := strings.NewReplacer("{env}", "Dev", "{host}", "web1", "{app}", "web", "{file}", "site.conf", "{file...}", "site.conf",
 		"{param}", "Listen%20port", "{group}", "admin", "{num}", "1", "{svc}", "nginx", "{pkg}", "nginx", "{svc...}", "nginx",
-		"{pkg...}", "nginx", "{type}", "files", "{id...}", "x", "{handler}", "reload", "{key}", "port", "{id}", "t")
+		"{pkg...}", "nginx", "{type}", "files", "{id...}", "x", "{handler}", "reload", "{key}", "port", "{id}", "t",
+		"{plat}", "cloud", "{dist}", "os", "{hg}", "all", "{orch}", "roll", "{hook}", "hook", "{chan}", "chat", "{mod}", "nodejs", "{git}", "site")
 	requestID := regexp.MustCompile(`"requestId":"[0-9a-f]+"`)
 	seen := 0
 	for _, r := range spec.Routes() {

@@ -22,7 +22,7 @@ func TestAnswersAsTheClientNeedsThem(t *testing.T) {
 	}{
 		{"GET", "/account/_verify", "", 200, `{"username":"admin"}` + "\n"},
 		{"GET", "/organizations", "", 200, `...{"count":1,"items":[{`},
-		{"GET", "/flavors/", "", 200, `{"count":0,"items":[]}` + "\n"},
+		{"GET", "/flavors/", "", 200, `...{"count":5,"items":[{`},
 		{"GET", "/organizations/acme/platforms/", "", 200, `{"count":0,"items":[]}` + "\n"},
 		{"GET", "/organizations/acme/applications/web/rpmmodules/", "", 200, `{"count":0,"items":[]}` + "\n"},
 		{"GET", "/organizations/acme/application_properties/?secret_only=True", "", 200, `{"count":0,"items":[]}` + "\n"},
@@ -144,7 +144,7 @@ func TestWhatIsNotBuiltNamesItself(t *testing.T) {
 			t.Errorf("%s %s: %d %s", r.Method, r.Pattern, a.status, a.body)
 		}
 	}
-	if seen < 100 {
+	if seen < 50 {
 		t.Errorf("only %d rows are not built: this test has lost its meaning", seen)
 	}
 }

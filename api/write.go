@@ -1,8 +1,13 @@
 package api
 
 import (
+	"errors"
+	"slices"
+	"strconv"
+
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
@@ -80,11 +85,39 @@ func (c *call) writeOnce(tx *state.Tx, end endpoint, key *idempotency) (reply, e
 	}
 	value, err := end.write(c, tx, at)
 	if err != nil {
-		return reply{}, err
+		return reply{}, c.namingHosts(tx, at, err)
 	}
 	answer, err := c.encode(value)
 	if err != nil {
 		return reply{}, err
 	}
 	return answer, key.keep(tx, answer)
+}
+
+// maxNamed is how many hosts an error names.
+const maxNamed = 50
+
+// namingHosts adds to a refusal because hosts are in the way those that the caller may read, as ENVIRONMENT/HOST.
+func (c *call) namingHosts(r state.Reader, at scope, err error) error {
+	var used *orchestrate.InUse
+	if !errors.As(err, &used) || at.org == nil {
+		return err
+	}
+	out, more := &model.Error{Code: used.Refused.Code, Messages: slices.Clone(used.Refused.Messages), Err: used.Refused.Err}, 0
+	may := c.mayRead(r, at)
+	for _, h := range used.Hosts {
+		if !may(h) || len(out.Messages) > maxNamed {
+			more++
+			continue
+		}
+		env := ""
+		if e, ok := state.Get[model.EnvironmentRow](r, h.EnvID); ok {
+			env = e.Name
+		}
+		out.Messages = append(out.Messages, env+"/"+h.Name)
+	}
+	if more > 0 && len(out.Messages) > 1 {
+		out.Messages = append(out.Messages, strconv.Itoa(more)+" more")
+	}
+	return out
 }

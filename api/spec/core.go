@@ -68,7 +68,7 @@ func coreSettings() []Row {
 		{GET, "{S}/settings/{key}/impact", "settings.impact.show", Built, "", "", "SettingImpact"},
 		{GET, "{O}/tree/settings/", "tree.settings.list", Built, "secret_only, no_secret, key", "", "SettingTree"},
 		{GET, "{H}/applications/{app}/origin-settings/{key}", "host.applications.origin-settings.show", Built, "", "", "OriginSetting"},
-		{GET, "{S}/application_properties/", "application_properties.list", Empty, "secret_only, no_secret, obfuscate, key", "", "list of ResourceProperty"},
+		{GET, "{S}/application_properties/", "application_properties.list", Built, "secret_only, no_secret, obfuscate, key", "", "list of ResourceProperty"},
 	}
 }
 
@@ -103,18 +103,18 @@ func coreContexts() []Row {
 		{GET, "{H}/applications/{app}", "host.applications.show", Built, "secret_only, no_secret, obfuscate", "", "ApplicationContext"},
 		{PUT, "{H}/applications/{app}", "host.applications.update", Built, "force", "ApplicationContext", "ApplicationContext"},
 		{DELETE, "{H}/applications/{app}", "host.applications.delete", Built, "trigger_* flags", "", "ignored"},
-		{GET, "{H}/platform/", "host.platform.show", Planned, "secret_only, no_secret, obfuscate", "", "PlatformContext"},
-		{POST, "{H}/platform/", "host.platform.set", Planned, "", "PlatformContext", "PlatformContext"},
-		{DELETE, "{H}/platform/", "host.platform.delete", Planned, "", "", "ignored"},
-		{GET, "{H}/distribution/", "host.distribution.show", Planned, "secret_only, no_secret, obfuscate", "", "DistributionContext"},
-		{POST, "{H}/distribution/", "host.distribution.set", Planned, "", "DistributionContext", "DistributionContext"},
-		{DELETE, "{H}/distribution/", "host.distribution.delete", Planned, "", "", "ignored"},
+		{GET, "{H}/platform/", "host.platform.show", Built, "secret_only, no_secret, obfuscate", "", "PlatformContext"},
+		{POST, "{H}/platform/", "host.platform.set", Built, "", "PlatformContext", "PlatformContext"},
+		{DELETE, "{H}/platform/", "host.platform.delete", Built, "", "", "ignored"},
+		{GET, "{H}/distribution/", "host.distribution.show", Built, "secret_only, no_secret, obfuscate", "", "DistributionContext"},
+		{POST, "{H}/distribution/", "host.distribution.set", Built, "", "DistributionContext", "DistributionContext"},
+		{DELETE, "{H}/distribution/", "host.distribution.delete", Built, "", "", "ignored"},
 		{GET, "{H}/applications/{app}/files/{file}", "host.applications.files.show", Built, "", "", "raw text"},
-		{GET, "{H}/platform/files/{file}", "host.platform.files.show", Planned, "", "", "raw text"},
-		{GET, "{H}/distribution/files/{file}", "host.distribution.files.show", Planned, "", "", "raw text"},
-		{GET, "{H}/applications/{app}/files/{file}/link", "host.applications.files.link.show", Planned, "short=True or False", "", `{"url": "..."}`},
-		{GET, "{H}/platform/files/{file}/link", "host.platform.files.link.show", Planned, "short", "", `{"url": "..."}`},
-		{GET, "{H}/distribution/files/{file}/link", "host.distribution.files.link.show", Planned, "short", "", `{"url": "..."}`},
+		{GET, "{H}/platform/files/{file}", "host.platform.files.show", Built, "", "", "raw text"},
+		{GET, "{H}/distribution/files/{file}", "host.distribution.files.show", Built, "", "", "raw text"},
+		{GET, "{H}/applications/{app}/files/{file}/link", "host.applications.files.link.show", Built, "short=True or False", "", `{"url": "..."}`},
+		{GET, "{H}/platform/files/{file}/link", "host.platform.files.link.show", Built, "short", "", `{"url": "..."}`},
+		{GET, "{H}/distribution/files/{file}/link", "host.distribution.files.link.show", Built, "short", "", `{"url": "..."}`},
 	}
 }
 
@@ -189,31 +189,31 @@ func coreLogs() []Row {
 
 func corePlatforms() []Row {
 	return []Row{
-		{GET, "{O}/platforms/", "platforms.list", Empty, "", "", "list of Platform"},
-		{POST, "{O}/platforms/", "platforms.create", Planned, "default=true/false, test=true/false", "Platform", "Platform"},
-		{GET, "{O}/platforms/{plat}", "platforms.show", Planned, "secret_only, no_secret, obfuscate", "", "Platform"},
-		{PUT, "{O}/platforms/{plat}", "platforms.update", Planned, "force", "Platform", "Platform"},
-		{PUT, "{O}/platforms/{plat}/", "platforms.rename", Planned, "", "Platform", "Platform"},
-		{DELETE, "{O}/platforms/{plat}", "platforms.delete", Planned, "", "", "ignored"},
-		{PUT, "{O}/platforms/{plat}/_clone", "platforms.clone", Planned, "name", "empty", "Platform"},
-		{GET, "{O}/platforms/{plat}/images", "platforms.images.show", Planned, "", "", `{"items": [Image, ...]}`},
-		{GET, "{O}/platforms/{plat}/driver/image_parameters", "platforms.driver.image_parameters.show", Planned, "", "", `{"items": [Parameter, ...]}`},
+		{GET, "{O}/platforms/", "platforms.list", Built, "", "", "list of Platform"},
+		{POST, "{O}/platforms/", "platforms.create", Built, "default=true/false, test=true/false", "Platform", "Platform"},
+		{GET, "{O}/platforms/{plat}", "platforms.show", Built, "secret_only, no_secret, obfuscate", "", "Platform"},
+		{PUT, "{O}/platforms/{plat}", "platforms.update", Built, "force", "Platform", "Platform"},
+		{PUT, "{O}/platforms/{plat}/", "platforms.rename", Built, "", "Platform", "Platform"},
+		{DELETE, "{O}/platforms/{plat}", "platforms.delete", Built, "", "", "ignored"},
+		{PUT, "{O}/platforms/{plat}/_clone", "platforms.clone", Built, "name", "empty", "Platform"},
+		{GET, "{O}/platforms/{plat}/images", "platforms.images.show", Built, "", "", `{"items": [Image, ...]}`},
+		{GET, "{O}/platforms/{plat}/driver/image_parameters", "platforms.driver.image_parameters.show", Built, "", "", `{"items": [Parameter, ...]}`},
 	}
 }
 
 func coreDistributions() []Row {
 	return []Row{
-		{GET, "{O}/distributions/", "distributions.list", Empty, "", "", "list of Distribution"},
-		{POST, "{O}/distributions/", "distributions.create", Planned, "flavor", "Distribution", "Distribution"},
-		{GET, "{O}/distributions/{dist}", "distributions.show", Planned, "secret_only, no_secret, obfuscate", "", "Distribution"},
-		{PUT, "{O}/distributions/{dist}", "distributions.update", Planned, "force", "Distribution", "Distribution"},
-		{PUT, "{O}/distributions/{dist}/", "distributions.rename", Planned, "", "Distribution", "Distribution"},
-		{DELETE, "{O}/distributions/{dist}", "distributions.delete", Planned, "", "", "ignored"},
-		{PUT, "{O}/distributions/{dist}/_clone", "distributions.clone", Planned, "name", "empty", "Distribution"},
-		{POST, "{O}/distributions/{dist}/lock", "distributions.lock", Planned, "", "empty", "ignored, status must be 200"},
-		{POST, "{O}/distributions/{dist}/unlock", "distributions.unlock", Planned, "", "empty", "ignored, status must be 200"},
-		{GET, "/flavors/", "flavors.list", Empty, "", "", "list of Flavor"},
-		{GET, "/flavors/{flavor}", "flavors.show", Planned, "secret_only, no_secret, obfuscate", "", "Flavor"},
+		{GET, "{O}/distributions/", "distributions.list", Built, "", "", "list of Distribution"},
+		{POST, "{O}/distributions/", "distributions.create", Built, "flavor", "Distribution", "Distribution"},
+		{GET, "{O}/distributions/{dist}", "distributions.show", Built, "secret_only, no_secret, obfuscate", "", "Distribution"},
+		{PUT, "{O}/distributions/{dist}", "distributions.update", Built, "force", "Distribution", "Distribution"},
+		{PUT, "{O}/distributions/{dist}/", "distributions.rename", Built, "", "Distribution", "Distribution"},
+		{DELETE, "{O}/distributions/{dist}", "distributions.delete", Built, "", "", "ignored"},
+		{PUT, "{O}/distributions/{dist}/_clone", "distributions.clone", Built, "name", "empty", "Distribution"},
+		{POST, "{O}/distributions/{dist}/lock", "distributions.lock", Built, "", "empty", "ignored, status must be 200"},
+		{POST, "{O}/distributions/{dist}/unlock", "distributions.unlock", Built, "", "empty", "ignored, status must be 200"},
+		{GET, "/flavors/", "flavors.list", Built, "", "", "list of Flavor"},
+		{GET, "/flavors/{flavor}", "flavors.show", Built, "secret_only, no_secret, obfuscate", "", "Flavor"},
 	}
 }
 

@@ -15,18 +15,18 @@ func extended() []Section {
 
 func extendedHostgroups() []Row {
 	return []Row{
-		{GET, "{O}/hostgroups/", "hostgroups.list", Empty, "", "", "list of Hostgroup"},
-		{POST, "{O}/hostgroups/", "hostgroups.create", Planned, "", "Hostgroup", "Hostgroup"},
-		{GET, "{O}/hostgroups/{hg}", "hostgroups.show", Planned, "secret_only, no_secret, obfuscate", "", "Hostgroup"},
-		{PUT, "{O}/hostgroups/{hg}", "hostgroups.update", Planned, "force", "Hostgroup", "Hostgroup"},
-		{DELETE, "{O}/hostgroups/{hg}", "hostgroups.delete", Planned, "", "", "ignored"},
-		{GET, "{O}/hostgroups/{hg}/settings/", "hostgroups.settings.list", Planned, "secret_only, no_secret, obfuscate, key", "", "list of Setting"},
-		{POST, "{O}/hostgroups/{hg}/settings/", "hostgroups.settings.create", Planned, "trigger_* flags", "Setting", "Setting"},
-		{GET, "{O}/hostgroups/{hg}/settings/{key}", "hostgroups.settings.show", Planned, "secret_only, no_secret, obfuscate", "", "Setting"},
-		{PUT, "{O}/hostgroups/{hg}/settings/{key}", "hostgroups.settings.update", Planned, "force, trigger_* flags", "Setting", "Setting"},
-		{DELETE, "{O}/hostgroups/{hg}/settings/{key}", "hostgroups.settings.delete", Planned, "", "", "ignored"},
-		{PUT, "{O}/hostgroups/{hg}/settings/", "hostgroups.settings.bulk", Planned, "no_delete", `{"newOrUpdatedSettings": [...]}`, "non-empty JSON"},
-		{GET, "{O}/hostgroups/{hg}/application_properties/", "hostgroups.application_properties.list", Planned, "secret_only, no_secret, obfuscate", "", "list of ResourceProperty"},
+		{GET, "{O}/hostgroups/", "hostgroups.list", Built, "", "", "list of Hostgroup"},
+		{POST, "{O}/hostgroups/", "hostgroups.create", Built, "", "Hostgroup", "Hostgroup"},
+		{GET, "{O}/hostgroups/{hg}", "hostgroups.show", Built, "secret_only, no_secret, obfuscate", "", "Hostgroup"},
+		{PUT, "{O}/hostgroups/{hg}", "hostgroups.update", Built, "force", "Hostgroup", "Hostgroup"},
+		{DELETE, "{O}/hostgroups/{hg}", "hostgroups.delete", Built, "", "", "ignored"},
+		{GET, "{O}/hostgroups/{hg}/settings/", "hostgroups.settings.list", Built, "secret_only, no_secret, obfuscate, key", "", "list of Setting"},
+		{POST, "{O}/hostgroups/{hg}/settings/", "hostgroups.settings.create", Built, "trigger_* flags", "Setting", "Setting"},
+		{GET, "{O}/hostgroups/{hg}/settings/{key}", "hostgroups.settings.show", Built, "secret_only, no_secret, obfuscate", "", "Setting"},
+		{PUT, "{O}/hostgroups/{hg}/settings/{key}", "hostgroups.settings.update", Built, "force, trigger_* flags", "Setting", "Setting"},
+		{DELETE, "{O}/hostgroups/{hg}/settings/{key}", "hostgroups.settings.delete", Built, "", "", "ignored"},
+		{PUT, "{O}/hostgroups/{hg}/settings/", "hostgroups.settings.bulk", Built, "no_delete", `{"newOrUpdatedSettings": [...]}`, "non-empty JSON"},
+		{GET, "{O}/hostgroups/{hg}/application_properties/", "hostgroups.application_properties.list", Built, "secret_only, no_secret, obfuscate", "", "list of ResourceProperty"},
 	}
 }
 
@@ -47,28 +47,28 @@ func extendedPackage() []Row {
 
 func extendedRpmModules() []Row {
 	return []Row{
-		{GET, "{O}/applications/{app}/rpmmodules/", "applications.rpmmodules.list", Empty, "", "", "list of RpmModule"},
-		{POST, "{O}/applications/{app}/rpmmodules/", "applications.rpmmodules.create", Planned, "", "RpmModule", "RpmModule"},
-		{GET, "{O}/applications/{app}/rpmmodules/{mod}", "applications.rpmmodules.show", Planned, "secret_only, no_secret, obfuscate", "", "RpmModule"},
-		{PUT, "{O}/applications/{app}/rpmmodules/{mod}", "applications.rpmmodules.update", Planned, "force", "RpmModule", "RpmModule"},
-		{DELETE, "{O}/applications/{app}/rpmmodules/{mod}", "applications.rpmmodules.delete", Planned, "", "", "ignored"},
-		{GET, "{O}/applications/{app}/gits/", "applications.gits.list", Empty, "", "", "list of Git"},
-		{POST, "{O}/applications/{app}/gits/", "applications.gits.create", Planned, "", "Git", "Git"},
-		{GET, "{O}/applications/{app}/gits/{git}", "applications.gits.show", Planned, "secret_only, no_secret, obfuscate", "", "Git"},
-		{PUT, "{O}/applications/{app}/gits/{git}", "applications.gits.update", Planned, "force", "Git", "Git"},
-		{DELETE, "{O}/applications/{app}/gits/{git}", "applications.gits.delete", Planned, "", "", "ignored"},
+		{GET, "{O}/applications/{app}/rpmmodules/", "applications.rpmmodules.list", Built, "", "", "list of RpmModule"},
+		{POST, "{O}/applications/{app}/rpmmodules/", "applications.rpmmodules.create", Built, "", "RpmModule", "RpmModule"},
+		{GET, "{O}/applications/{app}/rpmmodules/{mod}", "applications.rpmmodules.show", Built, "secret_only, no_secret, obfuscate", "", "RpmModule"},
+		{PUT, "{O}/applications/{app}/rpmmodules/{mod}", "applications.rpmmodules.update", Built, "force", "RpmModule", "RpmModule"},
+		{DELETE, "{O}/applications/{app}/rpmmodules/{mod}", "applications.rpmmodules.delete", Built, "", "", "ignored"},
+		{GET, "{O}/applications/{app}/gits/", "applications.gits.list", Built, "", "", "list of Git"},
+		{POST, "{O}/applications/{app}/gits/", "applications.gits.create", Built, "", "Git", "Git"},
+		{GET, "{O}/applications/{app}/gits/{git}", "applications.gits.show", Built, "secret_only, no_secret, obfuscate", "", "Git"},
+		{PUT, "{O}/applications/{app}/gits/{git}", "applications.gits.update", Built, "force", "Git", "Git"},
+		{DELETE, "{O}/applications/{app}/gits/{git}", "applications.gits.delete", Built, "", "", "ignored"},
 		{PUT, "{H}/applications/{app}/gits/{git}/_install", "host.applications.gits.install", Planned, "branch", "empty", "ignored"},
 	}
 }
 
 func extendedOrchestrations() []Row {
 	return []Row{
-		{GET, "{O}/orchestrations/", "orchestrations.list", Empty, "", "", "list of Orchestration"},
-		{POST, "{O}/orchestrations/", "orchestrations.create", Planned, "", "Orchestration", "Orchestration"},
-		{GET, "{O}/orchestrations/{orch}", "orchestrations.show", Planned, "secret_only, no_secret, obfuscate", "", "Orchestration"},
-		{PUT, "{O}/orchestrations/{orch}", "orchestrations.update", Planned, "force", "Orchestration", "Orchestration"},
-		{DELETE, "{O}/orchestrations/{orch}", "orchestrations.delete", Planned, "", "", "ignored"},
-		{PUT, "{O}/orchestrations/{orch}/_clone", "orchestrations.clone", Planned, "name", "empty", "Orchestration"},
+		{GET, "{O}/orchestrations/", "orchestrations.list", Built, "", "", "list of Orchestration"},
+		{POST, "{O}/orchestrations/", "orchestrations.create", Built, "", "Orchestration", "Orchestration"},
+		{GET, "{O}/orchestrations/{orch}", "orchestrations.show", Built, "secret_only, no_secret, obfuscate", "", "Orchestration"},
+		{PUT, "{O}/orchestrations/{orch}", "orchestrations.update", Built, "force", "Orchestration", "Orchestration"},
+		{DELETE, "{O}/orchestrations/{orch}", "orchestrations.delete", Built, "", "", "ignored"},
+		{PUT, "{O}/orchestrations/{orch}/_clone", "orchestrations.clone", Built, "name", "empty", "Orchestration"},
 		{PUT, "{O}/orchestrations/{orch}/_run", "orchestrations.run", Planned, "", "empty", "OrchestrationContext"},
 		{GET, "{O}/orchestrations/{orch}/contexts/", "orchestrations.contexts.list", Planned, "", "", "list of OrchestrationContext"},
 		{GET, "{O}/orchestrations/{orch}/contexts/{ctx}", "orchestrations.contexts.show", Planned, "", "", "OrchestrationContext"},
@@ -76,12 +76,12 @@ func extendedOrchestrations() []Row {
 		{PUT, "{O}/orchestrations/{orch}/contexts/{ctx}/_cancel", "orchestrations.contexts.cancel", Planned, "", "empty", "non-empty JSON"},
 		{PUT, "{O}/orchestrations/{orch}/contexts/{ctx}/_resume", "orchestrations.contexts.resume", Planned, "", "empty", "non-empty JSON"},
 		{PUT, "{O}/orchestrations/{orch}/contexts/{ctx}/_restart", "orchestrations.contexts.restart", Planned, "", `{"skipError": bool}`, "non-empty JSON"},
-		{GET, "{O}/orchestrations/{orch}/handlers/", "orchestrations.handlers.list", Planned, "", "", "list of OrchestrationHandler"},
-		{POST, "{O}/orchestrations/{orch}/handlers/", "orchestrations.handlers.create", Planned, "", "OrchestrationHandler", "OrchestrationHandler"},
-		{GET, "{O}/orchestrations/{orch}/handlers/{handler}", "orchestrations.handlers.show", Planned, "secret_only, no_secret, obfuscate", "", "OrchestrationHandler"},
-		{PUT, "{O}/orchestrations/{orch}/handlers/{handler}", "orchestrations.handlers.update", Planned, "force", "OrchestrationHandler", "OrchestrationHandler"},
-		{DELETE, "{O}/orchestrations/{orch}/handlers/{handler}", "orchestrations.handlers.delete", Planned, "", "", "ignored"},
-		{GET, "{H}/orchestrations", "host.orchestrations.list", Empty, "", "", "list of Orchestration"},
+		{GET, "{O}/orchestrations/{orch}/handlers/", "orchestrations.handlers.list", Built, "", "", "list of OrchestrationHandler"},
+		{POST, "{O}/orchestrations/{orch}/handlers/", "orchestrations.handlers.create", Built, "", "OrchestrationHandler", "OrchestrationHandler"},
+		{GET, "{O}/orchestrations/{orch}/handlers/{handler}", "orchestrations.handlers.show", Built, "secret_only, no_secret, obfuscate", "", "OrchestrationHandler"},
+		{PUT, "{O}/orchestrations/{orch}/handlers/{handler}", "orchestrations.handlers.update", Built, "force", "OrchestrationHandler", "OrchestrationHandler"},
+		{DELETE, "{O}/orchestrations/{orch}/handlers/{handler}", "orchestrations.handlers.delete", Built, "", "", "ignored"},
+		{GET, "{H}/orchestrations", "host.orchestrations.list", Built, "", "", "list of Orchestration"},
 		{PUT, "{H}/orchestrations/{orch}/_run", "host.orchestrations.run", Planned, "", "empty", "OrchestrationContext"},
 	}
 }
@@ -116,17 +116,17 @@ func extendedPipelines() []Row {
 
 func extendedWebhooks() []Row {
 	return []Row{
-		{GET, "{O}/webhooks/", "webhooks.list", Empty, "", "", "list of Webhook"},
-		{POST, "{O}/webhooks/", "webhooks.create", Planned, "", "Webhook", "Webhook"},
-		{GET, "{O}/webhooks/{hook}", "webhooks.show", Planned, "secret_only, no_secret, obfuscate", "", "Webhook"},
-		{PUT, "{O}/webhooks/{hook}", "webhooks.update", Planned, "force", "Webhook", "Webhook"},
-		{DELETE, "{O}/webhooks/{hook}", "webhooks.delete", Planned, "", "", "ignored"},
+		{GET, "{O}/webhooks/", "webhooks.list", Built, "", "", "list of Webhook"},
+		{POST, "{O}/webhooks/", "webhooks.create", Built, "", "Webhook", "Webhook"},
+		{GET, "{O}/webhooks/{hook}", "webhooks.show", Built, "secret_only, no_secret, obfuscate", "", "Webhook"},
+		{PUT, "{O}/webhooks/{hook}", "webhooks.update", Built, "force", "Webhook", "Webhook"},
+		{DELETE, "{O}/webhooks/{hook}", "webhooks.delete", Built, "", "", "ignored"},
 		{PUT, "{O}/webhooks/{hook}/_run", "webhooks.run", Planned, "", "empty", "WebhookResult"},
-		{GET, "{O}/notifications/", "notifications.list", Planned, "", "", "list of NotificationChannel"},
-		{POST, "{O}/notifications/", "notifications.create", Planned, "", "NotificationChannel", "NotificationChannel"},
-		{GET, "{O}/notifications/{chan}", "notifications.show", Planned, "secret_only, no_secret, obfuscate", "", "NotificationChannel"},
-		{PUT, "{O}/notifications/{chan}", "notifications.update", Planned, "force", "NotificationChannel", "NotificationChannel"},
-		{DELETE, "{O}/notifications/{chan}", "notifications.delete", Planned, "", "", "ignored"},
+		{GET, "{O}/notifications/", "notifications.list", Built, "", "", "list of NotificationChannel"},
+		{POST, "{O}/notifications/", "notifications.create", Built, "", "NotificationChannel", "NotificationChannel"},
+		{GET, "{O}/notifications/{chan}", "notifications.show", Built, "secret_only, no_secret, obfuscate", "", "NotificationChannel"},
+		{PUT, "{O}/notifications/{chan}", "notifications.update", Built, "force", "NotificationChannel", "NotificationChannel"},
+		{DELETE, "{O}/notifications/{chan}", "notifications.delete", Built, "", "", "ignored"},
 		{PUT, "{O}/notifications/{chan}/_run", "notifications.run", Planned, "", "empty", "ignored"},
 	}
 }

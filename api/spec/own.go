@@ -14,6 +14,9 @@ func own() []Section {
 			{POST, "{E}/enroltokens/", "enroltokens.create", Built, "", "EnrolTokenRequest", "EnrolToken with its token, this once"},
 			{DELETE, "{E}/enroltokens/{id}", "enroltokens.delete", Built, "", "", "ignored"},
 		}},
+		{Own, "One-time addresses of rendered files", []Row{
+			{GET, "/links/{token...}", "links.show", Built, "", "", "raw text; needs no credentials, works once"},
+		}},
 		{Own, "Changes", []Row{
 			{PUT, "{H}/changes/{num}/_retry", "host.changes.retry", Built, "skip_interrupted=true or false", "empty", "Change"},
 		}},

@@ -96,11 +96,6 @@ func (r Row) levels() (placeholder string, at []Level) {
 	return "", []Level{{}}
 }
 
-// builtLevel tells the levels that exist so far: platforms and distributions come later.
-func builtLevel(name string) bool {
-	return !strings.Contains(name, "platform") && !strings.Contains(name, "distribution") && name != "hostgroup"
-}
-
 // Route is a concrete endpoint: a row at one level.
 type Route struct {
 	Method  string
@@ -121,13 +116,9 @@ func Routes() []Route {
 		for _, row := range s.Rows {
 			placeholder, at := row.levels()
 			for _, l := range at {
-				state := row.State
-				if l.Name != "" && !builtLevel(l.Name) && state != Empty {
-					state = Planned
-				}
 				all = append(all, Route{
 					Method: row.Method, Pattern: pattern(row.Path, placeholder, l.Path), Name: row.Name, Level: l.Name,
-					Part: s.Part, Section: s.Title, State: state, Status: row.Status(), Row: row,
+					Part: s.Part, Section: s.Title, State: row.State, Status: row.Status(), Row: row,
 				})
 			}
 		}

@@ -9,13 +9,11 @@ import (
 	"github.com/muster-hq/muster/fsm/state"
 )
 
-// defaultEnvironment is the name of the environment that a populated organization begins with.
-const defaultEnvironment = "Default"
-
 // CreateOrganization creates an organization with its settings and its signing key. creatorID, a user's id,
-// becomes a member of the admin group unless it is "". populate adds a default environment.
+// becomes a member of the admin group unless it is "". filled adds an environment, a platform, a
+// distribution and an application to begin with.
 // Errors: Invalid, Conflict (the name is taken).
-func CreateOrganization(tx *state.Tx, doc model.Organization, creatorID string, populate bool) (*model.OrganizationRow, error) {
+func CreateOrganization(tx *state.Tx, doc model.Organization, creatorID string, filled bool) (*model.OrganizationRow, error) {
 	if err := model.CheckName("organization", doc.Name); err != nil {
 		return nil, err
 	}
@@ -46,10 +44,8 @@ func CreateOrganization(tx *state.Tx, doc model.Organization, creatorID string, 
 			return nil, err
 		}
 	}
-	if populate {
-		if _, err := CreateEnvironment(tx, o.ID, model.Environment{Name: defaultEnvironment}); err != nil {
-			return nil, err
-		}
+	if filled {
+		return o, populate(tx, o.ID)
 	}
 	return o, nil
 }
