@@ -81,6 +81,8 @@ type Timing struct {
 	QueueBytes      int           // of commits that wait in one lane, at the leader and for each other node; 16 MiB; beyond, callers are told to come back
 	SlowWrite       time.Duration // a write to the log that takes longer makes the leader hand over; 3 s
 	DiskCheck       time.Duration // between looks at the disk; 1 s
+	Collect         time.Duration // between looks for contents that no row names; 1 h
+	ContentAge      time.Duration // that they stay for, so that one may be stored before its row; 24 h
 	SegmentBytes    int           // of one file of StoreWAL, which takes that much of the disk at once; 16 MiB
 }
 
@@ -144,6 +146,8 @@ func (t Timing) withDefaults() Timing {
 	def(&t.DiskCheck, time.Second)
 	def(&t.QueueBytes, 16<<20)
 	def(&t.SegmentBytes, 16<<20)
+	def(&t.Collect, time.Hour)
+	def(&t.ContentAge, 24*time.Hour)
 	return t
 }
 

@@ -225,7 +225,11 @@ func (n *Node) await(f raft.Future) error {
 
 func (n *Node) runDuties(ctx context.Context, lead *Lead) {
 	var wg sync.WaitGroup
-	for _, d := range append([]NamedDuty{{Name: "members", Run: n.reconcile}, {Name: "schema", Run: n.raiseSchema}, {Name: "autopilot", Run: n.pilot}, {Name: "gossip keys", Run: n.rotateGossipKeys}}, n.cfg.Duties...) {
+	own := []NamedDuty{
+		{Name: "members", Run: n.reconcile}, {Name: "schema", Run: n.raiseSchema}, {Name: "autopilot", Run: n.pilot},
+		{Name: "gossip keys", Run: n.rotateGossipKeys}, {Name: "contents", Run: n.collectContents},
+	}
+	for _, d := range append(own, n.cfg.Duties...) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()

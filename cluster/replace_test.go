@@ -184,6 +184,11 @@ func TestReplacedUnderTheSameName(t *testing.T) {
 		}
 		wait(t, 100*time.Millisecond)
 	}
+	for i, n := range []*cluster.Node{c.Node(0), c.Node(2), next} { // what they say of the old one they must not take for their own
+		if n.Err() != nil {
+			t.Errorf("one that belongs has ended (%d): %v", i, n.Err())
+		}
+	}
 	for _, m := range leader.Members() {
 		if m.Name == name && m.ClusterAddr != next.ClusterAddr() {
 			t.Errorf("the one that was removed has taken its successor's place: %+v", m)

@@ -137,7 +137,8 @@ func (e *removedError) Unwrap() error {
 // told looks whether another node's answer says that this one was removed.
 func (n *Node) told(err error) {
 	var me *model.Error
-	if !errors.As(err, &me) || me.Code != model.Forbidden || len(me.Messages) != 1 {
+	var here *removedError // this node's own word on the other one; see reach
+	if errors.As(err, &here) || !errors.As(err, &me) || me.Code != model.Forbidden || len(me.Messages) != 1 {
 		return
 	}
 	if when, err := time.Parse(time.RFC3339Nano, me.Messages[0]); err == nil {

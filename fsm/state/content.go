@@ -63,6 +63,7 @@ func Digest(content []byte) string {
 func PutContent(tx *Tx, content []byte) (digest string, err error) {
 	digest = Digest(content)
 	if tx.exists(tableContents, digest) {
+		claim(tx, digest)
 		return digest, nil
 	}
 	packed, err := pack(tx.store(), content)
@@ -89,13 +90,16 @@ type Updater interface {
 }
 
 // StageContent stores a content of any size up to MaxContent in as many commits as it takes, before a row
-// names it. It is seen as a whole or not at all. Staging what is stored already costs one look.
+// names it; that must follow within the age of CollectContents. It is seen as a whole or not at all. Staging what is stored already costs one look.
 func StageContent(ctx context.Context, u Updater, content []byte) (digest string, err error) {
 	digest = Digest(content)
 	var packed []byte
 	stored := false
 	err = u.Update(ctx, func(tx *Tx) error {
-		stored = tx.exists(tableContents, digest)
+		if stored = tx.exists(tableContents, digest); stored {
+			claim(tx, digest)
+			return nil
+		}
 		packed, err = pack(tx.store(), content)
 		return err
 	})
@@ -112,7 +116,14 @@ func StageContent(ctx context.Context, u Updater, content []byte) (digest string
 	}
 	err = u.Update(ctx, func(tx *Tx) error {
 		if tx.exists(tableContents, digest) {
+			claim(tx, digest)
 			return nil
+		}
+		claim(tx, digest+"/"+head.nonce)
+		for n := range head.chunks { // it may have taken longer than parts are kept for
+			if !tx.exists(tableChunks, head.chunkKey(digest, n)) {
+				return model.Errorf(model.Conflict, "a part of the content was removed before all of it had come: send it again")
+			}
 		}
 		return putRaw(tx, tableContents, digest, head.encode())
 	})

@@ -1,0 +1,254 @@
+package state
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Contents that no row names any more are collected in two steps, so that no commit which names one at the same time
+// can lose it. First a mark says since when a content is unnamed. Whoever names a content that is there reads whether it
+// has a mark, and takes it away: so such a commit and the one that sets the mark conflict, and so do it and the one that
+// deletes. A mark that is old enough, of a content that no row names still, is deleted with the content.
+//
+// That a row names a content is told by its value alone: any 64 hex digits in it may be a digest. So no table has to say
+// where it keeps them, and rows of tables that this node does not know count.
+
+// tableUnnamed has the marks: a content's digest, or of parts that belong to no content digest and nonce; the value is
+// the leader's time in unix seconds.
+const tableUnnamed = "_unnamed"
+
+const digestLen = 64
+
+// The bounds of one commit of the collection: rows that are deleted (a content of MaxContent has 513), and marks.
+const (
+	collectRows  = 600
+	collectMarks = 200
+)
+
+// Collected is what a collection came to.
+type Collected struct {
+	Marked  int // contents and sets of parts that no row names from now on
+	Deleted int // of those that were marked before
+}
+
+// claim keeps a content for a row that is about to name it; it is there.
+func claim(tx *Tx, key string) {
+	if tx.row(tableUnnamed, key) != nil {
+		tx.pending(tableUnnamed, key).rec = nil
+	}
+}
+
+// CollectContents marks the contents that no row of the view names, and deletes those that have been unnamed for longer
+// than age, by the leader's time. It writes in commits of a bounded size. An error ends it in between; the next one goes
+// on.
+func CollectContents(ctx context.Context, u Updater, v *View, age time.Duration) (Collected, error) {
+	var out Collected
+	s, err := sweepOf(v)
+	if err != nil || s == nil {
+		return out, err
+	}
+	var mark, spare, remove []string
+	for _, key := range s.unnamed() {
+		if since, ok := s.marks[key]; !ok {
+			mark = append(mark, key)
+		} else if v.Now().Sub(since) > age {
+			remove = append(remove, key)
+		}
+	}
+	for key := range s.marks {
+		if s.live[key] || !s.there(key) {
+			spare = append(spare, key)
+		}
+	}
+	slices.Sort(spare)
+	for keys := range slices.Chunk(mark, collectMarks) {
+		if err := u.Update(ctx, func(tx *Tx) error { return markUnnamed(tx, keys) }); err != nil {
+			return out, fmt.Errorf("mark contents that no row names: %w", err)
+		}
+		out.Marked += len(keys)
+	}
+	for keys := range slices.Chunk(spare, collectMarks) {
+		if err := u.Update(ctx, func(tx *Tx) error {
+			for _, key := range keys {
+				claim(tx, key)
+			}
+			return nil
+		}); err != nil {
+			return out, fmt.Errorf("keep contents that a row names: %w", err)
+		}
+	}
+	for len(remove) > 0 {
+		n, rows := 0, 0
+		for n < len(remove) && (n == 0 || rows+len(s.parts[remove[n]])+2 <= collectRows) {
+			rows += len(s.parts[remove[n]]) + 2
+			n++
+		}
+		deleted := 0
+		if err := u.Update(ctx, func(tx *Tx) error { deleted = s.delete(tx, remove[:n], age); return nil }); err != nil {
+			return out, fmt.Errorf("delete contents that no row names: %w", err)
+		}
+		out.Deleted += deleted
+		remove = remove[n:]
+	}
+	return out, nil
+}
+
+func markUnnamed(tx *Tx, keys []string) error {
+	for _, key := range keys {
+		if tx.row(tableUnnamed, key) != nil || isContent(key) && !tx.exists(tableContents, key) {
+			continue
+		}
+		if err := putRaw(tx, tableUnnamed, key, binary.AppendVarint(nil, tx.Now().Unix())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweep is what a view holds of contents.
+type sweep struct {
+	heads map[string]contentHead
+	parts map[string][]string  // keys of parts by digest and nonce, and those of a content by its digest
+	marks map[string]time.Time // since when a key is unnamed
+	live  map[string]bool      // keys that are needed
+}
+
+// isContent tells the key of a content from that of parts.
+func isContent(key string) bool { return !strings.Contains(key, "/") }
+
+// sweepOf looks through all rows of a view; nil when it holds no content at all.
+func sweepOf(v *View) (*sweep, error) {
+	s := &sweep{heads: map[string]contentHead{}, parts: map[string][]string{}, marks: map[string]time.Time{}, live: map[string]bool{}}
+	for _, table := range []string{tableContents, tableChunks, tableUnnamed} {
+		if err := s.gather(v, table); err != nil {
+			return nil, err
+		}
+	}
+	if len(s.heads)+len(s.parts)+len(s.marks) == 0 {
+		return nil, nil
+	}
+	for digest, head := range s.heads {
+		own := digest + "/" + head.nonce
+		s.parts[digest] = s.parts[own]
+		s.live[own] = true // they go with their content
+	}
+	err := v.pub.each(func(rec *record) error {
+		if !strings.HasPrefix(rec.table, "_") {
+			s.named(rec.value)
+		}
+		return nil
+	})
+	return s, err
+}
+
+// gather reads one of the store's own tables.
+func (s *sweep) gather(v *View, table string) error {
+	it, err := v.pub.db.Txn(false).Get(tableRows, "id_prefix", table+sep)
+	if err != nil {
+		return fmt.Errorf("read the contents: %w", err)
+	}
+	for obj := it.Next(); obj != nil; obj = it.Next() {
+		rec := obj.(*record)
+		switch table {
+		case tableContents:
+			if s.heads[rec.key], err = decodeHead(rec.value); err != nil {
+				return fmt.Errorf("content %s: %w", rec.key, err)
+			}
+		case tableChunks:
+			if i := strings.LastIndexByte(rec.key, '/'); i > 0 {
+				s.parts[rec.key[:i]] = append(s.parts[rec.key[:i]], rec.key)
+			}
+		case tableUnnamed:
+			s.marks[rec.key] = markedAt(rec)
+		}
+	}
+	return nil
+}
+
+// markedAt is the time of a mark; one that cannot be read is of no time, so it never gets old.
+func markedAt(rec *record) time.Time {
+	sec, n := binary.Varint(rec.value)
+	if n <= 0 {
+		return time.Unix(1<<40, 0)
+	}
+	return time.Unix(sec, 0)
+}
+
+// named notes the contents that a value names.
+func (s *sweep) named(value []byte) {
+	run := 0
+	for i, c := range value {
+		if c >= '0' && c <= '9' || c >= 'a' && c <= 'f' {
+			if run++; run >= digestLen {
+				if _, ok := s.heads[string(value[i+1-digestLen:i+1])]; ok {
+					s.live[string(value[i+1-digestLen:i+1])] = true
+				}
+			}
+			continue
+		}
+		run = 0
+	}
+}
+
+// there says whether a key is still one of something.
+func (s *sweep) there(key string) bool {
+	if isContent(key) {
+		_, ok := s.heads[key]
+		return ok
+	}
+	return len(s.parts[key]) > 0
+}
+
+// unnamed are the keys that nothing needs, in order.
+func (s *sweep) unnamed() []string {
+	var out []string
+	for digest := range s.heads {
+		if !s.live[digest] {
+			out = append(out, digest)
+		}
+	}
+	for key := range s.parts {
+		if !isContent(key) && !s.live[key] {
+			out = append(out, key)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// delete deletes what is still as the sweep saw it, and marked for longer than age.
+func (s *sweep) delete(tx *Tx, keys []string, age time.Duration) (deleted int) {
+	for _, key := range keys {
+		mark := tx.row(tableUnnamed, key)
+		if mark == nil || tx.Now().Sub(markedAt(mark)) <= age {
+			continue // claimed meanwhile
+		}
+		digest, nonce, part := strings.Cut(key, "/")
+		rec := tx.row(tableContents, digest)
+		var head contentHead
+		if rec != nil {
+			var err error
+			if head, err = decodeHead(rec.value); err != nil {
+				continue
+			}
+		}
+		switch {
+		case part && rec != nil && head.nonce == nonce: // a content came of them
+			continue
+		case !part && (rec == nil || head.nonce != s.heads[digest].nonce): // another one under the same digest
+			continue
+		case !part:
+			tx.pending(tableContents, digest).rec = nil
+		}
+		for _, p := range s.parts[key] {
+			tx.pending(tableChunks, p).rec = nil
+		}
+		tx.pending(tableUnnamed, key).rec = nil
+		deleted++
+	}
+	return deleted
+}
