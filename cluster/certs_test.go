@@ -147,7 +147,7 @@ func (v visitor) asks(n *cluster.Node, op byte) bool {
 
 // TestOnlyMembersAreServed: with a certificate of the authority alone one gets nothing but joining.
 func TestOnlyMembersAreServed(t *testing.T) {
-	c := clustertest.New(t, 3)
+	c := clustertest.New(t, 3, clustertest.Steady())
 	gone := c.FollowerIndex()
 	folder := func(i int) string { return filepath.Join(c.DataDir(i), "pki") }
 	load := func(i int) *pki.Identity {

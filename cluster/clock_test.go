@@ -13,7 +13,7 @@ import (
 // back when the lead passes to one whose clock is behind, and goes on from there.
 func TestClocksThatAreHoursWrong(t *testing.T) {
 	skews := []time.Duration{0, 5 * time.Hour, -7 * time.Hour}
-	c := clustertest.New(t, 3, clustertest.WithConfig(func(i int, cfg *cluster.Config) {
+	c := clustertest.New(t, 3, clustertest.Steady(), clustertest.WithConfig(func(i int, cfg *cluster.Config) {
 		cfg.Now = func() time.Time { return time.Now().Add(skews[i]) }
 	}))
 	var latest time.Time

@@ -204,7 +204,7 @@ func TestDutiesAreFenced(t *testing.T) {
 		<-ctx.Done()
 		return nil
 	}
-	c := clustertest.New(t, 3, clustertest.WithConfig(func(_ int, cfg *cluster.Config) {
+	c := clustertest.New(t, 3, clustertest.Steady(), clustertest.WithConfig(func(_ int, cfg *cluster.Config) {
 		cfg.Duties = []cluster.NamedDuty{{Name: "test", Run: duty}}
 	}))
 	first := <-leads
@@ -352,6 +352,26 @@ func TestShutdownHandsOver(t *testing.T) {
 		t.Fatal("nobody left")
 	}
 	clustertest.WaitFor(t, "the next leader", func() bool { return c.Leader() != old })
+}
+
+// TestHandingOverToASlowDisk: the next leader needs longer to write its vote down than an election takes. The hand-over is
+// neither told as failed, nor given up.
+func TestHandingOverToASlowDisk(t *testing.T) {
+	c := clustertest.New(t, 3, clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Timing.SlowWrite = time.Hour }))
+	for range 3 {
+		f := c.FollowerIndex()
+		c.SlowDisk(f, 120*time.Millisecond) // three writes: the term, and the vote in two
+		if err := c.Node((f+1)%3).TransferLeadership(t.Context(), c.Node(f).Name()); err != nil {
+			t.Errorf("handing over to %s: %v", c.Node(f).Name(), err)
+		}
+		c.SlowDisk(f, 0) // who leads by now is another question: so slow a leader may have been followed by the next
+		if err := c.Node(f).Update(t.Context(), increment("x")); err != nil {
+			t.Error(err)
+		}
+	}
+	if c.LateWrites() == 0 {
+		t.Error("no disk was slow: this proves nothing")
+	}
 }
 
 // TestWaitingForADeposedLeaderEnds has a follower ask and write at a leader that was cut off in silence. Both go on at the

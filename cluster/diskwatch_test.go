@@ -90,7 +90,7 @@ func TestNearlyFullDiskHandsOver(t *testing.T) {
 // TestNearlyFullEverywhere leaves no better leader: the present one stays, and goes on.
 func TestNearlyFullEverywhere(t *testing.T) {
 	var free space
-	c := clustertest.New(t, 3, free.option(func(tm *cluster.Timing) { tm.Heartbeat = 5 * time.Second }))
+	c := clustertest.New(t, 3, clustertest.Steady(), free.option(nil))
 	l := c.LeaderIndex()
 	for i := range free { // the leader last: it finds nobody
 		at := (l + 1 + i) % 3

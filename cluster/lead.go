@@ -261,8 +261,37 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) error {
 	return err
 }
 
-// handOver hands this node's leadership over and waits for raft's word.
+// handOverElections is for how long a hand-over is tried again, in times of an election. Raft gives it one, in which a
+// machine that is busy may not even have written down whom it votes for.
+const handOverElections = 15
+
+// handOver hands this node's leadership over. errNotLeading when it went to nobody knows whom before that.
 func (n *Node) handOver(ctx context.Context, to string) error {
+	for until := time.Now().Add(handOverElections * n.cfg.Timing.Heartbeat); ; {
+		err := n.handOverOnce(ctx, to)
+		if errors.Is(err, raft.ErrNotLeader) { // it has gone already, though this node was not told yet
+			if to == "" {
+				return nil
+			}
+			return errNotLeading
+		}
+		var me *model.Error
+		if err == nil || errors.As(err, &me) {
+			return err
+		}
+		if time.Now().After(until) || ctx.Err() != nil {
+			return &model.Error{Code: model.Conflict, Err: err, Messages: []string{"leadership could not be handed over"}}
+		}
+		select {
+		case <-ctx.Done():
+		case <-n.down:
+		case <-time.After(n.cfg.Timing.Heartbeat): // the one who was asked may be on its way to lead
+		}
+	}
+}
+
+// handOverOnce waits for raft's word on one try.
+func (n *Node) handOverOnce(ctx context.Context, to string) error {
 	var f raft.Future
 	if to == "" {
 		f = n.raft.LeadershipTransfer()
@@ -285,13 +314,7 @@ func (n *Node) handOver(ctx context.Context, to string) error {
 	go func() { done <- f.Error() }()
 	select {
 	case err := <-done:
-		if errors.Is(err, raft.ErrNotLeader) && to == "" {
-			return nil // it has gone already, though this node was not told yet
-		}
-		if err != nil {
-			return &model.Error{Code: model.Conflict, Err: err, Messages: []string{"leadership could not be handed over"}}
-		}
-		return nil
+		return err
 	case <-ctx.Done():
 		return &model.Error{Code: model.Unknown, Err: ctx.Err(), Messages: []string{"handing over leadership took too long"}}
 	}

@@ -74,6 +74,14 @@ func WithConfig(edit func(i int, c *cluster.Config)) Option {
 	return func(c *Cluster) { c.edits = append(c.edits, edit) }
 }
 
+// Steady lets nodes hold an election only after more than a second of silence, for tests that tell who leads: a machine that
+// is busy may stand still for a moment.
+func Steady() Option {
+	return WithConfig(func(_ int, c *cluster.Config) {
+		c.Timing.Heartbeat, c.Timing.LeaderLease = 1500*time.Millisecond, time.Second
+	})
+}
+
 // WithStore says what keeps the raft logs; see cluster.Config. Files of cluster.StoreWAL are small, so that there are many.
 func WithStore(store string) Option {
 	return WithConfig(func(_ int, c *cluster.Config) { c.RaftStore, c.Timing.SegmentBytes = store, 16<<10 })

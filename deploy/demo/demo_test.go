@@ -149,7 +149,7 @@ func TestDemoSabotaged(t *testing.T) {
 		}, []string{"the agent of web2 ended"}, false},
 		{"the file was never written", 4, func(_ context.Context, d *demo) error {
 			return os.MkdirAll(filepath.Join(d.agents[1].Root, motdPath, "in the way"), 0o755)
-		}, []string{"web2", motdPath}, false},
+		}, []string{"web2", motdPath}, true},
 		{"the drift is nowhere seen", 5, func(_ context.Context, d *demo) error {
 			d.agents[0].Kill()
 			return nil
@@ -174,7 +174,7 @@ func TestDemoSabotaged(t *testing.T) {
 			inner := steps[c.before-1].do
 			steps[c.before-1].do = func(ctx context.Context) (string, error) {
 				if c.soon {
-					d.patience = 4 * time.Second
+					d.patience = 8 * time.Second
 				}
 				ctx, cancel := context.WithTimeout(ctx, 2*d.patience) // a cluster without a leader waits for longer
 				defer cancel()
