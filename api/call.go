@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"strconv"
@@ -35,8 +36,10 @@ type call struct {
 	header http.Header // of the answer
 	id     string
 	writer http.ResponseWriter
-	base   context.Context    // of the request, without its deadline
-	cancel context.CancelFunc // of the request's deadline
+	// address is where the request comes from, as far as that can be known.
+	address netip.Addr
+	base    context.Context    // of the request, without its deadline
+	cancel  context.CancelFunc // of the request's deadline
 }
 
 // bodyKind is what an endpoint takes.
@@ -70,7 +73,7 @@ type endpoint struct {
 
 func (s *Server) serve(g *gin.Context) {
 	start := time.Now()
-	c := &call{srv: s, req: g.Request, header: g.Writer.Header(), id: newRequestID(), writer: g.Writer, cancel: func() {}}
+	c := &call{srv: s, req: g.Request, header: g.Writer.Header(), id: newRequestID(), writer: g.Writer, cancel: func() {}, address: s.cfg.Login.Proxies.Client(g.Request)}
 	defer func() { c.cancel() }()
 	c.header.Set(spec.HeaderRequestID, c.id)
 	c.header.Set("Cache-Control", "no-store")
@@ -85,7 +88,7 @@ func (s *Server) serve(g *gin.Context) {
 	}
 	s.cfg.Log.LogAttrs(c.req.Context(), slog.LevelInfo, "request", slog.String("id", c.id), slog.String("method", g.Request.Method),
 		slog.String("path", loggedPath(s.cfg.Root, g.Request.URL.Path)), slog.String("route", c.route.Name), slog.Int("status", g.Writer.Status()),
-		slog.String("caller", c.caller.name), slog.Duration("took", time.Since(start)))
+		slog.String("caller", c.caller.name), slog.String("address", c.address.String()), slog.Duration("took", time.Since(start)))
 }
 
 // fault logs what is ours; what the caller did wrong is in the answer.
@@ -135,15 +138,15 @@ func (s *Server) answer(c *call) (reply, error) {
 	if err := s.cross.Check(c.req); err != nil {
 		return reply{}, model.Errorf(model.Forbidden, "a page of another site may not do this")
 	}
-	if open := s.endpoints[c.route.Name].open; open != nil {
-		return open(c)
+	end, ok := s.endpoints[c.route.Name]
+	if end.open != nil {
+		return end.open(c)
 	}
 	view, err := s.authenticate(c)
 	if err != nil {
 		return reply{}, err
 	}
 	c.stamp(view.Epoch(), view.Index())
-	end, ok := s.endpoints[c.route.Name]
 	switch {
 	case c.route.State == spec.Planned:
 		return reply{}, notBuilt(c.route)

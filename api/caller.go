@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/muster-hq/muster/api/auth"
 	"github.com/muster-hq/muster/api/spec"
@@ -11,11 +12,13 @@ import (
 	"github.com/muster-hq/muster/fsm/state"
 )
 
-// caller is who sent a request: a user, or an application key.
+// caller is who sent a request: a user, by password or in a session, or an application key.
 type caller struct {
-	name string // for the audit and the log
-	user *model.UserRow
-	key  *model.ApplicationKeyRow
+	name    string // for the audit and the log
+	user    *model.UserRow
+	key     *model.ApplicationKeyRow
+	session *model.SessionRow // nil: the user sent the password
+	codes   bool              // the user has one-time codes, which a password alone does not replace
 }
 
 // admin tells whether the caller is an administrator of the site. Keys never are.
@@ -24,6 +27,10 @@ func (c caller) admin() bool { return c.user != nil && c.user.Admin }
 // still tells whether the caller is who it was when its credentials were verified, so that a write does
 // not take effect after its sender was removed or has another password.
 func (c caller) still(r state.Reader) error {
+	if c.session != nil {
+		_, _, err := orchestrate.OpenSession(r, c.session.ID)
+		return err
+	}
 	if c.user != nil {
 		if now, ok := state.Get[model.UserRow](r, c.user.ID); ok && now.PasswordHash == c.user.PasswordHash {
 			return nil
@@ -46,21 +53,39 @@ func unauthenticated() error {
 // authenticate finds the caller, and the view that a reading endpoint goes on with. What this node has is
 // asked first; only credentials that it does not know are looked for in the newest state.
 func (s *Server) authenticate(c *call) (*state.View, error) {
-	ctx := c.req.Context()
-	if s.needsTOTP(c) {
-		return nil, model.Errorf(model.Unimplemented, "one-time codes are not built yet: use a user and password, or an application key")
-	}
-	creds, err := auth.FromRequest(c.req.Header)
+	creds, err := auth.FromRequest(c.req.Header, s.cookieName())
 	if err != nil {
 		return nil, err
 	}
-	stale := c.stale()
-	if stale {
+	if creds.Cookie && !c.reads() && c.req.Header.Get("Sec-Fetch-Site") == "" && c.req.Header.Get("Origin") == "" {
+		return nil, model.Errorf(model.Forbidden, "a cookie is taken only from a browser that says which page asks: send Origin, or a JWT in %s", spec.HeaderJWT)
+	}
+	if c.stale() {
 		c.tellAge() // before the state is read: that is then no older
 	}
 	local := s.cfg.Store.Local()
+	attempt, err := s.admit(c, local, creds)
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.recognise(c, local, creds)
+	attempt.done(err)
+	if err != nil {
+		return nil, err
+	}
+	if c.caller.codes && (c.req.Header.Get(spec.HeaderTOTP) == "" || !takesCode(c.route.Name)) {
+		return nil, model.Errorf(model.Unauthenticated, "a one-time code is needed: send it in %s to /account/_verify, and go on with the JWT of the answer", spec.HeaderTOTP)
+	}
+	s.noteUse(c, view)
+	return view, nil
+}
+
+// recognise identifies the caller.
+func (s *Server) recognise(c *call, local *state.View, creds auth.Credentials) (*state.View, error) {
+	ctx := c.req.Context()
+	var err error
 	c.caller, err = s.identify(ctx, local, creds)
-	if err != nil && model.CodeOf(err) != model.Unauthenticated || stale {
+	if err != nil && model.CodeOf(err) != model.Unauthenticated || c.stale() {
 		return local, err
 	}
 	end := s.endpoints[c.route.Name]
@@ -82,14 +107,68 @@ func (s *Server) authenticate(c *call) (*state.View, error) {
 	return view, err
 }
 
-// needsTOTP tells whether the request wants a JWT for a one-time code.
-func (s *Server) needsTOTP(c *call) bool { return c.req.Header.Get(spec.HeaderTOTP) != "" }
+// takesCode tells the routes that take a one-time code beside a password.
+func takesCode(route string) bool {
+	return route == "account.verify" || route == "account.sessions.create"
+}
+
+// attempt is a try to log in that is watched; nil is one that is not.
+type attempt struct{ *auth.Attempt }
+
+func (a *attempt) done(err error) {
+	if a == nil {
+		return
+	}
+	if code := model.CodeOf(err); code == "" || code == model.Unauthenticated {
+		a.Done(err == nil)
+	}
+}
+
+// admit makes who guesses wait. What is known to be right already does not wait.
+func (s *Server) admit(c *call, r state.Reader, creds auth.Credentials) (*attempt, error) {
+	if len(creds.Users) == 0 {
+		return nil, nil
+	}
+	for _, login := range creds.Users {
+		if _, err := orchestrate.KeyByAccess(r, login.User, login.Password); err == nil {
+			return nil, nil
+		}
+		if u, err := orchestrate.UserByName(r, login.User); err == nil && s.passwords.Remembers(login.User, u.PasswordHash, login.Password) {
+			return nil, nil
+		}
+	}
+	a, err := s.guard.Enter(c.req.Context(), creds.Users[0].User, c.address)
+	return &attempt{a}, delayed(err)
+}
+
+// delayed is the answer to who tries too often.
+func delayed(err error) error {
+	var late *auth.DelayError
+	if !errors.As(err, &late) {
+		return err
+	}
+	e := model.Errorf(model.Unavailable, "%s", late.Error())
+	e.RetryAfter = late.After
+	return &statusError{http.StatusTooManyRequests, e}
+}
 
 // identify verifies credentials against a state. Unknown users cost the same as wrong passwords.
 func (s *Server) identify(ctx context.Context, r state.Reader, creds auth.Credentials) (caller, error) {
 	if creds.Token != "" {
 		key, err := orchestrate.KeyByToken(r, creds.Token)
 		return keyCaller(key, err)
+	}
+	if creds.JWT != "" {
+		find := func(id string) (model.LoginKey, bool) { return orchestrate.LoginKey(r, id) }
+		id, err := auth.SessionOf(creds.JWT, find, r.Now())
+		if err != nil {
+			return caller{}, err
+		}
+		session, user, err := orchestrate.OpenSession(r, id)
+		if err != nil {
+			return caller{}, err
+		}
+		return caller{name: user.Username, user: user, session: session}, nil
 	}
 	for _, login := range creds.Users {
 		if key, err := orchestrate.KeyByAccess(r, login.User, login.Password); err == nil {
@@ -117,7 +196,8 @@ func (s *Server) identify(ctx context.Context, r state.Reader, creds auth.Creden
 	if found == nil {
 		return caller{}, unauthenticated()
 	}
-	return caller{name: found.Username, user: found}, nil
+	_, codes := orchestrate.TOTP(r, found.ID)
+	return caller{name: found.Username, user: found, codes: codes}, nil
 }
 
 func keyCaller(key *model.ApplicationKeyRow, err error) (caller, error) {

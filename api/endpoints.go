@@ -18,7 +18,7 @@ type (
 func endpoints() map[string]endpoint {
 	all := map[string]endpoint{}
 	for _, some := range []map[string]endpoint{
-		accountEndpoints(), organizationEndpoints(), groupEndpoints(), keyEndpoints(), settingEndpoints(), environmentEndpoints(),
+		accountEndpoints(), invitationEndpoints(), organizationEndpoints(), groupEndpoints(), keyEndpoints(), settingEndpoints(), environmentEndpoints(),
 		hostEndpoints(), contextEndpoints(), liveEndpoints(), instanceEndpoints(), changeEndpoints(), complianceEndpoints(),
 		applicationEndpoints(), fileEndpoints(), parameterEndpoints(), userEndpoints(), enrolEndpoints(), clusterEndpoints(), eventEndpoints(), snapshotEndpoints(),
 		platformEndpoints(), distributionEndpoints(), attachmentEndpoints(), linkEndpoints(), hostgroupEndpoints(), orchestrationEndpoints(),
@@ -71,15 +71,6 @@ func filled(texts []string) []string {
 		return []string{}
 	}
 	return texts
-}
-
-func accountEndpoints() map[string]endpoint {
-	return map[string]endpoint{
-		// With Basic alone it says who the caller is; one-time codes and JWTs are refused before.
-		"account.verify": {free: func(c *call) (any, error) {
-			return map[string]string{"username": c.caller.name}, nil
-		}},
-	}
 }
 
 func organizationEndpoints() map[string]endpoint {

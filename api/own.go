@@ -38,6 +38,30 @@ func stagePassword(c *call) error {
 	return nil
 }
 
+// stageNewPassword is stagePassword for a password that replaces one. In a session the old one is asked for, so that who
+// finds an open browser cannot take the account.
+func stageNewPassword(c *call) error {
+	if u := c.caller.user; c.caller.session != nil && u.Username == c.params["name"] && u.PasswordHash != "" {
+		doc, err := model.Decode[spec.Password](c.body)
+		if err != nil {
+			return err
+		}
+		a, err := c.srv.guard.Enter(c.req.Context(), u.Username, c.address)
+		if err != nil {
+			return delayed(err)
+		}
+		right, err := c.srv.passwords.Verify(c.req.Context(), u.Username, u.PasswordHash, doc.Current)
+		if err != nil {
+			return err
+		}
+		a.Done(right)
+		if !right {
+			return model.Errorf(model.Forbidden, "current: it is not your present password")
+		}
+	}
+	return stagePassword(c)
+}
+
 func userEndpoints() map[string]endpoint {
 	return map[string]endpoint{
 		"users.list": {site: true, read: func(_ *call, r state.Reader, _ scope) (any, error) {
@@ -61,7 +85,45 @@ func userEndpoints() map[string]endpoint {
 			}
 			return orchestrate.UserDoc(row), nil
 		}},
-		"users.password": {body: objectBody, stage: stagePassword, write: setPassword},
+		"users.show": {site: true, read: func(c *call, r state.Reader, _ scope) (any, error) {
+			row, err := orchestrate.UserByName(r, c.params["name"])
+			if err != nil {
+				return nil, err
+			}
+			return orchestrate.UserDoc(row), nil
+		}},
+		"users.update": {site: true, body: objectBody, write: func(c *call, tx *state.Tx, _ scope) (any, error) {
+			row, err := orchestrate.UserByName(tx, c.params["name"])
+			if err == nil {
+				row, err = orchestrate.UpdateUser(tx, row.ID, c.body)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return orchestrate.UserDoc(row), nil
+		}},
+		"users.totp.delete": {site: true, write: func(c *call, tx *state.Tx, _ scope) (any, error) {
+			row, err := orchestrate.UserByName(tx, c.params["name"])
+			if err != nil {
+				return nil, err
+			}
+			return nil, orchestrate.EndTOTP(tx, row.ID)
+		}},
+		"users.sessions.list": {site: true, read: func(c *call, r state.Reader, _ scope) (any, error) {
+			row, err := orchestrate.UserByName(r, c.params["name"])
+			if err != nil {
+				return nil, err
+			}
+			return list(orchestrate.Sessions(r, row.ID)), nil
+		}},
+		"users.sessions.delete": {site: true, write: func(c *call, tx *state.Tx, _ scope) (any, error) {
+			row, err := orchestrate.UserByName(tx, c.params["name"])
+			if err == nil {
+				orchestrate.DeleteSessions(tx, row.ID, "")
+			}
+			return nil, err
+		}},
+		"users.password": {body: objectBody, stage: stageNewPassword, write: setPassword},
 		"users.delete": {site: true, write: func(c *call, tx *state.Tx, _ scope) (any, error) {
 			row, err := orchestrate.UserByName(tx, c.params["name"])
 			if err != nil {

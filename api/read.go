@@ -56,10 +56,13 @@ func (c *call) wait() (time.Duration, error) {
 	return wait, nil
 }
 
-// patience ends with a wait, with the request, with the server, and when the caller's key runs out.
+// patience ends with a wait, with the request, with the server, and when the caller's key or session runs out.
 func (c *call) patience(view *state.View, wait time.Duration) (context.Context, context.CancelFunc) {
 	if key := c.caller.key; key != nil && !key.Expires.IsZero() {
 		wait = min(wait, max(key.Expires.Sub(view.Now()), 0))
+	}
+	if session := c.caller.session; session != nil {
+		wait = min(wait, max(session.Expires.Sub(view.Now()), 0))
 	}
 	ctx, cancel := context.WithTimeout(c.req.Context(), wait)
 	if c.srv.cfg.Stop == nil {

@@ -78,6 +78,9 @@ type Config struct {
 	// text to hand out; nil: making one answers 501.
 	EnrolToken func(tx *state.Tx, orgID, envID string, uses int, expires time.Time) (id, text string, err error)
 
+	// Login is how people log in.
+	Login Login
+
 	// MaxBody and MaxContent bound JSON bodies and uploaded contents in bytes; defaults 1 MiB and 8 MiB.
 	MaxBody, MaxContent int64
 }
@@ -88,6 +91,8 @@ type Server struct {
 	matcher   *spec.Matcher
 	endpoints map[string]endpoint
 	passwords *auth.Passwords
+	guard     *auth.Guard
+	uses      *uses
 	cross     *http.CrossOriginProtection
 	engine    *gin.Engine
 }
@@ -110,7 +115,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.MaxContent = 8 << 20
 	}
 	s := &Server{
-		cfg: cfg, matcher: spec.NewMatcher(spec.Routes()), passwords: auth.NewPasswords(nil),
+		cfg: cfg, matcher: spec.NewMatcher(spec.Routes()), passwords: auth.NewPasswords(nil), guard: auth.NewGuard(), uses: newUses(),
 		cross: http.NewCrossOriginProtection(), endpoints: endpoints(),
 	}
 	for _, r := range spec.Routes() {

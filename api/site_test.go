@@ -91,6 +91,18 @@ func newSite(t *testing.T, change ...func(*api.Config)) *site {
 	return s
 }
 
+// another starts a second API over the same store, as another node has it, and gives its address.
+func (s *site) another() string {
+	s.t.Helper()
+	a, err := api.New(api.Config{Store: s.db, Log: newLog(), EnrolToken: enrolToken})
+	if err != nil {
+		s.t.Fatalf("make the API: %v", err)
+	}
+	server := httptest.NewServer(a.Handler())
+	s.t.Cleanup(server.Close)
+	return server.URL + "/api"
+}
+
 func (s *site) update(f func(tx *state.Tx) error) {
 	s.t.Helper()
 	if err := s.db.Update(context.Background(), f); err != nil {

@@ -1,15 +1,19 @@
 package api_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/muster-hq/muster/api/client"
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/state"
 )
 
 // body is a body that suits every route well enough to get past its reading.
@@ -26,6 +30,7 @@ func TestAnotherOrganizationDoesNotExist(t *testing.T) {
 	var key struct{ Token string }
 	s.call(s.admin, client.Op{Name: "applicationkeys.create", Params: map[string]string{"org": "rival"},
 		Body: map[string]any{"name": "ci", "method": "TOKEN", "group": "admin"}}, &key)
+	s.used("rival", "ci", key.Token)
 	before := s.db.Local().Index()
 
 	values := strings.NewReplacer("{env}", "Dev", "{host}", "web1", "{app}", "web", "{file}", "site.conf", "{file...}", "site.conf",
@@ -62,6 +67,33 @@ func TestAnotherOrganizationDoesNotExist(t *testing.T) {
 	}
 	if a := s.raw("GET", "/organizations/", "", "Authorization", basicAuth("eve", "eve-password")); strings.Contains(a.body, "acme") || !strings.Contains(a.body, "rival") {
 		t.Errorf("the list of organizations: %s", a.body)
+	}
+}
+
+// used uses an application key, and waits until that was written down: at its next uses the state stays.
+func (s *site) used(org, name, token string) {
+	s.t.Helper()
+	s.raw("GET", "/organizations/", "", "Authorization", "", "X-ComodIT-AppKey", token)
+	ws := state.NewWatchSet()
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	for {
+		view := s.db.Local().Watched(ws)
+		o, err := orchestrate.OrganizationByName(view, org)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		k, err := orchestrate.GetApplicationKey(view, o.ID, name)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if k.LastUsed != "" {
+			return
+		}
+		if err := ws.Wait(ctx); err != nil {
+			s.t.Fatalf("the use of key %s was not written: %v", name, err)
+		}
+		ws = state.NewWatchSet()
 	}
 }
 
@@ -232,7 +264,7 @@ func TestCredentials(t *testing.T) {
 	if a := s.raw("GET", "/organizations/acme", "", "Authorization", ""); a.status != 401 {
 		t.Errorf("no credentials: %d %s", a.status, a.body)
 	}
-	if a := s.raw("GET", "/account/_verify", "", "X-ComodIT-TotpToken", "123456"); a.status != 501 {
+	if a := s.raw("GET", "/account/_verify", "", "X-ComodIT-TotpToken", "123456"); a.status != 401 {
 		t.Errorf("a one-time code: %d %s", a.status, a.body)
 	}
 	if a := s.raw("GET", "/account/_verify", "", "Authorization", "", "X-ComodIT-JwtToken", "x"); a.status != 401 {

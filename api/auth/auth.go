@@ -12,12 +12,14 @@ import (
 	"github.com/muster-hq/muster/fsm/model"
 )
 
-// Credentials are what a request says about its sender: an application key's token, or a user and a
-// password. Users holds each reading of the Basic header, as its encoding is not told: the published
+// Credentials are what a request says about its sender: an application key's token, the JWT of a session, or a user and
+// a password. Users holds each reading of the Basic header, as its encoding is not told: the published
 // client writes Latin-1, others UTF-8.
 type Credentials struct {
-	Token string
-	Users []Login
+	Token  string
+	JWT    string
+	Cookie bool // the JWT came as a cookie, which browsers send by themselves
+	Users  []Login
 }
 
 // Login is one reading of a Basic header.
@@ -26,19 +28,23 @@ type Login struct{ User, Password string }
 // maxCredential bounds what is hashed for a caller that nobody knows yet.
 const maxCredential = 1024
 
-// FromRequest reads the credentials of a request. A token wins over user and password. The errors have
+// FromRequest reads the credentials of a request. A token wins over a JWT, that over user and password, and a cookie
+// counts only without all of them. cookie is the name of the cookie with a session. The errors have
 // code Unauthenticated and say what is missing, never what was sent.
-func FromRequest(h http.Header) (Credentials, error) {
+func FromRequest(h http.Header, cookie string) (Credentials, error) {
 	if token := h.Get(spec.HeaderAppKey); token != "" {
 		if len(token) > maxCredential {
 			return Credentials{}, model.Errorf(model.Unauthenticated, "the application key is not a key of this server")
 		}
 		return Credentials{Token: token}, nil
 	}
+	if token := h.Get(spec.HeaderJWT); token != "" {
+		return Credentials{JWT: token}, nil
+	}
 	value := h.Get("Authorization")
 	if value == "" {
-		if h.Get(spec.HeaderJWT) != "" {
-			return Credentials{}, model.Errorf(model.Unauthenticated, "JWTs are not accepted: use a user and password, or an application key")
+		if c, err := (&http.Request{Header: h}).Cookie(cookie); err == nil && c.Value != "" {
+			return Credentials{JWT: c.Value, Cookie: true}, nil
 		}
 		return Credentials{}, model.Errorf(model.Unauthenticated, "credentials are needed: send a user and password (Basic), or an application key in %s", spec.HeaderAppKey)
 	}

@@ -119,30 +119,42 @@ func header(pairs ...string) http.Header {
 func basic(raw string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(raw)) }
 
 func TestFromRequest(t *testing.T) {
-	c, err := auth.FromRequest(header("X-Comodit-Appkey", "tok", "Authorization", basic("a:b")))
+	c, err := auth.FromRequest(header("X-Comodit-Appkey", "tok", "Authorization", basic("a:b")), "s")
 	if err != nil || c.Token != "tok" || len(c.Users) != 0 {
 		t.Errorf("an application key does not win: %+v, %v", c, err)
 	}
-	c, err = auth.FromRequest(header("Authorization", basic("anna:p:w")))
+	c, err = auth.FromRequest(header("Authorization", basic("anna:p:w")), "s")
 	if err != nil || len(c.Users) != 1 || c.Users[0] != (auth.Login{User: "anna", Password: "p:w"}) {
 		t.Errorf("Basic: %+v, %v", c, err)
 	}
 	// Latin-1, as the published client writes it.
-	c, err = auth.FromRequest(header("Authorization", basic("ren\xe9:p")))
+	c, err = auth.FromRequest(header("Authorization", basic("ren\xe9:p")), "s")
 	if err != nil || len(c.Users) != 1 || c.Users[0].User != "rené" {
 		t.Errorf("Latin-1: %+v, %v", c, err)
 	}
 	// UTF-8 reads as Latin-1 too, so both are tried.
-	c, err = auth.FromRequest(header("Authorization", basic("rené:p")))
+	c, err = auth.FromRequest(header("Authorization", basic("rené:p")), "s")
 	if err != nil || len(c.Users) != 2 || c.Users[0].User != "rené" {
 		t.Errorf("UTF-8: %+v, %v", c, err)
 	}
+	c, err = auth.FromRequest(header("X-ComodIT-JwtToken", "j", "Cookie", "s=k", "Authorization", basic("a:b")), "s")
+	if err != nil || c.JWT != "j" || c.Cookie || len(c.Users) != 0 {
+		t.Errorf("a JWT: %+v, %v", c, err)
+	}
+	c, err = auth.FromRequest(header("Cookie", "x=y; s=k"), "s")
+	if err != nil || c.JWT != "k" || !c.Cookie {
+		t.Errorf("a cookie: %+v, %v", c, err)
+	}
+	c, err = auth.FromRequest(header("Cookie", "s=k", "Authorization", basic("a:b")), "s")
+	if err != nil || c.JWT != "" || len(c.Users) != 1 {
+		t.Errorf("a cookie beside a password: %+v, %v", c, err)
+	}
 	for name, h := range map[string]http.Header{
 		"none": header(), "bearer": header("Authorization", "Bearer x"), "not base64": header("Authorization", "Basic ***"),
-		"no colon": header("Authorization", basic("anna")), "jwt": header("X-ComodIT-JwtToken", "x"),
+		"no colon": header("Authorization", basic("anna")), "another cookie": header("Cookie", "x=y"),
 		"huge": header("Authorization", basic(strings.Repeat("x", 5000)+":y")), "huge key": header("X-ComodIT-AppKey", strings.Repeat("x", 5000)),
 	} {
-		if _, err := auth.FromRequest(h); model.CodeOf(err) != model.Unauthenticated {
+		if _, err := auth.FromRequest(h, "s"); model.CodeOf(err) != model.Unauthenticated {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -195,8 +207,8 @@ func FuzzFromRequest(f *testing.F) {
 	f.Add("basic  ////", "x")
 	f.Fuzz(func(t *testing.T, authorization, key string) {
 		h := http.Header{"Authorization": {authorization}, http.CanonicalHeaderKey(spec.HeaderAppKey): {key}}
-		c, err := auth.FromRequest(h)
-		if err == nil && c.Token == "" && len(c.Users) == 0 {
+		c, err := auth.FromRequest(h, "s")
+		if err == nil && c.Token == "" && c.JWT == "" && len(c.Users) == 0 {
 			t.Fatal("accepted without credentials")
 		}
 		if err != nil && model.CodeOf(err) != model.Unauthenticated {

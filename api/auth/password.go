@@ -97,6 +97,11 @@ func NewPasswords(now func() time.Time) *Passwords {
 	}
 }
 
+// Remembers tells whether password was found to match the stored hash of user within the last minute.
+func (p *Passwords) Remembers(user, stored, password string) bool {
+	return stored != "" && p.recall(p.id(user, stored, password))
+}
+
 // Verify tells whether password matches the stored hash of user. An empty stored hash means that there
 // is no such user: the work is done all the same, so that the time of a refusal tells nothing. The error
 // is that of ctx, when it ended while waiting for a turn.

@@ -27,7 +27,9 @@ type Config struct {
 	URL      string // of the API root, ending in /api; a final slash is dropped
 	User     string // with Password, unless AppKey is given
 	Password string
-	AppKey   string // token of an application key; wins over User
+	AppKey   string // token of an application key; wins over JWT and User
+	JWT      string // token of a session; wins over User
+	Code     string // one-time code, sent with user and password
 	// Patience is how long a write goes on being sent, under one idempotency key, while the cluster has no leader or the
 	// connection breaks; the server does it once. 0: it is sent once, without a key. Reads are sent once.
 	Patience time.Duration
@@ -191,8 +193,13 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte, con
 	}
 	if c.cfg.AppKey != "" {
 		req.Header.Set(spec.HeaderAppKey, c.cfg.AppKey)
+	} else if c.cfg.JWT != "" {
+		req.Header.Set(spec.HeaderJWT, c.cfg.JWT)
 	} else if c.cfg.User != "" {
 		req.SetBasicAuth(c.cfg.User, c.cfg.Password)
+	}
+	if c.cfg.Code != "" {
+		req.Header.Set(spec.HeaderTOTP, c.cfg.Code)
 	}
 	resp, err := c.cfg.HTTP.Do(req)
 	if err != nil {

@@ -6,8 +6,13 @@ func own() []Section {
 		{Own, "Users", []Row{
 			{GET, "/users/", "users.list", Built, "", "", "list of User"},
 			{POST, "/users/", "users.create", Built, "", "UserAccount", "User"},
+			{GET, "/users/{name}", "users.show", Built, "", "", "User"},
+			{PUT, "/users/{name}", "users.update", Built, "", "User", "User"},
 			{PUT, "/users/{name}/password", "users.password", Built, "", "Password", "non-empty JSON"},
 			{DELETE, "/users/{name}", "users.delete", Built, "", "", "ignored"},
+			{DELETE, "/users/{name}/totp", "users.totp.delete", Built, "", "", "ignored"},
+			{GET, "/users/{name}/sessions/", "users.sessions.list", Built, "", "", "list of Session"},
+			{DELETE, "/users/{name}/sessions/", "users.sessions.delete", Built, "", "", "ignored"},
 		}},
 		{Own, "Agents", []Row{
 			{GET, "{E}/enroltokens/", "enroltokens.list", Built, "", "", "list of EnrolToken"},

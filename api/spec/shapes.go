@@ -56,6 +56,7 @@ type UserAccount struct {
 // Password is the body that replaces a user's password.
 type Password struct {
 	Password string `json:"password"`
+	Current  string `json:"current,omitempty"` // the old one: needed for one's own within a session
 }
 
 // EnrolTokenRequest is the body that makes an enrolment token.

@@ -32,7 +32,7 @@ func CreateSession(tx *state.Tx, userID, kind, description, address string, life
 		return nil, model.LoginKey{}, model.Errorf(model.Invalid, "expires: give a time from 1m to %s, not %s", MaxSessionLife, life)
 	}
 	tidySessions(tx, userID)
-	key, err := signingLoginKey(tx)
+	key, err := SigningLoginKey(tx)
 	if err != nil {
 		return nil, key, err
 	}
@@ -78,9 +78,9 @@ func dropSession(tx *state.Tx, id string) {
 	state.Delete[model.LastUseRow](tx, id)
 }
 
-// signingLoginKey is the newest login key, a new one when that is old or there is none. Keys that no session can be
+// SigningLoginKey is the newest login key, a new one when that is old or there is none. Keys that no session can be
 // signed with any more are dropped.
-func signingLoginKey(tx *state.Tx) (model.LoginKey, error) {
+func SigningLoginKey(tx *state.Tx) (model.LoginKey, error) {
 	row, ok := state.Edit[model.LoginKeys](tx, model.LoginKeysKey)
 	if !ok {
 		row = &model.LoginKeys{}
