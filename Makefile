@@ -11,7 +11,7 @@ TEMPLATETIME ?= 60s
 LONG     ?= 10m
 RACE     ?= $(shell go list ./... | grep -v /deploy/)
 
-.PHONY: help build setup test race check fuzz fuzz-templates torture bench bench-cluster demo clean
+.PHONY: help build setup test race check fuzz fuzz-templates torture bench bench-cluster bench-api demo clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -51,6 +51,10 @@ bench: build ## the benchmarks, each against a baseline taken in the same run; t
 bench-cluster: build ## the cluster against etcd, bare hashicorp/raft and go-memdb; a table, and JSON lines in bench/cluster.json (under 45 minutes, on a machine that does nothing else)
 	@mkdir -p bench .cache && go build -o .cache/bench-cluster ./deploy/bench/cluster
 	@exec .cache/bench-cluster -bin bin -out bench/cluster.json
+
+bench-api: setup build ## the API against its peers, which setup installs; a table, and JSON lines in bench/api.json (on a machine that does nothing else)
+	@mkdir -p bench .cache && go build -o .cache/bench-api ./deploy/bench/api
+	@exec .cache/bench-api -bin bin -out bench/api.json
 
 demo: build ## the main job on this machine, without root: three nodes, two agents (KEEP=1 leaves them running)
 	@mkdir -p .cache && go build -o .cache/demo ./deploy/demo

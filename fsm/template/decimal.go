@@ -3,6 +3,7 @@ package template
 import (
 	"fmt"
 	"math/big"
+	"strconv"
 	"strings"
 )
 
@@ -212,6 +213,9 @@ func (d decimal) fixed() string {
 
 // String prints as number_format "computer" does: no grouping, no exponent, at most 16 decimals, no trailing zeros.
 func (d decimal) String() string {
+	if d.scale == 0 && d.big().IsInt64() {
+		return strconv.FormatInt(d.big().Int64(), 10)
+	}
 	s := d.round(printFraction, halfEven).fixed()
 	if strings.Contains(s, ".") {
 		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")

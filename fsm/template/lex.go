@@ -79,9 +79,12 @@ func lex(src *source, o Options) []*piece {
 	return l.pieces
 }
 
-// plain takes one byte as text.
+// plain takes text, up to where something else may begin.
 func (l *lexer) plain() {
-	n := 1
+	n := len(l.text) - l.pos
+	if next := l.candidate(l.text[l.pos+1:]); next >= 0 {
+		n = next + 1
+	}
 	if last := len(l.pieces) - 1; last >= 0 && l.pieces[last].kind == pieceText && l.pieces[last].end == l.pos {
 		l.pieces[last].end += n
 		l.pieces[last].text = l.text[l.pieces[last].start:l.pieces[last].end]
@@ -89,6 +92,24 @@ func (l *lexer) plain() {
 		l.pieces = append(l.pieces, &piece{kind: pieceText, start: l.pos, end: l.pos + n, text: l.text[l.pos : l.pos+n]})
 	}
 	l.pos += n
+}
+
+// candidate is the first byte in text at which a tag, comment or interpolation may begin, -1 when there is none.
+func (l *lexer) candidate(text string) int {
+	if !l.opts.custom() {
+		for i := 0; i < len(text); i++ {
+			if c := text[i]; c == '<' || c == '$' || c == '#' {
+				return i
+			}
+		}
+		return -1
+	}
+	for i := 0; i < len(text); i++ {
+		if c := text[i]; c == '<' || c == l.opts.Start[0] {
+			return i
+		}
+	}
+	return -1
 }
 
 // special reads what begins here, nil when it is text.

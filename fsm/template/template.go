@@ -166,6 +166,7 @@ func (t *Template) render(ctx context.Context, data *Value) (text string, err er
 	}
 	r := newRenderer(ctx, t, data)
 	defer catch(&err)
+	r.out.Grow(len(t.src.text)) // a text is seldom much longer than its template
 	r.exec(t.body)
 	return r.out.String(), nil
 }

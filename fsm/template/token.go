@@ -61,6 +61,38 @@ func operators() []string {
 	}
 }
 
+// operatorAt is the operator at the start of a text, "" when there is none. The common ones do not search the list.
+func operatorAt(text string) string {
+	second := byte(0)
+	if len(text) > 1 {
+		second = text[1]
+	}
+	switch text[0] {
+	case '(', ')', '[', ']', '{', '}', ',', ':', ';':
+		return text[:1]
+	case '.':
+		if second != '.' {
+			return text[:1]
+		}
+	case '?':
+		if second != '?' {
+			return text[:1]
+		}
+		return text[:2]
+	case '=', '!':
+		if second != '=' {
+			return text[:1]
+		}
+		return text[:2]
+	}
+	for _, op := range operators() {
+		if strings.HasPrefix(text, op) {
+			return op
+		}
+	}
+	return ""
+}
+
 func normalise(op string) string {
 	switch op {
 	case "&amp;&amp;", "&":
@@ -97,10 +129,9 @@ func (l *exprLexer) failed(pos int, format string, args ...any) token {
 
 // all reads to the end; the last token is tokEnd or tokError, and pos is behind it.
 func (l *exprLexer) all() []token {
-	var out []token
-	ops := operators()
+	out := make([]token, 0, 6)
 	for {
-		t := l.next(ops)
+		t := l.next()
 		out = append(out, t)
 		if t.kind == tokEnd || t.kind == tokError {
 			return out
@@ -132,7 +163,7 @@ func (l *exprLexer) blanks() (skipped bool, bad *token) {
 	return skipped, nil
 }
 
-func (l *exprLexer) next(ops []string) token {
+func (l *exprLexer) next() token {
 	spaced, bad := l.blanks()
 	if bad != nil {
 		return *bad
@@ -144,13 +175,13 @@ func (l *exprLexer) next(ops []string) token {
 		}
 		return l.failed(max(start-1, 0), "the file ends inside %s", map[ending]string{endTag: "a tag; its > is missing", endBrace: "an interpolation; its } is missing"}[l.end])
 	}
-	t := l.scan(ops)
+	t := l.scan()
 	t.spaced = spaced
 	t.start, t.end = l.at(start), l.at(l.pos)
 	return t
 }
 
-func (l *exprLexer) scan(ops []string) token {
+func (l *exprLexer) scan() token {
 	rest := l.text[l.pos:l.limit]
 	c, _ := utf8.DecodeRuneInString(rest)
 	switch {
@@ -177,10 +208,8 @@ func (l *exprLexer) scan(ops []string) token {
 			return token{kind: tokEnd, text: "}"}
 		}
 	}
-	for _, op := range ops {
-		if strings.HasPrefix(rest, op) {
-			return l.operator(op)
-		}
+	if op := operatorAt(rest); op != "" {
+		return l.operator(op)
 	}
 	return l.failed(l.pos, "unexpected character %s", strconv.QuoteRune(c))
 }
@@ -227,6 +256,14 @@ func nameStart(c rune) bool {
 }
 
 func (l *exprLexer) name() token {
+	start := l.pos
+	for l.pos < l.limit && (l.text[l.pos] >= 'a' && l.text[l.pos] <= 'z' || l.text[l.pos] == '_') {
+		l.pos++
+	}
+	if l.pos < l.limit && l.text[l.pos] < utf8.RuneSelf && l.text[l.pos] != '\\' && !nameStart(rune(l.text[l.pos])) && !unicode.IsDigit(rune(l.text[l.pos])) {
+		return token{kind: tokName, text: l.text[start:l.pos]}
+	}
+	l.pos = start
 	var b strings.Builder
 	t := token{kind: tokName}
 	for l.pos < l.limit {

@@ -128,7 +128,8 @@ func (e *Engine) Render(template, data string) (Answer, error) {
 	return Answer{Failed: true, Parse: kind == 'p', Line: int(int32(binary.BigEndian.Uint32(body))), Message: string(body[4:])}, nil
 }
 
-// Time renders several times, parsing in each round or once, and gives how long the rounds took and their text. A
+// Time renders several times, parsing in each round or once, and gives the processor time of the rounds, without that of
+// Java's own threads, and their text. A
 // template that fails is an error.
 func (e *Engine) Time(rounds int, parse bool, template, data string) (time.Duration, string, error) {
 	kind, body, err := e.ask(rounds, parse, template, data)

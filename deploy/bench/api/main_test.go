@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/muster-hq/muster/deploy/bench/report"
+	"github.com/muster-hq/muster/internal/freemarker"
+)
+
+func TestSectionsAreChosen(t *testing.T) {
+	var o options
+	if err := o.choose(""); err != nil || len(o.sections) != len(sections()) {
+		t.Errorf("all: %d sections, %v", len(o.sections), err)
+	}
+	if err := o.choose("template"); err != nil || len(o.sections) != 1 {
+		t.Errorf("one: %d sections, %v", len(o.sections), err)
+	}
+	if err := o.choose("nothing"); err == nil || !strings.Contains(err.Error(), "template") {
+		t.Errorf("an unknown one: %v", err)
+	}
+}
+
+// A section that breaks leaves rows that do not hold.
+func TestBrokenSectionDoesNotHold(t *testing.T) {
+	broken := errors.New("broken")
+	s := section{name: "s", baseline: "peer", rows: []want{{"a", report.AtLeast(1)}, {"b", report.AtLeast(1)}}, run: func(_ context.Context, r *run) error {
+		r.add(report.Compare("b", []float64{2}, []float64{1}, report.AtLeast(1)))
+		return broken
+	}}
+	var out bytes.Buffer
+	file := filepath.Join(t.TempDir(), "api.json")
+	if err := benchmark(context.Background(), options{sections: []section{s}, out: file}, &out); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], `"holds":false`) || !strings.Contains(lines[1], `"holds":true`) {
+		t.Errorf("the results: %s", raw)
+	}
+}
+
+// TestTemplateSection runs the section in small: both engines give the same text, and both rows are there.
+func TestTemplateSection(t *testing.T) {
+	if _, _, err := timeOurs(context.Background(), 1, true, nil); err == nil {
+		t.Error("the template needs no settings")
+	}
+	r := &run{options: options{quick: true}, log: &bytes.Buffer{}}
+	err := measureTemplate(context.Background(), r)
+	if errors.Is(err, freemarker.ErrAbsent) {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	if err != nil || len(r.rows) != 2 || r.rows[0].Ratio <= 0 || r.rows[1].Ratio <= 0 {
+		t.Errorf("got %+v, %v", r.rows, err)
+	}
+}
