@@ -119,8 +119,8 @@ func prepare(ctx context.Context, cfg Config, self peerAddr) (*booted, error) {
 		return nil, fmt.Errorf("reading who this node is: %w", err)
 	}
 	b := &booted{}
-	if err := json.Unmarshal(text, &b.record); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if b.record, err = decodeRecord(text); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %s: %w", path, adviceDamaged, err)
 	}
 	if b.Node != cfg.Name {
 		return nil, fmt.Errorf("the data folder %s belongs to the node %q: start it under that name, or give %q a folder of its own", cfg.DataDir, b.Node, cfg.Name)
@@ -133,6 +133,17 @@ func prepare(ctx context.Context, cfg Config, self peerAddr) (*booted, error) {
 	}
 	b.peers = b.record.Peers
 	return b, nil
+}
+
+func decodeRecord(text []byte) (record, error) {
+	var r record
+	if err := json.Unmarshal(text, &r); err != nil {
+		return record{}, fmt.Errorf("reading who this node is: %w", err)
+	}
+	if r.Mode != modeAlone && r.Mode != modeExpect && r.Mode != modeJoin {
+		return record{}, fmt.Errorf("reading who this node is: it began in the unknown way %q", r.Mode)
+	}
+	return r, validName(r.Node)
 }
 
 const gossipKeyFile = "gossip-key"

@@ -112,9 +112,17 @@ func (n *Node) askInfo(ctx context.Context, addr string) (info, error) {
 		n.told(err) // after a recovery, by the member that goes on
 		return info{}, err
 	}
+	in, err := decodeInfo(b)
+	if err != nil {
+		return info{}, fmt.Errorf("%s: %w", addr, err)
+	}
+	return in, nil
+}
+
+func decodeInfo(b []byte) (info, error) {
 	var in info
 	if err := json.Unmarshal(b, &in); err != nil {
-		return info{}, fmt.Errorf("reading what %s tells of itself: %w", addr, err)
+		return info{}, fmt.Errorf("reading what a node tells of itself: %w", err)
 	}
 	return in, nil
 }

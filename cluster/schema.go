@@ -89,8 +89,19 @@ func readFolderSchema(dir string) (folderSchema, error) {
 	if err != nil {
 		return f, fmt.Errorf("reading which schema the data folder is of: %w", err)
 	}
+	if f, err = decodeFolderSchema(text); err != nil {
+		return f, fmt.Errorf("%s is damaged: %s: %w", schemaPath(dir), adviceDamaged, err)
+	}
+	return f, nil
+}
+
+func decodeFolderSchema(text []byte) (folderSchema, error) {
+	f := folderSchema{}
 	if err := json.Unmarshal(text, &f); err != nil {
-		return f, fmt.Errorf("%s: %w", schemaPath(dir), err)
+		return f, fmt.Errorf("reading which schema the data folder is of: %w", err)
+	}
+	if f.Schema < int(state.SchemaFirst) {
+		return f, fmt.Errorf("reading which schema the data folder is of: there is no schema %d", f.Schema)
 	}
 	return f, nil
 }

@@ -63,18 +63,20 @@ been committed.`,
 			}
 			defer func() { err = errors.Join(err, f.Close()) }()
 			damaged := false
-			var items []json.RawMessage
+			list := listPrinter{w: cmd.OutOrStdout(), yaml: c.output == "yaml"}
 			err = f.Log(from, to, func(l cluster.LogLine) error {
 				damaged = damaged || l.Damage != ""
 				if c.output == "table" || c.output == "name" {
 					return printLogLine(cmd.OutOrStdout(), l)
 				}
 				doc, err := json.Marshal(l)
-				items = append(items, doc)
-				return err
+				if err != nil {
+					return fmt.Errorf("printing: %w", err)
+				}
+				return list.add(doc)
 			})
 			if err == nil && (c.output == "json" || c.output == "yaml") {
-				err = c.printList(cmd.OutOrStdout(), items, nil)
+				err = list.end()
 			}
 			if err == nil && damaged {
 				err = errDamage

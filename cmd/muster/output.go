@@ -118,6 +118,45 @@ func (c *cli) printDocument(w io.Writer, doc []byte) error {
 	return err
 }
 
+// listPrinter prints a list of any length as printDocument does, one item after the other.
+type listPrinter struct {
+	w     io.Writer
+	yaml  bool
+	count int
+}
+
+// add prints the next item, a JSON document.
+func (p *listPrinter) add(doc []byte) error {
+	p.count++
+	if p.yaml { // lists that follow one another are one
+		one := append(append([]byte{'['}, doc...), ']')
+		return (&cli{output: "yaml"}).printDocument(p.w, one)
+	}
+	var b bytes.Buffer
+	if p.count == 1 {
+		b.WriteString("[\n  ")
+	} else {
+		b.WriteString(",\n  ")
+	}
+	if err := json.Indent(&b, doc, "  ", "  "); err != nil {
+		return fmt.Errorf("printing as JSON: %w", err)
+	}
+	_, err := p.w.Write(b.Bytes())
+	return err
+}
+
+// end ends the list.
+func (p *listPrinter) end() error {
+	text := "\n]\n"
+	if p.count == 0 {
+		text = "[]\n"
+	} else if p.yaml {
+		text = ""
+	}
+	_, err := io.WriteString(p.w, text)
+	return err
+}
+
 // plain drops JSON's style from a node, except for the quotes of texts that need them.
 func plain(n *yaml.Node) {
 	n.Style = 0

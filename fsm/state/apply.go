@@ -54,8 +54,8 @@ func (b *Batch) SetEpoch(value uint64) Result {
 	return Result{Outcome: Applied, Index: b.next.index}
 }
 
-// Commit verifies one commit and applies it. It keeps the values of the writes: nobody may change them. An error means that the tables can no longer be trusted: the
-// node must stop.
+// Commit verifies one commit and applies it. It keeps the values of the writes: nobody may change them. An error means
+// that the tables can no longer be trusted: the node must stop.
 func (b *Batch) Commit(c *Commit) (Result, error) {
 	m := b.st.mem
 	res := Result{Index: b.next.index}
