@@ -204,6 +204,7 @@ type told struct {
 	reply    *wire.Reply
 	alert    *wire.Alert
 	presence *wire.Presence
+	standing *wire.Standing
 }
 
 func (l *FakeLink) Publish(ctx context.Context, kind wire.Kind, envelope []byte) error {
@@ -221,6 +222,10 @@ func (l *FakeLink) Publish(ctx context.Context, kind wire.Kind, envelope []byte)
 		err = wire.Open(envelope, kind, l.pub, &m.alert)
 	case wire.KindPresence:
 		err = wire.Open(envelope, kind, l.pub, &m.presence)
+	case wire.KindStanding:
+		var s wire.Standing
+		s, err = wire.OpenStanding(envelope, l.pub)
+		m.standing = &s
 	default:
 		err = fmt.Errorf("kind %s", kind)
 	}
@@ -238,6 +243,19 @@ func (l *FakeLink) replies() []wire.Reply {
 	for _, m := range l.all {
 		if m.reply != nil {
 			out = append(out, *m.reply)
+		}
+	}
+	return out
+}
+
+// standings are the answers to the questions for it.
+func (l *FakeLink) standings() []wire.Standing {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []wire.Standing
+	for _, m := range l.all {
+		if m.standing != nil {
+			out = append(out, *m.standing)
 		}
 	}
 	return out

@@ -341,6 +341,7 @@ func FuzzReplay(f *testing.F) {
 			for _, r := range st.records() {
 				if err := again.apply(r); err == nil {
 					_ = again.counts()
+					_ = (&Journal{st: again}).Standing(0)
 				}
 			}
 		}

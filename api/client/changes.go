@@ -26,6 +26,7 @@ type Change struct {
 	Key         string `json:"key"`
 	Description string `json:"description"`
 	Tasks       []Task `json:"tasks"`
+	Waiting     string `json:"waiting"` // why it is not begun, when that is not for another change
 }
 
 // Pending tells whether a task is still to be done.

@@ -12,6 +12,7 @@ type ClusterStatus struct {
 	Healthy   bool            `json:"healthy"`          // there is a leader, and every voter is healthy
 	Tolerance int             `json:"failureTolerance"` // voters that may be lost with the rest still working
 	Bus       string          `json:"bus"`
+	Unheard   int             `json:"agentsUnheard,omitempty"` // agents that have not told what they did before a restore; their hosts get no orders
 	Backup    *Backup         `json:"backup,omitempty"` // the last scheduled snapshot of the node that answers
 	Members   []ClusterMember `json:"members"`
 }

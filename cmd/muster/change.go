@@ -69,7 +69,7 @@ func changeList(c *cli) *cobra.Command {
 			items = withState(items)
 		}
 		return c.printList(cmd.OutOrStdout(), items,
-			columns("NUMBER", "orderNum", "STATE", "state", "DESCRIPTION", "description", "TASKS", "tasks"))
+			columns("NUMBER", "orderNum", "STATE", "state", "DESCRIPTION", "description", "TASKS", "tasks", "WAITS", "waiting"))
 	})
 	cmd.Flags().BoolVar(&all, "all", false, "show the processed ones too")
 	return cmd
@@ -85,7 +85,7 @@ func withState(items []json.RawMessage) []json.RawMessage {
 			continue
 		}
 		b, err := json.Marshal(map[string]any{"orderNum": ch.OrderNum, "state": changeState(ch), "description": ch.Description,
-			"tasks": len(ch.Tasks)})
+			"tasks": len(ch.Tasks), "waiting": ch.Waiting})
 		if err != nil {
 			b = it
 		}

@@ -40,6 +40,7 @@ func (c clusterAPI) Status(ctx context.Context) (spec.ClusterStatus, error) {
 	out := spec.ClusterStatus{
 		Node: st.Name, Cluster: st.ClusterID, Leader: st.Leader, Term: st.Term, Epoch: st.Epoch, Schema: st.Schema,
 		Voters: st.Voters, Healthy: st.Healthy, Tolerance: st.FailureTolerance, Bus: bus, Backup: c.m.backup(),
+		Unheard: len(orchestrate.OutOfStep(c.n.Local())),
 	}
 	for _, m := range st.Members {
 		out.Members = append(out.Members, clusterMember(m))

@@ -206,6 +206,7 @@ func (c *cli) printCluster(cmd *cobra.Command, doc json.RawMessage) error {
 	}
 	var s struct {
 		Members []json.RawMessage `json:"members"`
+		Unheard int               `json:"agentsUnheard"`
 	}
 	if err := json.Unmarshal(doc, &s); err != nil {
 		return fmt.Errorf("reading the status: %w", err)
@@ -215,6 +216,12 @@ func (c *cli) printCluster(cmd *cobra.Command, doc json.RawMessage) error {
 			"SCHEMA", "schema", "VOTERS", "voters", "MAY LOSE", "failureTolerance", "BUS", "bus"))
 		if err != nil {
 			return err
+		}
+		if s.Unheard > 0 {
+			_, err := fmt.Fprintf(cmd.ErrOrStderr(), "%d agents have not told yet what they did before the restore; their hosts get no orders\n", s.Unheard)
+			if err != nil {
+				return err
+			}
 		}
 		if _, err := fmt.Fprintln(cmd.OutOrStdout()); err != nil {
 			return err

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/muster-hq/muster/api/client"
+	"github.com/muster-hq/muster/fsm/model"
 )
 
 func complianceCommand(c *cli) *cobra.Command {
@@ -35,8 +37,26 @@ func complianceList(c *cli) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return c.printList(cmd.OutOrStdout(), items, complianceColumns())
+		if err := c.printList(cmd.OutOrStdout(), items, complianceColumns()); err != nil || c.output != "table" {
+			return err
+		}
+		return noteWaiting(ctx, cl, cmd, p)
 	})
+}
+
+// noteWaiting says on standard error why the host gets no orders, so that the list is not taken for the last word.
+func noteWaiting(ctx context.Context, cl *client.Client, cmd *cobra.Command, p map[string]string) error {
+	var doc struct {
+		Waiting string `json:"waiting"`
+	}
+	err := cl.Call(ctx, client.Op{Name: "host.instance.show", Params: p}, &doc)
+	if model.CodeOf(err) == model.NotFound { // no instance
+		return nil
+	}
+	if err == nil && doc.Waiting != "" {
+		_, err = fmt.Fprintln(cmd.ErrOrStderr(), "the host gets no orders: "+doc.Waiting)
+	}
+	return err
 }
 
 // complianceID reads applications/APP/COLLECTION/NAME, where the name may hold slashes.

@@ -142,7 +142,7 @@ func hostInstance(c *cli) *cobra.Command {
 			if err := cl.Call(ctx, client.Op{Name: "host.instance.show", Params: p}, &doc); err != nil {
 				return err
 			}
-			return c.printOne(cmd.OutOrStdout(), doc, columns("HOST", "host", "STATE", "state", "AGENT", "synapseState", "HOSTNAME", "hostname"))
+			return c.printOne(cmd.OutOrStdout(), doc, columns("HOST", "host", "STATE", "state", "AGENT", "synapseState", "HOSTNAME", "hostname", "WAITS", "waiting"))
 		})
 }
 

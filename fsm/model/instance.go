@@ -38,6 +38,7 @@ type Instance struct {
 	Hostname     string        `json:"hostname"`
 	Locked       bool          `json:"locked"`
 	Properties   []Property    `json:"properties"`
+	Waiting      string        `json:"waiting,omitempty"` // why the machine gets no orders
 }
 
 // InstanceRow is what is kept of the machine of a host. Its key is the host's id.

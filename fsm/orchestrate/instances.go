@@ -102,6 +102,7 @@ func GetInstance(r state.Reader, orgID, hostID string) (model.Instance, error) {
 			doc.SynapseState = model.SynapseUp
 		}
 	}
+	doc.Waiting = WaitsFor(r, hostID)
 	if doc.Properties == nil {
 		doc.Properties = []model.Property{}
 	}
