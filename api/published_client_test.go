@@ -37,21 +37,8 @@ func TestPublishedClient(t *testing.T) {
 		t.Log("COMODIT_CLIENT is not set: the recorded exchanges stand in for the client")
 		return
 	}
-	s := newSite(t).furnish()
-	c := &comodit{t: t, dir: dir, home: t.TempDir()}
-	if err := os.Mkdir(filepath.Join(c.home, ".comodit"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(filepath.Join(dir, "templates"), filepath.Join(c.home, ".comodit", "templates")); err != nil {
-		t.Fatal(err)
-	}
-	rc := fmt.Sprintf("[client]\ndefault_profile = default\n[default]\napi = %s\nusername = admin\npassword = %s\n", s.url, adminPassword)
-	for name, text := range map[string]string{".comoditrc": rc, "site.conf": "listen ${port} of ${_host.name};\n", "web.json": webApplication} {
-		if err := os.WriteFile(filepath.Join(c.home, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, e := range []struct{ args, want string }{ // arguments parted by |; what is printed holds want, or is nothing for ""
+	c := newComodit(t, dir, newSite(t).furnish())
+	c.play([][2]string{
 		{"organizations|add|-j|{\"name\": \"Lib 2\", \"description\": \"d\"}", "Access Key: "},
 		{"organizations|list", "Lib 2\nacme\n"},
 		{"organizations|update|Lib 2|-j|{\"name\": \"Lib\", \"description\": \"e\"}", " Name: Lib\n Description: e\n"},
@@ -93,9 +80,34 @@ func TestPublishedClient(t *testing.T) {
 		{"hosts|instance|show|acme|Dev|web1", " State: "},
 		{"hosts|compliance|list|acme|Dev|web1", "No entities to list"},
 		{"organizations|pipelines|list|acme", "pipelines.list is not built yet"},
-	} {
-		if out := c.run(strings.Split(e.args, "|")...); !strings.Contains(out, e.want) || e.want == "" && strings.TrimSpace(out) != "" {
-			t.Errorf("comodit %s\nprints %s\nwant   %s", strings.ReplaceAll(e.args, "|", " "), out, e.want)
+	})
+}
+
+// newComodit gives the client a home with a configuration for the site and some files.
+func newComodit(t *testing.T, dir string, s *site) *comodit {
+	t.Helper()
+	c := &comodit{t: t, dir: dir, home: t.TempDir()}
+	if err := os.Mkdir(filepath.Join(c.home, ".comodit"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(dir, "templates"), filepath.Join(c.home, ".comodit", "templates")); err != nil {
+		t.Fatal(err)
+	}
+	rc := fmt.Sprintf("[client]\ndefault_profile = default\n[default]\napi = %s\nusername = admin\npassword = %s\n", s.url, adminPassword)
+	for name, text := range map[string]string{".comoditrc": rc, "site.conf": "listen ${port} of ${_host.name};\n", "web.json": webApplication} {
+		if err := os.WriteFile(filepath.Join(c.home, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+// play runs commands: arguments parted by |; what is printed holds the second text, or is nothing for "".
+func (c *comodit) play(commands [][2]string) {
+	c.t.Helper()
+	for _, e := range commands {
+		if out := c.run(strings.Split(e[0], "|")...); !strings.Contains(out, e[1]) || e[1] == "" && strings.TrimSpace(out) != "" {
+			c.t.Errorf("comodit %s\nprints %s\nwant   %s", strings.ReplaceAll(e[0], "|", " "), out, e[1])
 		}
 	}
 }
