@@ -94,6 +94,7 @@ type cli struct {
 	api, user, passwordFile, appkeyFile string
 	organization, environment           string
 	host, application                   string
+	platform, distribution, hostgroup   string
 	output                              string
 	servers                             []string // of the cluster commands
 	wait                                bool
@@ -108,8 +109,8 @@ func nounCommands() []*cobra.Command {
 
 func newNouns(getenv func(string) string) []*cobra.Command {
 	builders := []func(*cli) *cobra.Command{
-		organizationCommand, environmentCommand, hostCommand, applicationCommand, settingCommand, fileCommand,
-		parameterCommand, groupCommand, userCommand, keyCommand, changeCommand, complianceCommand,
+		organizationCommand, environmentCommand, hostCommand, applicationCommand, platformCommand, distributionCommand, flavorCommand, settingCommand, fileCommand,
+		parameterCommand, groupCommand, hostgroupCommand, orchestrationCommand, webhookCommand, notificationCommand, userCommand, keyCommand, changeCommand, complianceCommand,
 		enrolTokenCommand, eventsCommand, clusterCommand, snapshotCommand, debugCommand,
 	}
 	var all []*cobra.Command

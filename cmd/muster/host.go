@@ -17,6 +17,7 @@ func hostCommand(c *cli) *cobra.Command {
 			"  muster host run web1 nginx reload --wait\n  muster host render web1 nginx nginx.conf",
 		rows: "hosts", level: "environment", id: "host",
 		fields: withDescription(field1{"install", "applications", "application to install; may be repeated (create only)", true},
+			field1{"platform", "platform", "its platform (create only)", false}, field1{"distribution", "distribution", "its distribution (create only)", false},
 			field1{"move-to", "environment", "another environment to move it to (update only)", false}),
 		cols: columns("NAME", "name", "STATE", "state", "APPLICATIONS", "applications", "DESCRIPTION", "description"),
 	}
@@ -39,7 +40,9 @@ func hostCommand(c *cli) *cobra.Command {
 		func(p map[string]string, _ []string) client.Op {
 			return client.Op{Name: "host.instance.forget", Params: p}
 		}))
-	cmd.AddCommand(hostRender(c), hostInstance(c), hostContexts(c))
+	cmd.AddCommand(hostRender(c), hostInstance(c), hostContexts(c), hostAttachment(c, "platform"), hostAttachment(c, "distribution"))
+	cmd.AddCommand(linkCommand(c, "link HOST APPLICATION FILE", []string{"HOST", "APPLICATION", "FILE"}, "host.applications.files.link.show",
+		func(p map[string]string, args []string) { p["app"], p["file"] = args[1], args[2] }))
 	return c.scoped(cmd, "environment")
 }
 

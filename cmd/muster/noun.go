@@ -69,13 +69,25 @@ func (n noun) command(c *cli, verbs ...string) *cobra.Command {
 	return cmd
 }
 
+// hostgroupLevel stands for host groups among the levels of settings: in the table their settings are rows of their own.
+const hostgroupLevel = "hostgroup"
+
+// op is the operation of a verb at a level.
+func (n noun) op(verb, level string, op client.Op) client.Op {
+	op.Name, op.Level = n.rows+verb, level
+	if level == hostgroupLevel {
+		op.Name, op.Level = "hostgroups."+n.rows+verb, ""
+	}
+	return op
+}
+
 func (n noun) list(c *cli) *cobra.Command {
 	return c.verb("list", "List them", noArgs, func(ctx context.Context, cl *client.Client, cmd *cobra.Command, _ []string) error {
 		p, level, err := n.where(c)
 		if err != nil {
 			return err
 		}
-		items, err := client.List[json.RawMessage](ctx, cl, client.Op{Name: n.rows + ".list", Level: level, Params: p})
+		items, err := client.List[json.RawMessage](ctx, cl, n.op(".list", level, client.Op{Params: p}))
 		if err != nil {
 			return err
 		}
@@ -91,7 +103,7 @@ func (n noun) show(c *cli) *cobra.Command {
 			return err
 		}
 		var doc json.RawMessage
-		if err := cl.Call(ctx, client.Op{Name: n.rows + ".show", Level: level, Params: with(p, n.id, args[0])}, &doc); err != nil {
+		if err := cl.Call(ctx, n.op(".show", level, client.Op{Params: with(p, n.id, args[0])}), &doc); err != nil {
 			return err
 		}
 		return c.printOne(cmd.OutOrStdout(), doc, n.cols)
@@ -126,7 +138,7 @@ func (n noun) write(c *cli, verb, short string) *cobra.Command {
 				p = with(p, n.id, name)
 			}
 			var answer json.RawMessage
-			if err := cl.Call(ctx, client.Op{Name: n.rows + "." + verb, Level: level, Params: p, Body: doc, Query: n.query(cmd)}, &answer); err != nil {
+			if err := cl.Call(ctx, n.op("."+verb, level, client.Op{Params: p, Body: doc, Query: n.query(cmd)}), &answer); err != nil {
 				return err
 			}
 			return c.printOne(cmd.OutOrStdout(), answer, n.cols)
@@ -148,6 +160,11 @@ func (n noun) query(cmd *cobra.Command) url.Values {
 	if f := cmd.Flags().Lookup("no-handlers"); f != nil && f.Changed {
 		q.Set("trigger_application_handler", "false")
 		q.Set("trigger_orchestration_handler", "false")
+	}
+	for _, name := range []string{"flavor", "populate", "default", "test"} {
+		if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
+			q.Set(name, f.Value.String())
+		}
 	}
 	return q
 }
@@ -189,7 +206,7 @@ func (n noun) remove(c *cli) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return cl.Call(ctx, client.Op{Name: n.rows + ".delete", Level: level, Params: with(p, n.id, args[0]), Query: n.query(cmd)}, nil)
+		return cl.Call(ctx, n.op(".delete", level, client.Op{Params: with(p, n.id, args[0]), Query: n.query(cmd)}), nil)
 	})
 }
 
@@ -202,7 +219,7 @@ func (n noun) clone(c *cli) *cobra.Command {
 				return err
 			}
 			var doc json.RawMessage
-			op := client.Op{Name: n.rows + ".clone", Level: level, Params: with(p, n.id, args[0]), Query: url.Values{"name": {args[1]}}}
+			op := n.op(".clone", level, client.Op{Params: with(p, n.id, args[0]), Query: url.Values{"name": {args[1]}}})
 			if err := cl.Call(ctx, op, &doc); err != nil {
 				return err
 			}
@@ -227,6 +244,8 @@ func argName(id string) string {
 	names := map[string]string{
 		"org": "ORGANIZATION", "env": "ENVIRONMENT", "host": "HOST", "app": "APPLICATION", "key": "KEY", "file": "FILE",
 		"param": "PARAMETER", "group": "GROUP", "name": "NAME", "num": "NUMBER", "id": "ID",
+		"plat": "PLATFORM", "dist": "DISTRIBUTION", "flavor": "FLAVOR", "hg": "HOSTGROUP", "orch": "ORCHESTRATION", "hook": "WEBHOOK",
+		"chan": "CHANNEL", "mod": "MODULE", "git": "REPOSITORY", "handler": "HANDLER",
 	}
 	if n, ok := names[id]; ok {
 		return n

@@ -11,10 +11,12 @@ import (
 
 func settingCommand(c *cli) *cobra.Command {
 	n := noun{
-		word: "setting", short: "Settings of organizations, environments, hosts and applications on hosts",
+		word: "setting", short: "Settings of organizations, environments, hosts, host groups, platforms, distributions, and what is on hosts",
 		example: "  muster setting set domain example.org -O acme\n" +
 			"  muster setting set port 8080 -O acme -E Dev --host web1 --application nginx --wait\n" +
-			"  muster setting origin port -O acme -E Dev --host web1 --application nginx",
+			"  muster setting origin port -O acme -E Dev --host web1 --application nginx\n" +
+			"  muster setting set zone eu-1 -O acme --platform cloud\n" +
+			"  muster setting set size big -O acme -E Dev --host web1 --platform cloud",
 		rows: "settings", id: "key", idField: "key",
 		cols: columns("KEY", "key", "VALUE", "value", "LINK", "link", "PROPERTY", "property"),
 	}
@@ -24,6 +26,9 @@ func settingCommand(c *cli) *cobra.Command {
 	f := cmd.PersistentFlags()
 	f.StringVar(&c.host, "host", "", "host, for its settings")
 	f.StringVar(&c.application, "application", "", "application on the host, for the settings of its context")
+	f.StringVar(&c.platform, "platform", "", "platform; with --host, the platform of the host, whatever its name")
+	f.StringVar(&c.distribution, "distribution", "", "distribution; with --host, the distribution of the host, whatever its name")
+	f.StringVar(&c.hostgroup, "hostgroup", "", "host group")
 	f.Bool("no-handlers", false, "store the setting and run no handler")
 	return c.scoped(cmd, "host")
 }
@@ -31,8 +36,33 @@ func settingCommand(c *cli) *cobra.Command {
 // settingPlace is the innermost level that a flag names. The default environment counts only for a
 // host: who wants an environment's settings says so.
 func settingPlace(c *cli) (map[string]string, string, error) {
-	level := "organization"
+	level, named := "organization", 0
+	for _, name := range []string{c.application, c.platform, c.distribution, c.hostgroup} {
+		if name != "" {
+			named++
+		}
+	}
 	switch {
+	case named > 1:
+		return nil, "", usagef("give one of --application, --platform, --distribution and --hostgroup")
+	case c.hostgroup != "" && c.host == "":
+		p, err := c.params("organization")
+		p, err = with1(p, err, "hg", c.hostgroup)
+		return p, hostgroupLevel, err
+	case c.hostgroup != "":
+		return nil, "", usagef("--hostgroup and --host name two places: give one")
+	case c.platform != "" && c.host != "":
+		level = "platform context"
+	case c.distribution != "" && c.host != "":
+		level = "distribution context"
+	case c.platform != "":
+		p, err := c.params("organization")
+		p, err = with1(p, err, "plat", c.platform)
+		return p, "platform", err
+	case c.distribution != "":
+		p, err := c.params("organization")
+		p, err = with1(p, err, "dist", c.distribution)
+		return p, "distribution", err
 	case c.host != "" && c.application != "":
 		level = "context"
 	case c.host != "":
@@ -66,7 +96,7 @@ func settingSet(c *cli, n noun) *cobra.Command {
 			body := map[string]any{"newOrUpdatedSettings": []any{map[string]any{"key": args[0], "value": value}}}
 			q := n.query(cmd)
 			q.Set("no_delete", "true")
-			if err := cl.Call(ctx, client.Op{Name: "settings.bulk", Level: level, Params: p, Query: q, Body: body}, nil); err != nil {
+			if err := cl.Call(ctx, n.op(".bulk", level, client.Op{Params: p, Query: q, Body: body}), nil); err != nil {
 				return err
 			}
 			return c.follow(ctx, cl, cmd, host, after)
