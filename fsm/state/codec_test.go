@@ -138,7 +138,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add(buf.Bytes())
 	f.Add(buf.Bytes()[:buf.Len()-1])
 	f.Add([]byte("musterS1"))
-	f.Add([]byte("musterS2"))
+	f.Add([]byte("musterS3"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		st, err := state.NewStore(state.Options{Tables: tables(t)})
 		if err != nil {

@@ -23,10 +23,10 @@ import (
 // recordsOf decompresses a snapshot of either form, without the code that is tested.
 func recordsOf(t *testing.T, data []byte) (all []byte) {
 	t.Helper()
-	magic, body := string(data[:8]), data[8:len(data)-32]
+	magic, body := string(data[:8]), data[8:]
 	switch magic {
 	case "musterS1":
-		z, err := zstd.NewReader(bytes.NewReader(body))
+		z, err := zstd.NewReader(bytes.NewReader(body[:len(body)-32]))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,10 +34,10 @@ func recordsOf(t *testing.T, data []byte) (all []byte) {
 		if all, err = io.ReadAll(z); err != nil {
 			t.Fatal(err)
 		}
-	case "musterS2":
-		for len(body) > 0 {
-			n := 4 + binary.LittleEndian.Uint32(body)
-			part, err := s2.Decode(nil, body[4:n])
+	case "musterS3":
+		for n := binary.LittleEndian.Uint32(body); n > 0; n = binary.LittleEndian.Uint32(body) {
+			n += 8
+			part, err := s2.Decode(nil, body[8:n])
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -41,10 +41,9 @@ type RawRow struct {
 // An error of each ends the reading and comes back as it is.
 func Inspect(r io.Reader, each func(RawRow) error) (*Contents, error) {
 	whole := &countingReader{r: r, sum: sha256.New()}
-	body := &bodyReader{r: whole, sum: sha256.New()}
 	c := &Contents{Tables: map[string]TableSize{}}
 	i := &inspection{c: c, each: each, l: &loaded{known: Schema, ring: ring{limit: DefaultEventBytes}}}
-	err := i.read(body)
+	err := i.read(whole)
 	c.SnapshotInfo = i.l.info
 	c.Events = i.l.ring.n
 	if m := i.l.mem; m != nil {
@@ -92,8 +91,8 @@ type inspection struct {
 	at      uint64 // bytes of the file that were read at the last whole record
 }
 
-func (i *inspection) read(body *bodyReader) error {
-	z, err := openStream(body)
+func (i *inspection) read(r io.Reader) error {
+	z, err := openStream(r)
 	if err != nil {
 		return err
 	}
@@ -119,7 +118,7 @@ func (i *inspection) read(body *bodyReader) error {
 	if n, err := io.Copy(io.Discard, in); n > 0 || err != nil {
 		return fmt.Errorf("%w: %d bytes after its end (%v)", ErrDecode, n, err)
 	}
-	if !body.good() {
+	if !z.good() {
 		return fmt.Errorf("%w: all can be read, but its checksum is another: some bit was changed", ErrDecode)
 	}
 	return i.l.checkSchema()

@@ -2,12 +2,13 @@ package state_test
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -34,7 +35,7 @@ func manySegments(t *testing.T, db *statetest.DB) {
 
 // TestFormsOfSegments: what a cluster of the first schema writes, older nodes read; every node reads both forms.
 func TestFormsOfSegments(t *testing.T) {
-	for magic, db := range map[string]*statetest.DB{"musterS1": oldDB(t), "musterS2": newDB(t)} {
+	for magic, db := range map[string]*statetest.DB{"musterS1": oldDB(t), "musterS3": newDB(t)} {
 		manySegments(t, db)
 		data := snapshotOf(t, db).Bytes()
 		if string(data[:8]) != magic {
@@ -57,33 +58,73 @@ func TestFormsOfSegments(t *testing.T) {
 	}
 }
 
-// TestBrokenSegments: every length that cannot be is refused, and nothing that was begun for a snapshot goes on after
-// it, or the bubble would not end.
+// block makes one with a checksum that holds.
+func block(data []byte) []byte {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	head := binary.LittleEndian.AppendUint32(nil, uint32(len(data)))
+	sum := crc32.Update(crc32.Update(0, table, head), table, data)
+	return append(binary.LittleEndian.AppendUint32(head, sum), data...)
+}
+
+// blocksOf cuts a snapshot into its blocks.
+func blocksOf(snapshot []byte) (out [][]byte) {
+	for rest := snapshot[8:]; len(rest) > 8; {
+		n := 8 + binary.LittleEndian.Uint32(rest)
+		out, rest = append(out, rest[:n]), rest[n:]
+	}
+	return out
+}
+
+// TestBrokenSegments: whatever cannot be is refused, and nothing that was begun for a snapshot goes on after it, or the
+// bubble would not end.
 func TestBrokenSegments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := newDB(t)
 		manySegments(t, db)
 		good := snapshotOf(t, db).Bytes()
-		body := good[8 : len(good)-sha256.Size]
-		first := 4 + int(binary.LittleEndian.Uint32(body))
-		again := func(parts ...[]byte) []byte { // with a checksum that holds
-			all := bytes.Join(append([][]byte{[]byte("musterS2")}, parts...), nil)
-			sum := sha256.Sum256(all)
-			return append(all, sum[:]...)
+		blocks := blocksOf(good)
+		if len(blocks) < 50 {
+			t.Fatalf("%d blocks only", len(blocks))
 		}
-		long := func(n uint32) []byte { return binary.LittleEndian.AppendUint32(nil, n) }
-		bomb := s2.Encode(nil, make([]byte, 16<<20))
+		body := bytes.Join(blocks, nil)
+		bare := func(parts ...[]byte) []byte { return bytes.Join(append([][]byte{[]byte("musterS3")}, parts...), nil) }
+		again := func(parts ...[]byte) []byte { // with an end that holds
+			all := bare(parts...)
+			var sums []byte
+			for rest := all[8:]; len(rest) >= 8; {
+				sums = append(sums, rest[4:8]...)
+				rest = rest[min(uint64(len(rest)), 8+uint64(binary.LittleEndian.Uint32(rest))):]
+			}
+			all = append(all, 0, 0, 0, 0)
+			return binary.LittleEndian.AppendUint32(all, crc32.Checksum(sums, crc32.MakeTable(crc32.Castagnoli)))
+		}
+		long := func(n int, sum byte) []byte {
+			return append(binary.LittleEndian.AppendUint32(nil, uint32(n)), 0, 0, 0, sum)
+		}
+		flipped := bytes.Clone(good)
+		flipped[len(flipped)-1] ^= 1
 		for name, data := range map[string][]byte{
-			"nothing":            again(),
-			"cut in a length":    again(body[:2]),
-			"cut in a segment":   again(body[:first+100]),
-			"cut between two":    again(body[:first]),
-			"a segment twice":    again(body[:first], body),
-			"more than the end":  again(body, body[:first]),
-			"far too long":       again(long(1<<31), body),
-			"of no bytes":        again(long(0), body),
-			"of what is not S2":  again(long(8), []byte("\x10garbage"), body),
-			"holds far too much": again(long(uint32(len(bomb))), bomb, body),
+			"nothing":             again(),
+			"nothing at all":      bare(),
+			"cut in a head":       bare(blocks[0], blocks[1][:2]),
+			"cut in a block":      bare(blocks[0], blocks[1][:100]),
+			"cut between two":     again(blocks[0]),
+			"no end":              bare(body),
+			"half an end":         good[:len(good)-4],
+			"another end":         flipped,
+			"a block twice":       again(blocks[0], body),
+			"two the wrong way":   bare(append([][]byte{blocks[1], blocks[0]}, append(blocks[2:len(blocks):len(blocks)], good[len(good)-8:])...)...),
+			"one missing":         bare(append(slices.Clone(blocks[1:]), good[len(good)-8:])...),
+			"more than the end":   append(bytes.Clone(good), blocks[0]...),
+			"one byte more":       append(bytes.Clone(good), 0),
+			"far too long":        again(long(1<<31-9, 0), body),
+			"longer than any":     again(long(s2.MaxEncodedLen(16<<10-1)+1, 0), make([]byte, 32<<10), body),
+			"of what is not S2":   again(block([]byte("\x10garbage")), body),
+			"holds nothing":       again(block(s2.Encode(nil, nil)), body),
+			"holds too much":      again(block(s2.Encode(nil, make([]byte, 16<<10))), body),
+			"holds far too much":  again(block([]byte("\xff\xff\xff\xff\x0f")), body),
+			"says it holds more":  again(block(append([]byte{9}, s2.Encode(nil, []byte("12345678"))[1:]...)), body),
+			"of a form of before": append([]byte("musterS2"), good[8:]...),
 		} {
 			if _, err := state.Verify(bytes.NewReader(data)); !errors.Is(err, state.ErrDecode) {
 				t.Errorf("%s: %v", name, err)
@@ -106,6 +147,20 @@ func TestBrokenSegments(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestFlippedBitsOfSegments: every bit counts, also those that S2 would not miss.
+func TestFlippedBitsOfSegments(t *testing.T) {
+	db := newDB(t)
+	put(t, db, &item{ID: "1", Env: "e", Name: strings.Repeat("name", 100)})
+	good := snapshotOf(t, db).Bytes()
+	for i := range len(good) * 8 {
+		data := bytes.Clone(good)
+		data[i/8] ^= 1 << (i % 8)
+		if _, err := state.Verify(bytes.NewReader(data)); !errors.Is(err, state.ErrDecode) {
+			t.Errorf("bit %d of byte %d of %d: %v", i%8, i/8, len(good), err)
+		}
+	}
 }
 
 // failing takes some bytes and then no more.

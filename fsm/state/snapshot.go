@@ -17,15 +17,14 @@ import (
 	"github.com/hashicorp/go-memdb"
 )
 
-// A snapshot is a magic, then one compressed stream of records (see segmentSize), then the SHA-256 of all bytes before it. The
-// magic says how the segments are compressed: zstd while the schema is the first, S2, which is several times faster,
-// from SchemaEvents on. A record
-// is a tag byte, the length as uvarint, the payload. The first is the meta record, the last the end record
+// A snapshot is a magic, then one compressed stream of records (see segmentSize). The magic says how it is compressed and
+// summed up: zstd and a SHA-256 at the end while the schema is the first; S2 and CRC-32C, each several times faster, from
+// SchemaEvents on. A record is a tag byte, the length as uvarint, the payload. The first is the meta record, the last the end record
 // with the number of rows. Unknown tags are refused: whatever decides must be understood. The schema and the events
 // are there from SchemaEvents on.
 const (
 	snapMagic   = "musterS1" // zstd
-	snapMagicS2 = "musterS2" // S2
+	snapMagicS3 = "musterS3" // S2
 
 	tagMeta     byte = 1
 	tagRow      byte = 2
@@ -81,7 +80,7 @@ func (sn *Snapshot) Info() SnapshotInfo {
 
 // Write streams the snapshot. While the machine applies entries it keeps itself to a part of one processor.
 func (sn *Snapshot) Write(w io.Writer) error {
-	magic := snapMagicS2
+	magic := snapMagicS3
 	if sn.pub.schema < SchemaEvents {
 		magic = snapMagic // what older nodes can read
 	}
@@ -241,7 +240,7 @@ type loaded struct {
 
 	ring      ring
 	schemaRow *record
-	waiting   waiting
+	entering  *entering
 }
 
 // Restore replaces the state by that of a snapshot, all or nothing, and wakes all who wait. It belongs to
@@ -271,8 +270,7 @@ func Verify(r io.Reader) (SnapshotInfo, error) {
 }
 
 func readSnapshot(r io.Reader, known uint32, eventBytes int) (*loaded, error) {
-	body := &bodyReader{r: r, sum: sha256.New()}
-	z, err := openStream(body)
+	z, err := openStream(r)
 	if err != nil {
 		return nil, err
 	}
@@ -282,6 +280,10 @@ func readSnapshot(r io.Reader, known uint32, eventBytes int) (*loaded, error) {
 		return nil, err
 	}
 	l := &loaded{db: db, txn: db.Txn(true), known: known, ring: ring{limit: eventBytes}}
+	if l.entering, err = newEntering(l.txn); err != nil {
+		return nil, err
+	}
+	defer func() { _ = l.entering.end() }() // where something else went wrong before
 	in := bufio.NewReaderSize(z, 64<<10)
 	if err := l.records(in); err != nil {
 		return nil, err
@@ -289,7 +291,7 @@ func readSnapshot(r io.Reader, known uint32, eventBytes int) (*loaded, error) {
 	if n, err := io.Copy(io.Discard, in); n > 0 || err != nil {
 		return nil, fmt.Errorf("%w a snapshot: %d bytes after its end (%v)", ErrDecode, n, err)
 	}
-	if !body.good() {
+	if !z.good() {
 		return nil, fmt.Errorf("%w a snapshot: its checksum does not match", ErrDecode)
 	}
 	if err := l.checkSchema(); err != nil {
@@ -348,7 +350,7 @@ func (l *loaded) records(in *bufio.Reader) error {
 			if !l.meta || !bytes.Equal(payload, binary.AppendUvarint(nil, l.info.Rows)) {
 				return fmt.Errorf("%w a snapshot: rows are missing", ErrDecode)
 			}
-			return l.enter()
+			return l.entering.end()
 		}
 		if err := l.record(tag, payload); err != nil {
 			return err
@@ -450,7 +452,8 @@ func (l *loaded) readRow(payload []byte) error {
 		return fmt.Errorf("restore row %s %q: %w", rec.table, rec.key, err)
 	}
 	l.info.Rows++
-	return l.wait(rec)
+	l.entering.add(rec)
+	return nil
 }
 
 func (l *loaded) insert(rec *record) error {
