@@ -48,11 +48,8 @@ func (d *diskState) open(dir string, cfg Config, hlog hclog.Logger, failed func(
 	if d.logs, err = raft.NewLogCache(512, &logStore{newSumStore(d.kept), stop, &d.grown, &d.newest}); err != nil {
 		return fmt.Errorf("opening the raft log: %w", err)
 	}
-	files, err := raft.NewFileSnapshotStoreWithLogger(dir, 2, hlog)
+	files, err := openSnapshots(dir, hlog)
 	if err != nil {
-		return fmt.Errorf("opening the snapshots: %w", err)
-	}
-	if err := checkSnapshots(dir); err != nil {
 		return err
 	}
 	d.snaps, err = placed(files, &d.newest)

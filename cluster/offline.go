@@ -1,13 +1,9 @@
 package cluster
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc64"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -22,35 +18,6 @@ import (
 	"github.com/muster-hq/muster/fsm"
 	"github.com/muster-hq/muster/fsm/state"
 )
-
-// CheckSnapshotFolder compares the file in one of raft's snapshot folders with what raft noted of it.
-func CheckSnapshotFolder(dir string) error {
-	text, err := os.ReadFile(filepath.Join(dir, "meta.json"))
-	if err != nil {
-		return fmt.Errorf("reading what raft noted of the snapshot: %w", err)
-	}
-	var meta struct {
-		raft.SnapshotMeta
-		CRC []byte
-	}
-	if err := json.Unmarshal(text, &meta); err != nil {
-		return fmt.Errorf("%s is damaged: %w", filepath.Join(dir, "meta.json"), err)
-	}
-	f, err := os.Open(filepath.Join(dir, "state.bin"))
-	if err != nil {
-		return fmt.Errorf("reading the snapshot: %w", err)
-	}
-	sum := crc64.New(crc64.MakeTable(crc64.ECMA))
-	n, err := io.Copy(sum, f)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("reading the snapshot: %w", err)
-	}
-	if n != meta.Size || !bytes.Equal(sum.Sum(nil), meta.CRC) {
-		return fmt.Errorf("%s says that state.bin has %d bytes with the checksum %x, but it has %d with %x: one of the two is damaged",
-			filepath.Join(dir, "meta.json"), meta.Size, meta.CRC, n, sum.Sum(nil))
-	}
-	return nil
-}
 
 // Folder is the data folder of a stopped node, opened to be looked at. Nothing in it is changed.
 type Folder struct {
@@ -254,13 +221,9 @@ func (f *Folder) State() (view *state.View, notes []string, err error) {
 	}
 	var all []found
 	for _, path := range dirs {
-		var meta raft.SnapshotMeta
-		text, err := os.ReadFile(path)
-		if err == nil {
-			err = json.Unmarshal(text, &meta)
-		}
+		meta, err := readSnapshotNote(filepath.Dir(path))
 		if err != nil {
-			notes = append(notes, fmt.Sprintf("%s cannot be read: %v", path, err))
+			notes = append(notes, fmt.Sprintf("a snapshot cannot be read: %v", err))
 			continue
 		}
 		all = append(all, found{filepath.Dir(path), meta.Index})

@@ -40,6 +40,12 @@ const (
 	snapRecord = 8 << 20 // the longest record that is believed
 )
 
+// HeadSize is how many bytes of a snapshot OldForm looks at.
+const HeadSize = len(snapMagic)
+
+// OldForm says of a snapshot that begins with head whether nodes that know the first schema only can read it.
+func OldForm(head []byte) bool { return string(head) == snapMagic }
+
 // SnapshotInfo says what a snapshot holds.
 type SnapshotInfo struct {
 	Index uint64
