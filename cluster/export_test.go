@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
 	"github.com/muster-hq/muster/fsm"
 	"github.com/muster-hq/muster/fsm/state"
 )
@@ -45,3 +48,20 @@ func (n *Node) NewEpoch() error { return n.command(fsm.Entry{Kind: fsm.KindEpoch
 
 // Grown is how many bytes the log of a node has grown by since its last snapshot.
 func Grown(n *Node) int64 { return n.disk.grown.bytes.Load() }
+
+// OpenSnapshots opens the snapshots in a raft folder.
+func OpenSnapshots(dir string) (raft.SnapshotStore, error) {
+	s, err := openSnapshots(dir, hclog.NewNullLogger())
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// EncodeNote writes what is noted of a snapshot.
+func EncodeNote(meta raft.SnapshotMeta, sum string) ([]byte, error) {
+	return (&snapshotNote{SnapshotMeta: meta, Sum: sum}).encode()
+}
+
+// DecodeNote reads what is noted of a snapshot.
+func DecodeNote(text []byte) (*snapshotNote, error) { return decodeSnapshotNote(text) }
