@@ -50,6 +50,17 @@ func (s *sumStore) GetLog(index uint64, l *raft.Log) error {
 	return nil
 }
 
+// lastTerm is the term of the last entry; 0 when there is none.
+func (s *sumStore) lastTerm() (uint64, error) {
+	last, err := s.LastIndex()
+	if err != nil || last == 0 {
+		return 0, err
+	}
+	var l raft.Log
+	err = s.GetLog(last, &l)
+	return l.Term, err
+}
+
 // StoreLog writes one entry.
 func (s *sumStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 

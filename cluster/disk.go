@@ -44,8 +44,17 @@ func (d *diskState) open(dir string, cfg Config, hlog hclog.Logger, failed func(
 		return err
 	}
 	stop := &stopper{running: &d.running, before: cfg.BeforeWrite, watch: d.watch, failed: failed}
-	d.stable = &stableStore{d.kept, stop}
-	if d.logs, err = raft.NewLogCache(512, &logStore{newSumStore(d.kept), stop, &d.grown, &d.newest}); err != nil {
+	sums := newSumStore(d.kept)
+	lastTerm, err := sums.lastTerm()
+	if err != nil {
+		return err
+	}
+	stable, err := openStable(d.kept, lastTerm, func() bool { return cfg.RaftStore == StoreWAL && !raised(cfg.DataDir) })
+	if err != nil {
+		return err
+	}
+	d.stable = &stableStore{stable, stop}
+	if d.logs, err = raft.NewLogCache(512, &logStore{sums, stop, &d.grown, &d.newest}); err != nil {
 		return fmt.Errorf("opening the raft log: %w", err)
 	}
 	files, err := openSnapshots(dir, hlog)
@@ -81,6 +90,15 @@ func (s *stopper) written(err error) error {
 	return err
 }
 
+// read tells of what was read and is damaged. It does not return then, if raft runs.
+func (s *stopper) read(err error) error {
+	if errors.Is(err, ErrDamaged) {
+		s.failed(err)
+		s.leave()
+	}
+	return err
+}
+
 // leave ends the calling goroutine of raft, where the error would make raft panic, which would end the process before
 // the node could say why. What waits for the goroutine is freed, since raft counts it down as it ends.
 func (s *stopper) leave() {
@@ -99,12 +117,7 @@ type logStore struct {
 
 // GetLog reads an entry. It does not return when the entry is damaged and raft runs.
 func (l *logStore) GetLog(index uint64, out *raft.Log) error {
-	err := l.sumStore.GetLog(index, out)
-	if errors.Is(err, ErrDamaged) {
-		l.stop.failed(err)
-		l.stop.leave()
-	}
-	return err
+	return l.stop.read(l.sumStore.GetLog(index, out))
 }
 
 // StoreLog writes one entry.
@@ -133,6 +146,18 @@ func (l *logStore) DeleteRange(first, last uint64) error {
 type stableStore struct {
 	raft.StableStore
 	stop *stopper
+}
+
+// Get reads a value. It does not return when that is damaged and raft runs.
+func (s *stableStore) Get(key []byte) ([]byte, error) {
+	v, err := s.StableStore.Get(key)
+	return v, s.stop.read(err)
+}
+
+// GetUint64 reads a number. It does not return when that is damaged and raft runs.
+func (s *stableStore) GetUint64(key []byte) (uint64, error) {
+	v, err := s.StableStore.GetUint64(key)
+	return v, s.stop.read(err)
 }
 
 // Set keeps a value.

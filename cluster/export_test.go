@@ -65,3 +65,12 @@ func EncodeNote(meta raft.SnapshotMeta, sum string) ([]byte, error) {
 
 // DecodeNote reads what is noted of a snapshot.
 func DecodeNote(text []byte) (*snapshotNote, error) { return decodeSnapshotNote(text) }
+
+// OpenStable sums up what raft keeps beside its log.
+func OpenStable(s raft.StableStore, lastTerm uint64, plain func() bool) (raft.StableStore, error) {
+	c, err := openStable(s, lastTerm, plain)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}

@@ -106,6 +106,12 @@ func decodeFolderSchema(text []byte) (folderSchema, error) {
 	return f, nil
 }
 
+// raised says whether a data folder is of a schema that older versions refuse. Where that cannot be read, it is not.
+func raised(dir string) bool {
+	f, err := readFolderSchema(dir)
+	return err == nil && f.Schema > int(state.SchemaFirst)
+}
+
 // checkSchema refuses a folder that this software is too old for.
 func checkSchema(cfg Config) error {
 	f, err := readFolderSchema(cfg.DataDir)
