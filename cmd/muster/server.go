@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/muster-hq/muster/internal/heap"
 )
 
 func serverCommand() *cobra.Command {
@@ -61,7 +63,9 @@ func runServer(ctx context.Context, cfg serverConfig, log *slog.Logger) error {
 		return err
 	}
 	defer stopProfiles()
+	loaded := heap.Loading()
 	m, err := openServer(ctx, cfg, log)
+	loaded()
 	if err != nil && ctx.Err() != nil {
 		log.Info("stopped before the node was up", "error", err)
 		return nil

@@ -13,33 +13,43 @@ const enterPart = 16 << 10
 // entering puts the members of a snapshot's rows into the tree, in a goroutine of its own, beside the one that reads rows
 // and puts them into theirs: the trees have nothing in common, and members are most of the work.
 type entering struct {
-	txn   *memdb.Txn
-	rows  []*record // read, not handed over yet
-	parts chan []*record
-	done  chan error // once; nil after end
+	waiting waiting
+	rows    int // that wait
+	parts   chan []*member
+	done    chan error // once; nil after end
 }
 
 // newEntering begins. Nothing but rows may be put in through txn until end.
 func newEntering(txn *memdb.Txn) (*entering, error) {
 	// A transaction makes what it needs for a tree when it first writes to that, in a map: both must be there before two
 	// goroutines look into it. To delete what is not there does just that.
-	none := map[string]any{tableRows: &record{}, tableMembers: &member{}}
-	for table, obj := range none {
+	for table, obj := range map[string]any{tableRows: &record{}, tableMembers: &member{}} {
 		if err := txn.Delete(table, obj); !errors.Is(err, memdb.ErrNotFound) {
 			return nil, fmt.Errorf("begin to write the table %s: %w", table, err)
 		}
 	}
-	e := &entering{txn: txn, parts: make(chan []*record, 4), done: make(chan error, 1)}
-	go e.run(e.parts)
+	e := &entering{parts: make(chan []*member, 4), done: make(chan error, 1)}
+	go enter(txn, e.parts, e.done)
 	return e, nil
 }
 
 // add notes a row whose members are to be entered. Whether that went well, end tells.
 func (e *entering) add(rec *record) {
-	if e.rows = append(e.rows, rec); len(e.rows) == enterPart {
-		e.parts <- e.rows
-		e.rows = make([]*record, 0, enterPart)
+	if e.waiting.table != rec.table {
+		e.send()
+		e.waiting.table = rec.table
 	}
+	e.waiting.add(rec)
+	if e.rows++; e.rows == enterPart {
+		e.send()
+	}
+}
+
+func (e *entering) send() {
+	if e.rows > 0 {
+		e.parts <- e.waiting.members()
+	}
+	e.waiting, e.rows = waiting{table: e.waiting.table, at: map[string]int{}}, 0
 }
 
 // end waits until all is entered. It may be called again, and does nothing then.
@@ -47,29 +57,24 @@ func (e *entering) end() error {
 	if e.done == nil {
 		return nil
 	}
-	e.parts <- e.rows
+	e.send()
 	close(e.parts)
 	err := <-e.done
 	e.done = nil
 	return err
 }
 
-func (e *entering) run(parts <-chan []*record) {
+// enter puts members into their tree. After an error it only lets them go.
+func enter(txn *memdb.Txn, parts <-chan []*member, done chan<- error) {
 	var err error
 	for part := range parts {
-		var w waiting
 		for i := 0; i < len(part) && err == nil; i++ {
-			if w.table != part[i].table {
-				err = w.enter(e.txn)
-				w = waiting{table: part[i].table, at: map[string]int{}}
+			if err = txn.Insert(tableMembers, part[i]); err != nil {
+				err = fmt.Errorf("restore the member %q: %w", part[i].id, err)
 			}
-			w.add(part[i])
-		}
-		if err == nil {
-			err = w.enter(e.txn)
 		}
 	}
-	e.done <- err
+	done <- err
 }
 
 // waiting are the members of one table's ranges that are not in the tree yet. The rows of a snapshot come by key, so
@@ -79,6 +84,7 @@ type waiting struct {
 	table  string
 	ranges []waitingRange
 	at     map[string]int // in ranges, by name
+	n      int            // members
 }
 
 type waitingRange struct {
@@ -96,17 +102,17 @@ func (w *waiting) add(rec *record) {
 			w.ranges = append(w.ranges, waitingRange{name: name})
 		}
 		w.ranges[i].keys = append(w.ranges[i].keys, rec.key)
+		w.n++
 	}
 }
 
-// enter puts all that wait into the tree.
-func (w *waiting) enter(txn *memdb.Txn) error {
+// members gives all that wait, range by range.
+func (w *waiting) members() []*member {
+	out := make([]*member, 0, w.n)
 	for _, r := range w.ranges {
 		for _, key := range r.keys {
-			if err := txn.Insert(tableMembers, &member{id: memberID(w.table, r.name, key)}); err != nil {
-				return fmt.Errorf("restore row %s %q in range %q: %w", w.table, key, r.name, err)
-			}
+			out = append(out, &member{id: memberID(w.table, r.name, key)})
 		}
 	}
-	return nil
+	return out
 }

@@ -89,7 +89,7 @@ func (m *million) close() error { return nil }
 func (m *million) fill(n int) (float64, error) {
 	const batch = 64
 	t := newTexts(2)
-	before := heap()
+	before := heapUsed()
 	var logs []*raft.Log
 	for i := range n {
 		data, err := m.entry(rowAt(i, t), uint64(i+1))
@@ -114,14 +114,14 @@ func (m *million) fill(n int) (float64, error) {
 		logs = logs[:0]
 	}
 	clear(logs[:cap(logs)])
-	used := float64(heap()-before) / float64(n)
+	used := float64(heapUsed()-before) / float64(n)
 	runtime.KeepAlive(m)
 	runtime.KeepAlive(t)
 	return used, nil
 }
 
-// heap is what is in use after garbage was collected.
-func heap() uint64 {
+// heapUsed is what is in use after garbage was collected.
+func heapUsed() uint64 {
 	runtime.GC()
 	runtime.GC() // the first may have found some half done
 	var s runtime.MemStats

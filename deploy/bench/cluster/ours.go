@@ -14,6 +14,7 @@ import (
 	"github.com/muster-hq/muster/cluster"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
+	"github.com/muster-hq/muster/internal/heap"
 )
 
 // oursArgs say how a node of ours starts.
@@ -76,7 +77,9 @@ func newOurs(ctx context.Context, raw json.RawMessage) (part, error) {
 	}
 	cfg.RaftStore, cfg.Timing.PackBytes = a.Store, a.PackBytes
 	cfg.Tables = tables()
+	loaded := heap.Loading() // as muster server does
 	n, err := profiled(a.Profile, func() (*cluster.Node, error) { return cluster.Open(ctx, cfg) })
+	loaded()
 	if err != nil {
 		return nil, fmt.Errorf("starting a node: %w", err)
 	}
