@@ -292,7 +292,10 @@ func FuzzApplication(f *testing.F) {
 }
 
 func FuzzLink(f *testing.F) {
-	f.Add("organizations/o/environments/e/hosts/h/applications/a/settings/k")
+	for _, link := range []string{"organizations/o/environments/e/hosts/h/applications/a/settings/k", "organizations/o/platforms/p/settings/k",
+		"organizations/o/environments/e/hosts/h/platform/settings/k", "organizations/o/hostgroups/g/settings/k"} {
+		f.Add(link)
+	}
 	f.Fuzz(func(t *testing.T, link string) {
 		if l, err := model.ParseLink(link); err == nil && l.String() != link {
 			t.Fatalf("%q became %q", link, l.String())
