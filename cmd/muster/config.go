@@ -46,8 +46,8 @@ type serverConfig struct {
 	Raft          struct {
 		Store string `yaml:"store"`
 	} `yaml:"raft"` // another way to write raft-store
-	RaftDotStore string          `yaml:"raft.store"` // and another
-	Drain        time.Duration   `yaml:"drain"`
+	RaftDotStore string `yaml:"raft.store"` // and another
+	webConfig    `yaml:",inline"`
 	Autopilot    autopilotConfig `yaml:"autopilot"`
 	Lives        livesConfig     `yaml:",inline"`
 }
@@ -78,6 +78,30 @@ func (l livesConfig) validate() (errs []error) {
 	}
 	if l.GossipKey < leastGossipKeyLife || l.GossipKey > mostGossipKeyLife {
 		errs = append(errs, fmt.Errorf("--gossip-key-life %s: give 1h to 8760h, which is a year", l.GossipKey))
+	}
+	return errs
+}
+
+// webConfig is how clients reach the nodes.
+type webConfig struct {
+	Drain     time.Duration `yaml:"drain"`
+	PublicURL string        `yaml:"public-url"`
+}
+
+func (w *webConfig) webFlags(fs *pflag.FlagSet) {
+	fs.DurationVar(&w.Drain, "drain", 3*time.Second, "how long a node that stops serves on while load balancers take it out; not waited for by a cluster of one")
+	fs.StringVar(&w.PublicURL, "public-url", "", "root of the API as clients reach it, like https://muster.example.org/api, for one-time addresses of files (default: as the request says)")
+}
+
+func (w *webConfig) webFaults() (errs []error) {
+	if w.Drain < 0 || w.Drain > time.Minute {
+		errs = append(errs, fmt.Errorf("--drain %s: give 0 to 1m", w.Drain))
+	}
+	if w.PublicURL == "" {
+		return errs
+	}
+	if u, err := url.Parse(w.PublicURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		errs = append(errs, fmt.Errorf("--public-url %q: give the root of the API as clients reach it, like https://muster.example.org/api", w.PublicURL))
 	}
 	return errs
 }
@@ -137,7 +161,7 @@ func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.SnapshotKeep, "snapshot-keep", 24, "how many of them to keep")
 	fs.DurationVar(&c.SnapshotAge, "snapshot-age", 0, "remove those that are older, but for the newest; 0 goes by --snapshot-keep alone")
 	fs.StringVar(&c.SnapshotDir, "snapshot-dir", "", "folder for them; they hold secrets (default: snapshots in the data folder)")
-	fs.DurationVar(&c.Drain, "drain", 3*time.Second, "how long a node that stops serves on while load balancers take it out; not waited for by a cluster of one")
+	c.webFlags(fs)
 	c.Autopilot.flags(fs)
 	c.Lives.flags(fs)
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
@@ -214,9 +238,7 @@ func (c *serverConfig) validate() error {
 		errs = append(errs, fmt.Errorf("--raft-store %q: give %s or %s", c.RaftStore, cluster.StoreBolt, cluster.StoreWAL))
 	}
 	errs = append(append(errs, c.Autopilot.validate()...), c.Lives.validate()...)
-	if c.Drain < 0 || c.Drain > time.Minute {
-		errs = append(errs, fmt.Errorf("--drain %s: give 0 to 1m", c.Drain))
-	}
+	errs = append(errs, c.webFaults()...)
 	if c.Data == "" {
 		errs = append(errs, errors.New("--data is empty: name the folder of this node's state"))
 	}

@@ -51,6 +51,16 @@ func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
 	}
 }
 
+func TestPublicURL(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"https://muster.example.org/api": true, "http://h:8000/api/": true, "muster.example.org": false, "ftp://h/api": false, "https://u:p@h/api": false, "https://h/api?x": false,
+	} {
+		if c, err := loaded(t, "name: n1\ndrain: 4s\npublic-url: '"+text+"'\n"); (err == nil) != ok || err == nil && (c.PublicURL != text || c.Drain != 4*time.Second) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func TestTheLogStoreIsNamedInAnyOfTheWays(t *testing.T) {
 	for file, want := range map[string]string{
 		"": "boltdb", "raft:\n  store: wal\n": "wal", "raft.store: wal\n": "wal", "raft-store: wal\n": "wal",

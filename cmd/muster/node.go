@@ -249,7 +249,7 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	}
 	rest, err := api.New(api.Config{
 		Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, Snapshots: snapshotAPI{n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
-		Ready: func(context.Context) error { return m.ready(n) }, Leads: n.IsLeader, Age: n.Age, Stop: m.stopping(run),
+		Ready: func(context.Context) error { return m.ready(n) }, Leads: n.IsLeader, Age: n.Age, Stop: m.stopping(run), PublicURL: m.cfg.PublicURL,
 	})
 	if err != nil {
 		return nil, errors.Join(err, c.shutdown(ctx))
