@@ -58,8 +58,19 @@ func TestRestoreUnderALivingAgent(t *testing.T) {
 	}
 	before := r.settle("victim")
 	r.check(3)
-	for range 2 {
+	for _, away := range []bool{false, true} {
+		if away {
+			if err := a.Stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		r.muster("snapshot", "restore", file, "--yes")
+		if away {
+			r.saysWhyItWaits("victim")
+			if err := a.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		after := r.settleAtLeast("victim", len(before))
 		for i, c := range after {
 			if c.Failed() || c.OrderNum != before[i].OrderNum || len(c.Tasks) != len(before[i].Tasks) {
@@ -71,6 +82,23 @@ func TestRestoreUnderALivingAgent(t *testing.T) {
 	set("settings.update", 4)
 	r.settleAtLeast("victim", len(before)+1)
 	r.check(4)
+}
+
+// saysWhyItWaits looks that the client tells of a host whose agent has not been heard since a restore.
+func (r *rig) saysWhyItWaits(host string) {
+	r.t.Helper()
+	const why = "the agent has not told yet what it did since the snapshot was made"
+	if out := r.muster("cluster", "status", "-o", "json"); !strings.Contains(out, `"agentsUnheard": 1`) {
+		r.t.Errorf("the status does not count the agent:\n%s", out)
+	}
+	if out := r.muster("cluster", "status"); !strings.Contains(out, "1 agents have not told yet") {
+		r.t.Errorf("the status does not tell of the agent:\n%s", out)
+	}
+	for _, args := range [][]string{{"change", "list", "--host", host}, {"host", "instance", host}, {"compliance", "list", "--host", host}} {
+		if out := r.muster(append(args, "-O", r.site.Org, "-E", r.site.Env)...); !strings.Contains(out, why) {
+			r.t.Errorf("muster %s does not say why the host waits:\n%s", strings.Join(args, " "), out)
+		}
+	}
 }
 
 // settleAtLeast waits until the host has some changes and none is open, and gives all of them.
