@@ -41,6 +41,9 @@ type lab struct {
 	site  *site.Site
 	http  *http.Client // from the network's own namespace
 	front string       // the load balancer's address
+
+	leaders string // where it sends to the node that leads
+	routed  int    // writes sent there
 }
 
 // disk is a file system of a node's own, whose device can be slowed down and which can be filled.
@@ -192,12 +195,15 @@ func (d *disk) fill() error {
 // empty gives the room back.
 func (d *disk) empty() error { return os.Remove(filepath.Join(d.dir, "ballast")) }
 
-const frontPort = "8000"
+const (
+	frontPort  = "8000"
+	leaderPort = "8009" // goes to the node that says that it leads
+)
 
 // balance starts HAProxy before the nodes.
 func (l *lab) balance(dir string) {
 	h := l.net.NewHost(l.t)
-	l.front = net.JoinHostPort(h.Address, frontPort)
+	l.front, l.leaders = net.JoinHostPort(h.Address, frontPort), net.JoinHostPort(h.Address, leaderPort)
 	var cfg strings.Builder
 	fmt.Fprintf(&cfg, `global
 	maxconn 1000
@@ -216,9 +222,19 @@ backend nodes
 	balance roundrobin
 	option httpchk GET /readyz
 `, l.front)
-	for _, n := range l.site.Nodes {
-		fmt.Fprintf(&cfg, "\tserver %s %s check inter 200 fall 2 rise 2\n", n.Name, n.HTTP)
+	servers := func() {
+		for _, n := range l.site.Nodes {
+			fmt.Fprintf(&cfg, "\tserver %s %s check inter 200 fall 2 rise 2\n", n.Name, n.HTTP)
+		}
 	}
+	servers()
+	fmt.Fprintf(&cfg, `frontend writes
+	bind %s
+	default_backend leader
+backend leader
+	option httpchk GET /leaderz
+`, l.leaders)
+	servers()
 	file := filepath.Join(dir, "haproxy.cfg")
 	if err := os.WriteFile(file, []byte(cfg.String()), 0o600); err != nil {
 		l.t.Fatal(err)
@@ -295,6 +311,36 @@ func (l *lab) ready() {
 	if l.t.Failed() {
 		l.t.FailNow()
 	}
+}
+
+// leads waits until exactly one node says that it leads, and a write through the load balancer by that has gone to it.
+func (l *lab) leads() {
+	l.t.Helper()
+	l.await("one node to say at /leaderz that it leads", func(ctx context.Context) (bool, error) {
+		said := 0
+		for _, n := range l.site.Nodes {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.HTTP+"/leaderz", nil)
+			if err != nil {
+				return false, err
+			}
+			resp, err := l.http.Do(req)
+			if err != nil {
+				return false, err
+			}
+			if err := resp.Body.Close(); err != nil {
+				return false, err
+			}
+			if resp.StatusCode == http.StatusOK {
+				said++
+			}
+		}
+		if said != 1 {
+			return false, fmt.Errorf("%d nodes do", said)
+		}
+		return true, nil
+	})
+	l.routed++
+	l.write(l.client(l.leaders), client.Op{Name: "organizations.create", Body: map[string]string{"name": fmt.Sprint("routed", l.routed)}}, nil)
 }
 
 // write does an operation of the administrator through the load balancer until it is done; one that was done is no

@@ -92,6 +92,7 @@ func (l *lab) hurt(c *crowd, f fault, hold time.Duration) {
 	write := l.alive(c, healed)
 	l.ready()
 	ready := time.Since(healed)
+	l.leads()
 	lost, acked := c.missing()
 	terms := l.term() - term
 	l.t.Logf("%-34s %4.1f s; longest without a write %5d ms, after its end %5d ms, all ready %5d ms; %d terms; felt %d; %d acknowledged, %d lost",
