@@ -111,7 +111,7 @@ func newNouns(getenv func(string) string) []*cobra.Command {
 	builders := []func(*cli) *cobra.Command{
 		organizationCommand, environmentCommand, hostCommand, applicationCommand, platformCommand, distributionCommand, flavorCommand, settingCommand, fileCommand,
 		parameterCommand, groupCommand, hostgroupCommand, orchestrationCommand, webhookCommand, notificationCommand, userCommand, keyCommand, changeCommand, complianceCommand,
-		enrolTokenCommand, eventsCommand, clusterCommand, snapshotCommand, debugCommand,
+		enrolTokenCommand, accountCommand, invitationCommand, eventsCommand, clusterCommand, snapshotCommand, debugCommand,
 	}
 	var all []*cobra.Command
 	for _, build := range builders {
@@ -120,7 +120,7 @@ func newNouns(getenv func(string) string) []*cobra.Command {
 		c.connection(cmd)
 		all = append(all, cmd)
 	}
-	return all
+	return append(all, loginCommand(getenv), logoutCommand(getenv), contextCommand(getenv))
 }
 
 // connection adds the flags that say where the API is and how to print.
@@ -195,17 +195,28 @@ func listens(api string) bool {
 // clientAt makes the client of the node with that API, "" is the one on this machine.
 func (c *cli) clientAt(url string) (*client.Client, error) {
 	cfg := client.Config{URL: url, User: c.or(c.user, "MUSTER_USER")}
+	cfg.Patience = writePatience
+	appkey, password := c.or(c.appkeyFile, "MUSTER_APPKEY_FILE"), c.or(c.passwordFile, "MUSTER_PASSWORD_FILE")
+	var login loginContext
+	var in bool
+	var err error
+	if appkey == "" && cfg.User == "" {
+		if login, in, err = c.loggedIn(url); err != nil {
+			return nil, err
+		}
+	}
+	if in {
+		cfg.URL, cfg.JWT = login.Server, login.Token
+	}
 	if cfg.URL == "" {
 		cfg.URL = "http://localhost:8000/api"
 	}
-	cfg.Patience = writePatience
-	appkey, password := c.or(c.appkeyFile, "MUSTER_APPKEY_FILE"), c.or(c.passwordFile, "MUSTER_PASSWORD_FILE")
-	var err error
 	switch {
+	case in:
 	case appkey != "":
 		cfg.AppKey, err = readSecret(appkey)
 	case cfg.User == "":
-		return nil, usagef("who calls? set MUSTER_USER and MUSTER_PASSWORD_FILE, or MUSTER_APPKEY_FILE")
+		return nil, usagef("who calls? log in with muster login, or set MUSTER_USER and MUSTER_PASSWORD_FILE, or MUSTER_APPKEY_FILE")
 	case password == "":
 		return nil, usagef("give the password of %s in a file: MUSTER_PASSWORD_FILE or --password-file", cfg.User)
 	default:

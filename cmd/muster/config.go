@@ -49,6 +49,7 @@ type serverConfig struct {
 	RaftDotStore string `yaml:"raft.store"` // and another
 	webConfig    `yaml:",inline"`
 	Autopilot    autopilotConfig `yaml:"autopilot"`
+	Login        loginConfig     `yaml:",inline"`
 	Lives        livesConfig     `yaml:",inline"`
 }
 
@@ -163,6 +164,7 @@ func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.SnapshotDir, "snapshot-dir", "", "folder for them; they hold secrets (default: snapshots in the data folder)")
 	c.webFlags(fs)
 	c.Autopilot.flags(fs)
+	c.Login.flags(fs)
 	c.Lives.flags(fs)
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.Pprof, "pprof", "", "serve profiles of this process at this address of the loopback, such as 127.0.0.1:6060, without a login")

@@ -69,6 +69,9 @@ func openServer(ctx context.Context, cfg serverConfig, log *slog.Logger) (_ *ser
 	if m.httpLn, err = listen(cfg.HTTP, "--http", "the REST API"); err != nil {
 		return nil, err
 	}
+	if m.httpLn, err = cfg.Login.listener(m.httpLn); err != nil {
+		return nil, err
+	}
 	if err := m.listenBus(); err != nil {
 		return nil, err
 	}
@@ -247,8 +250,12 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 		c.serve(run, m, "the hub for agents", func() error { return c.hub.Serve(run, m.busLn, n.BusTLS()) })
 		c.serve(run, m, "the hub for dispatch", func() error { return c.hub.ServeTrusted(run, n.HubListener()) })
 	}
+	login, err := m.cfg.Login.api(m.cfg.PublicURL)
+	if err != nil {
+		return nil, errors.Join(err, c.shutdown(ctx))
+	}
 	rest, err := api.New(api.Config{
-		Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, Snapshots: snapshotAPI{n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
+		Login: login, Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, Snapshots: snapshotAPI{n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
 		Ready: func(context.Context) error { return m.ready(n) }, Leads: n.IsLeader, Age: n.Age, Stop: m.stopping(run), PublicURL: m.cfg.PublicURL,
 	})
 	if err != nil {

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bufio"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A login is kept readable by its owner alone, without the password, and is used until it is ended.
+func TestLoginIsKeptAndEnded(t *testing.T) {
+	sh := newShell(t)
+	api := sh.env["MUSTER_API"]
+	sh.env = map[string]string{"XDG_CONFIG_HOME": filepath.Join(sh.dir, "config")}
+	if _, errs, code := sh.run("user list"); code != exitUsage || !strings.Contains(errs, "muster login") {
+		t.Errorf("nobody is logged in: %d %s", code, errs)
+	}
+	if _, _, code := sh.run("login --api " + api + " --user admin --password-file " + sh.file("bad", "wrong password")); code != exitNotAllowed {
+		t.Errorf("a wrong password: %d", code)
+	}
+	sh.ok("login --api " + api + " --user admin --password-file " + filepath.Join(sh.dir, "pw"))
+	path := filepath.Join(sh.dir, "config", "muster", "contexts.yaml")
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%v %v", info, err)
+	}
+	if b, err := os.ReadFile(path); err != nil || strings.Contains(string(b), "correct horse") {
+		t.Errorf("the file holds the password, or nothing: %v", err)
+	}
+	if out := sh.ok("user list"); !strings.Contains(out, "admin") {
+		t.Errorf("users: %s", out)
+	}
+	if out := sh.ok("account sessions"); !strings.Contains(out, "muster on") {
+		t.Errorf("sessions: %s", out)
+	}
+	if out := sh.ok("context list"); !strings.Contains(out, "* default  admin  "+api) {
+		t.Errorf("contexts: %s", out)
+	}
+	// The token goes to its own server only.
+	if _, _, code := sh.run("user list --api http://127.0.0.1:1/api"); code != exitUsage {
+		t.Errorf("at another server: %d", code)
+	}
+	if _, _, code := sh.run("context use nowhere"); code != exitUsage {
+		t.Errorf("a context that is none: %d", code)
+	}
+	sh.ok("logout")
+	if out := sh.ok("context list"); out != "" {
+		t.Errorf("contexts after logging out: %s", out)
+	}
+	if _, _, code := sh.run("user list"); code != exitUsage {
+		t.Errorf("after logging out: %d", code)
+	}
+}
+
+func TestInvitationCommands(t *testing.T) {
+	sh := newShell(t)
+	sh.ok("organization create acme")
+	sh.ok("group add users newt")
+	id := strings.Fields(sh.ok("invitation list -o name"))
+	if len(id) != 1 {
+		t.Fatalf("invitations %q", id)
+	}
+	if _, _, code := sh.run("invitation confirm " + id[0]); code != exitConflict {
+		t.Errorf("before there is such a user: %d", code)
+	}
+	sh.ok("user create newt --new-password-file " + filepath.Join(sh.dir, "pw"))
+	sh.ok("invitation confirm " + id[0])
+	if out := sh.ok("invitation list -o name"); out != "" {
+		t.Errorf("afterwards: %s", out)
+	}
+}
+
+func TestLoginConfiguration(t *testing.T) {
+	for _, c := range []struct {
+		l    loginConfig
+		want string
+	}{
+		{loginConfig{TrustedProxies: "10.0.0.0/8,192.0.2.1", ProxyProtocol: true, SMTP: "smtp://mail:25", SMTPFrom: "m@example.org"}, ""},
+		{loginConfig{TrustedProxies: "nowhere"}, "trusted-proxies"},
+		{loginConfig{ProxyProtocol: true}, "needs --trusted-proxies"},
+		{loginConfig{SMTP: "mail:25", SMTPFrom: "m@example.org"}, "smtp"},
+		{loginConfig{SMTP: "smtp://a:secret@mail:25", SMTPFrom: "m@example.org"}, "smtp-password-file"},
+		{loginConfig{SMTP: "smtp://mail:25"}, "smtp-from"},
+	} {
+		got := fmt.Sprint(c.l.validate())
+		if c.want == "" && got != "[]" || !strings.Contains(got, c.want) || strings.Contains(got, "secret") {
+			t.Errorf("%+v: %s", c.l, got)
+		}
+	}
+}
+
+// The PROXY protocol counts from the proxies that are named, and from nobody else.
+func TestProxyProtocol(t *testing.T) {
+	for proxies, want := range map[string]string{"127.0.0.1": "203.0.113.9:77", "192.0.2.1": ""} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err = loginConfig{TrustedProxies: proxies, ProxyProtocol: true}.listener(ln)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RemoteAddr) })}
+		t.Cleanup(func() { s.Close() })
+		go s.Serve(ln)
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		fmt.Fprintf(conn, "PROXY TCP4 203.0.113.9 198.51.100.1 77 8000\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		if err != nil || want != "" && string(b) != want || want == "" && resp.StatusCode != 400 {
+			t.Errorf("with %s trusted: %d %s %v", proxies, resp.StatusCode, b, err)
+		}
+	}
+}
+
+// A letter arrives as it was written.
+func TestLetter(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	got := make(chan string, 1)
+	go func() {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "220 test\r\n")
+		var all strings.Builder
+		data := false
+		for lines := bufio.NewScanner(conn); lines.Scan(); {
+			line := lines.Text()
+			all.WriteString(line + "\n")
+			switch {
+			case data && line == ".":
+				data = false
+				fmt.Fprint(conn, "250 ok\r\n")
+			case data:
+			case line == "DATA":
+				data = true
+				fmt.Fprint(conn, "354 go on\r\n")
+			case line == "QUIT":
+				got <- all.String()
+				fmt.Fprint(conn, "221 bye\r\n")
+				return
+			default:
+				fmt.Fprint(conn, "250 ok\r\n")
+			}
+		}
+	}()
+	m := &mailServer{addr: ln.Addr().String(), from: "Muster <muster@example.org>"}
+	text := "muster account confirm TOKEN\n.\nümläut " + strings.Repeat("x", 300)
+	if err := m.Send(t.Context(), "anna@example.org", "Your account", text); err != nil {
+		t.Fatal(err)
+	}
+	letter := <-got
+	_, body, _ := strings.Cut(letter, "\n\n")
+	body, _, _ = strings.Cut(body, "\n.\n")
+	b, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(body, "\n", ""))
+	if err != nil || string(b) != text || !strings.Contains(letter, "MAIL FROM:<muster@example.org>") || !strings.Contains(letter, "RCPT TO:<anna@example.org>") {
+		t.Errorf("%v %s", err, letter)
+	}
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+	"github.com/spf13/pflag"
+
+	"github.com/muster-hq/muster/api"
+	"github.com/muster-hq/muster/api/auth"
+)
+
+// loginConfig is how people reach the server and get accounts.
+type loginConfig struct {
+	TrustedProxies   string `yaml:"trusted-proxies"`
+	ProxyProtocol    bool   `yaml:"proxy-protocol"`
+	OpenRegistration bool   `yaml:"open-registration"`
+	SMTP             string `yaml:"smtp"`
+	SMTPFrom         string `yaml:"smtp-from"`
+	SMTPPasswordFile string `yaml:"smtp-password-file"`
+}
+
+func (l *loginConfig) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&l.TrustedProxies, "trusted-proxies", "", "load balancers whose word counts for where a request comes from (X-Forwarded-For): addresses and networks with commas between")
+	fs.BoolVar(&l.ProxyProtocol, "proxy-protocol", false, "the trusted proxies say by the PROXY protocol for whom they connect to --http")
+	fs.BoolVar(&l.OpenRegistration, "open-registration", false, "let everybody ask for an account, and have it once its mail address is confirmed")
+	fs.StringVar(&l.SMTP, "smtp", "", "mail server for confirmations: smtp://[USER@]HOST:587; without one the token is in the log")
+	fs.StringVar(&l.SMTPFrom, "smtp-from", "", "sender of the letters")
+	fs.StringVar(&l.SMTPPasswordFile, "smtp-password-file", "", "`file` with the password for --smtp")
+}
+
+func (l loginConfig) validate() (errs []error) {
+	proxies, err := auth.ParseProxies(strings.Split(l.TrustedProxies, ","))
+	if err != nil {
+		errs = append(errs, fmt.Errorf("--trusted-proxies: %w", err))
+	}
+	if l.ProxyProtocol && len(proxies) == 0 && err == nil {
+		errs = append(errs, errors.New("--proxy-protocol needs --trusted-proxies: anybody else could say to be somebody else"))
+	}
+	if l.SMTP != "" {
+		u, err := url.Parse(l.SMTP)
+		if err != nil || u.Scheme != "smtp" || u.Hostname() == "" || u.Port() == "" {
+			errs = append(errs, errors.New("--smtp is not a mail server's address like smtp://user@mail.example.org:587"))
+		} else if _, has := u.User.Password(); has {
+			errs = append(errs, errors.New("--smtp holds a password: give it in a file, by --smtp-password-file"))
+		} else if u.User.Username() != "" && l.SMTPPasswordFile == "" {
+			errs = append(errs, errors.New("--smtp names a user: give the password in a file, by --smtp-password-file"))
+		}
+		if _, err := mail.ParseAddress(l.SMTPFrom); err != nil {
+			errs = append(errs, fmt.Errorf("--smtp-from %q: give an address like muster@example.org", l.SMTPFrom))
+		}
+	}
+	return errs
+}
+
+// api is what the API is told of it.
+func (l loginConfig) api(publicURL string) (api.Login, error) {
+	proxies, err := auth.ParseProxies(strings.Split(l.TrustedProxies, ","))
+	if err != nil {
+		return api.Login{}, err
+	}
+	login := api.Login{Proxies: proxies, Register: l.OpenRegistration, PublicURL: strings.TrimRight(publicURL, "/")}
+	if l.SMTP == "" {
+		return login, nil
+	}
+	u, err := url.Parse(l.SMTP)
+	if err != nil {
+		return login, errors.New("--smtp is not an address")
+	}
+	m := &mailServer{addr: u.Host, user: u.User.Username(), from: l.SMTPFrom}
+	if l.SMTPPasswordFile != "" {
+		if m.password, err = readSecret(l.SMTPPasswordFile); err != nil {
+			return login, err
+		}
+	}
+	login.Mail = m
+	return login, nil
+}
+
+// listener reads the PROXY protocol of the trusted proxies. Whoever else sends it speaks no HTTP.
+func (l loginConfig) listener(ln net.Listener) (net.Listener, error) {
+	if !l.ProxyProtocol {
+		return ln, nil
+	}
+	proxies, err := auth.ParseProxies(strings.Split(l.TrustedProxies, ","))
+	if err != nil {
+		return nil, err
+	}
+	return &proxyproto.Listener{
+		Listener: ln, ReadHeaderTimeout: 5 * time.Second,
+		ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
+			if ap, err := netip.ParseAddrPort(o.Upstream.String()); err == nil && proxies.Trusts(ap.Addr().Unmap().WithZone("")) {
+				return proxyproto.USE, nil
+			}
+			return proxyproto.SKIP, nil
+		},
+	}, nil
+}
