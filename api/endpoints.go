@@ -20,7 +20,7 @@ func endpoints() map[string]endpoint {
 	for _, some := range []map[string]endpoint{
 		accountEndpoints(), invitationEndpoints(), organizationEndpoints(), groupEndpoints(), keyEndpoints(), settingEndpoints(), environmentEndpoints(),
 		hostEndpoints(), contextEndpoints(), liveEndpoints(), instanceEndpoints(), changeEndpoints(), complianceEndpoints(),
-		applicationEndpoints(), fileEndpoints(), parameterEndpoints(), userEndpoints(), enrolEndpoints(), clusterEndpoints(), eventEndpoints(), snapshotEndpoints(),
+		applicationEndpoints(), fileEndpoints(), parameterEndpoints(), userEndpoints(), enrolEndpoints(), clusterEndpoints(), eventEndpoints(), snapshotEndpoints(), previewEndpoints(),
 		platformEndpoints(), distributionEndpoints(), attachmentEndpoints(), linkEndpoints(), hostgroupEndpoints(), orchestrationEndpoints(),
 		definitionEndpoints(),
 	} {

@@ -22,7 +22,7 @@ const (
 // takesKey tells whether a route is a write that the server does once under an idempotency key. Requests about the
 // cluster itself are no transactions.
 func takesKey(r spec.Route) bool {
-	return r.Method != spec.GET && r.Section != "Cluster" && r.Section != "Account"
+	return r.Method != spec.GET && r.Section != "Cluster" && r.Section != "Account" && r.Section != "Templates"
 }
 
 // newKey makes an idempotency key: 128 random bits.

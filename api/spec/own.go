@@ -22,6 +22,9 @@ func own() []Section {
 		{Own, "One-time addresses of rendered files", []Row{
 			{GET, "/links/{token...}", "links.show", Built, "", "", "raw text; needs no credentials, works once"},
 		}},
+		{Own, "Templates", []Row{
+			{POST, "{H}/_preview", "host.preview", Built, "", "Preview", "raw text; secrets masked for who may not see them"},
+		}},
 		{Own, "Changes", []Row{
 			{PUT, "{H}/changes/{num}/_retry", "host.changes.retry", Built, "skip_interrupted=true or false", "empty", "Change"},
 		}},

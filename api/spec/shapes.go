@@ -59,6 +59,13 @@ type Password struct {
 	Current  string `json:"current,omitempty"` // the old one: needed for one's own within a session
 }
 
+// Preview is the body that renders a template for a host.
+type Preview struct {
+	Template    string           `json:"template"`
+	Application string           `json:"application,omitempty"` // on the host, whose settings count; none: those of the host
+	Delimiter   *model.Delimiter `json:"delimiter,omitempty"`   // the marks; none: ${ and }
+}
+
 // EnrolTokenRequest is the body that makes an enrolment token.
 type EnrolTokenRequest struct {
 	Uses    int    `json:"uses"`    // how many agents may enrol with it; default 1

@@ -109,6 +109,7 @@ func nounCommands() []*cobra.Command {
 
 func newNouns(getenv func(string) string) []*cobra.Command {
 	builders := []func(*cli) *cobra.Command{
+		templateCommand,
 		organizationCommand, environmentCommand, hostCommand, applicationCommand, platformCommand, distributionCommand, flavorCommand, settingCommand, fileCommand,
 		parameterCommand, groupCommand, hostgroupCommand, orchestrationCommand, webhookCommand, notificationCommand, userCommand, keyCommand, changeCommand, complianceCommand,
 		enrolTokenCommand, accountCommand, invitationCommand, eventsCommand, clusterCommand, snapshotCommand, debugCommand,

@@ -63,7 +63,7 @@ Use one:           export MUSTER_API=http://HOST:8000/api MUSTER_USER=NAME MUSTE
 	}
 	root.SetVersionTemplate("muster {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(serverCommand(), devCommand(), templateCommand())
+	root.AddCommand(serverCommand(), devCommand())
 	root.AddCommand(nounCommands()...)
 	return root
 }

@@ -18,11 +18,12 @@ type printedError struct{ err error }
 func (e *printedError) Error() string { return e.err.Error() }
 func (e *printedError) Unwrap() error { return e.err }
 
-// templateCommand is `muster template render`. It needs no server.
-func templateCommand() *cobra.Command {
+// templateCommand is `muster template render`, which needs no server, and `preview`, which does.
+func templateCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "template", Short: "Try a template without a server",
-		Args: cobra.ArbitraryArgs,
+		Use: "template", Short: "Try a template, without a server or for a host",
+		Example: "  muster template render --template nginx.conf --data settings.json\n  muster template preview --host web1 --template nginx.conf",
+		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command %q for %q: see %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())
@@ -30,7 +31,7 @@ func templateCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	cmd.AddCommand(templateRenderCommand())
+	cmd.AddCommand(templateRenderCommand(), templatePreviewCommand(c))
 	return cmd
 }
 

@@ -18,10 +18,18 @@ type renderer struct {
 }
 
 func newRenderer(r state.Reader, host *model.HostRow, owner model.Owner) *renderer {
+	return newRendererFor(r, host, owner, false)
+}
+
+// newRendererFor masks the values of secret settings when it is told to.
+func newRendererFor(r state.Reader, host *model.HostRow, owner model.Owner, masked bool) *renderer {
 	out := &renderer{r: r}
 	vars := map[string]json.RawMessage{}
 	for _, e := range resolveOwner(r, owner) {
 		vars[e.Key] = e.Value
+		if masked && e.Secret {
+			vars[e.Key] = json.RawMessage(mask)
+		}
 	}
 	about := map[string]string{"name": host.Name, "description": host.Description, "organization": organizationName(r, host.OrgID)}
 	if env, ok := state.Get[model.EnvironmentRow](r, host.EnvID); ok {

@@ -27,7 +27,7 @@ func (r *renderer) deeper(at int) {
 func (n nodes) exec(r *renderer) signal { return r.exec(n) }
 
 func (n *textNode) exec(r *renderer) signal {
-	r.write(0, n.text)
+	r.write(n.at, n.text)
 	return sigNone
 }
 
@@ -124,8 +124,9 @@ func (r *renderer) newLoop(x expr, v *Value, vars loopVars) *loop {
 func (r *renderer) walk(l *loop, body []node) signal {
 	before := r.scope
 	out := sigNone
+	at, _ := l.expr.span()
 	for l.index = 0; l.index < l.size; l.index++ {
-		r.step(0)
+		r.step(at)
 		if l.vars.second != "" {
 			key := l.keys[l.index]
 			r.scope = &scope{parent: before, name: l.vars.first, value: Text(key), loop: l}

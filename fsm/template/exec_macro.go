@@ -17,8 +17,8 @@ func (m *macroNode) word() string {
 func (r *renderer) called(at int) {
 	r.step(at)
 	r.calls++
-	if r.calls > MaxCalls {
-		r.failAt(at, Limit, "macros and functions call one another more than %d deep; look for an endless recursion", MaxCalls)
+	if r.calls > r.limits.Calls {
+		r.failAt(at, Limit, "macros and functions call one another more than %d deep; look for an endless recursion", r.limits.Calls)
 	}
 }
 

@@ -14,7 +14,10 @@ const (
 )
 
 type (
-	textNode   struct{ text string }
+	textNode struct {
+		text string
+		at   int
+	}
 	interpNode struct {
 		place
 		of     expr

@@ -174,7 +174,7 @@ func (p *parser) node(x *piece) node {
 		if x.text == "" || p.stripText && p.depth == 1 {
 			return nil
 		}
-		return &textNode{x.text}
+		return &textNode{x.text, x.start}
 	case pieceInterp:
 		e := p.exprs(x)
 		e.shell = !p.opts.custom()

@@ -8,6 +8,7 @@ import (
 // renderer is the state of one rendering. It panics with *Error.
 type renderer struct {
 	ctx     context.Context
+	limits  Limits
 	t       *Template
 	data    *Value
 	main    *Object // what #assign made, and the macros
@@ -64,7 +65,7 @@ type frame struct {
 }
 
 func newRenderer(ctx context.Context, t *Template, data *Value) *renderer {
-	r := &renderer{ctx: ctx, t: t, data: data, main: NewObject(), globals: NewObject(), out: &strings.Builder{}}
+	r := &renderer{ctx: ctx, limits: t.limits, t: t, data: data, main: NewObject(), globals: NewObject(), out: &strings.Builder{}}
 	for _, m := range t.macros {
 		r.main.Set(m.name, &Value{kind: kindMacro, more: m})
 	}
@@ -197,8 +198,8 @@ func (r *renderer) missing(x expr) {
 // step counts work, and looks at the context now and then.
 func (r *renderer) step(at int) {
 	r.steps++
-	if r.steps > MaxSteps {
-		r.failAt(at, Limit, "the template takes more than %d steps; look for an endless loop", MaxSteps)
+	if r.steps > r.limits.Steps {
+		r.failAt(at, Limit, "the template takes more than %d steps; look for an endless loop", r.limits.Steps)
 	}
 	if r.steps%256 == 1 {
 		if err := r.ctx.Err(); err != nil {
@@ -212,15 +213,15 @@ func (r *renderer) step(at int) {
 // charge counts bytes of values that are made.
 func (r *renderer) charge(at, n int) {
 	r.work += n
-	if n > MaxTextBytes || r.work > MaxWorkBytes {
-		r.failAt(at, Limit, "the template makes texts or lists that are too large: at most %d bytes in one, %d in all", MaxTextBytes, MaxWorkBytes)
+	if n > MaxTextBytes || r.work > r.limits.Work {
+		r.failAt(at, Limit, "the template makes texts or lists that are too large: at most %d bytes in one, %d in all", MaxTextBytes, r.limits.Work)
 	}
 }
 
 func (r *renderer) write(at int, s string) {
 	r.written += len(s)
-	if r.written > MaxOutputBytes {
-		r.failAt(at, Limit, "the output is longer than %d bytes", MaxOutputBytes)
+	if r.written > r.limits.Output {
+		r.failAt(at, Limit, "the output is longer than %d bytes", r.limits.Output)
 	}
 	r.out.WriteString(s)
 }

@@ -6,6 +6,7 @@ package template
 import (
 	"context"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -19,15 +20,42 @@ const (
 	MaxSteps         = 5_000_000 // elements, loop turns and calls
 	MaxCalls         = 500       // macros and functions inside one another
 
+	// MaxTime is how long one rendering may take.
+	MaxTime = 30 * time.Second
+
 	maxNesting = 200     // tags inside tags; brackets inside brackets
 	maxNodes   = 500_000 // elements and operators of a template
 	maxDepth   = 30_000  // evaluations inside one another, all calls together
 )
 
-// Options are the marks around an interpolation. Both empty means "${" and "}".
+// Options are the marks around an interpolation, both empty meaning "${" and "}", and how much a rendering may take.
 type Options struct {
-	Start string
-	End   string
+	Start  string
+	End    string
+	Limits Limits
+}
+
+// Limits bound one rendering. What is 0 or above the default has the default.
+type Limits struct {
+	Output int           // bytes of the rendered text; default MaxOutputBytes
+	Work   int           // bytes of all texts and lists made meanwhile; default MaxWorkBytes
+	Steps  int           // elements, loop turns and calls; default MaxSteps
+	Calls  int           // macros and functions inside one another; default MaxCalls
+	Time   time.Duration // on the clock; default MaxTime
+}
+
+// within fills in the defaults.
+func (l Limits) within() Limits {
+	bound := func(v, most int) int {
+		if v <= 0 || v > most {
+			return most
+		}
+		return v
+	}
+	return Limits{
+		Output: bound(l.Output, MaxOutputBytes), Work: bound(l.Work, MaxWorkBytes), Steps: bound(l.Steps, MaxSteps),
+		Calls: bound(l.Calls, MaxCalls), Time: time.Duration(bound(int(l.Time), int(MaxTime))),
+	}
 }
 
 func (o Options) custom() bool { return o.Start != "" && (o.Start != "${" || o.End != "}") }
@@ -49,6 +77,7 @@ func (o Options) Check() error {
 // Template is a parsed template. It may be rendered by many goroutines at once.
 type Template struct {
 	src    *source
+	limits Limits
 	body   []node
 	macros []*macroNode
 }
@@ -74,7 +103,7 @@ func parse(name, src string, o Options) (t *Template, err error) {
 	p := &parser{src: s, opts: o, pieces: lex(s, o)}
 	stripOn := p.header()
 	strip(src, p.pieces, stripOn)
-	t = &Template{src: s}
+	t = &Template{src: s, limits: o.Limits.within()}
 	t.body = p.file()
 	t.macros = p.macros
 	return t, nil
@@ -164,6 +193,8 @@ func (t *Template) render(ctx context.Context, data *Value) (text string, err er
 	if data.kind != kindObject {
 		return "", &Error{Template: t.src.name, Phase: DataPhase, Kind: Type, Message: "the data must be a JSON object, name: value"}
 	}
+	ctx, cancel := context.WithTimeout(ctx, t.limits.Time)
+	defer cancel()
 	r := newRenderer(ctx, t, data)
 	defer catch(&err)
 	r.out.Grow(len(t.src.text)) // a text is seldom much longer than its template
