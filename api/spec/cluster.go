@@ -13,7 +13,7 @@ type ClusterStatus struct {
 	Tolerance int             `json:"failureTolerance"` // voters that may be lost with the rest still working
 	Bus       string          `json:"bus"`
 	Unheard   int             `json:"agentsUnheard,omitempty"` // agents that have not told what they did before a restore; their hosts get no orders
-	Backup    *Backup         `json:"backup,omitempty"` // the last scheduled snapshot of the node that answers
+	Backup    *Backup         `json:"backup,omitempty"`        // the last scheduled snapshot of the node that answers
 	Members   []ClusterMember `json:"members"`
 }
 

@@ -194,7 +194,8 @@ func askPassword(in io.Reader, prompt io.Writer, user string) (string, error) {
 
 func logoutCommand(getenv func(string) string) *cobra.Command {
 	return &cobra.Command{
-		Use: "logout", Short: "End the present login: the server forgets its session, this machine its token", Args: noArgs,
+		Use: "logout", Short: "End the present login: the server forgets its session, this machine its token",
+		Example: "  muster logout", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			all, err := readContexts(getenv)
 			if err != nil {
@@ -219,7 +220,8 @@ func logoutCommand(getenv func(string) string) *cobra.Command {
 }
 
 func contextCommand(getenv func(string) string) *cobra.Command {
-	cmd := &cobra.Command{Use: "context", Short: "Logins that are kept on this machine"}
+	cmd := &cobra.Command{Use: "context", Short: "Logins that are kept on this machine",
+		Example: "  muster context list\n  muster context use production"}
 	change := func(use, short string, f func(all *contexts, name string)) *cobra.Command {
 		return &cobra.Command{Use: use + " NAME", Short: short, Args: exactly("NAME"), RunE: func(_ *cobra.Command, args []string) error {
 			all, err := readContexts(getenv)

@@ -119,8 +119,10 @@ func (s *system) load(ctx context.Context, a loadArgs) (loadResult, error) {
 	return res, s.nodes[lead].ask(ctx, "load", a, &res)
 }
 
-// oursLoad is a turn of ours, on its leader: What is the question that it is put. All nodes sample histories meanwhile, which are checked; afterwards all
-// that was acknowledged is looked for on another node.
+// oursLoad is a turn of ours, on its leader: what is the question that it is put. All nodes sample histories meanwhile,
+// which are checked; afterwards all that was acknowledged is looked for on another node. One client is alone, as it is at
+// the bare loop: the samplers' commits would be work of ours only. It checks itself that it reads what it put last, and
+// that is the whole history.
 func (s *system) oursLoad(ctx context.Context, r *run, what string, a loadArgs) (res loadResult, err error) {
 	lead, err := s.leader(ctx)
 	if err != nil {
@@ -133,7 +135,11 @@ func (s *system) oursLoad(ctx context.Context, r *run, what string, a loadArgs) 
 	if err := other.ask(ctx, "look", a.Clients, &before); err != nil {
 		return res, err
 	}
-	for i, c := range s.nodes {
+	sampled := s.nodes
+	if a.Clients == 1 {
+		sampled = nil
+	}
+	for i, c := range sampled {
 		if err := c.ask(ctx, "sample", sampleArgs{i, fmt.Sprintf("run-%d", s.runs)}, nil); err != nil {
 			return res, err
 		}
@@ -142,14 +148,16 @@ func (s *system) oursLoad(ctx context.Context, r *run, what string, a loadArgs) 
 		return res, err
 	}
 	var ops []op
-	for _, c := range s.nodes {
+	for _, c := range sampled {
 		var list []op
 		if err := c.ask(ctx, "samples", nil, &list); err != nil {
 			return res, err
 		}
 		ops = append(ops, list...)
 	}
-	r.judge(where, ops)
+	if sampled != nil {
+		r.judge(where, ops)
+	}
 	if err := other.ask(ctx, "look", a.Clients, &after); err != nil {
 		return res, err
 	}
