@@ -25,11 +25,11 @@ func changingApp(body bodyKind, f func(c *call, tx *state.Tx, orgID, appID strin
 	}}
 }
 
-func applicationAnswer(r state.Reader, row *model.ApplicationRow, err error) (any, error) {
+func applicationAnswer(c *call, r state.Reader, at scope, row *model.ApplicationRow, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return orchestrate.ApplicationDoc(r, row), nil
+	return orchestrate.ApplicationDoc(r, row, c.show(at.role)), nil
 }
 
 func applicationEndpoints() map[string]endpoint {
@@ -39,10 +39,10 @@ func applicationEndpoints() map[string]endpoint {
 		})
 	}
 	return map[string]endpoint{
-		"applications.list": reading(auth.Read, func(_ *call, r state.Reader, at scope) (any, error) {
+		"applications.list": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			docs := []model.Application{}
 			for _, row := range orchestrate.Applications(r, at.org.ID) {
-				docs = append(docs, orchestrate.ApplicationDoc(r, row))
+				docs = append(docs, orchestrate.ApplicationDoc(r, row, c.show(at.role)))
 			}
 			return list(docs), nil
 		}),
@@ -52,26 +52,34 @@ func applicationEndpoints() map[string]endpoint {
 				return nil, err
 			}
 			row, err := orchestrate.CreateApplication(tx, at.org.ID, doc)
-			return applicationAnswer(tx, row, err)
+			return applicationAnswer(c, tx, at, row, err)
 		}),
 		"applications.show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			row, err := c.application(r, at)
-			return applicationAnswer(r, row, err)
+			return applicationAnswer(c, r, at, row, err)
 		}),
-		"applications.update": changingApp(objectBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
-			row, err := orchestrate.UpdateApplication(tx, orgID, appID, c.body, c.trigger())
-			return applicationAnswer(tx, row, err)
+		"applications.update": changing(auth.Design, func(c *call, tx *state.Tx, at scope) (any, error) {
+			app, err := c.application(tx, at)
+			if err != nil {
+				return nil, err
+			}
+			row, err := orchestrate.UpdateApplication(tx, at.org.ID, app.ID, c.body, c.trigger())
+			return applicationAnswer(c, tx, at, row, err)
 		}),
 		"applications.delete": changingApp(noBody, func(_ *call, tx *state.Tx, orgID, appID string) (any, error) {
 			return nil, orchestrate.DeleteApplication(tx, orgID, appID)
 		}),
-		"applications.clone": changingApp(noBody, func(c *call, tx *state.Tx, orgID, appID string) (any, error) {
+		"applications.clone": acting(auth.Design, func(c *call, tx *state.Tx, at scope) (any, error) {
+			app, err := c.application(tx, at)
+			if err != nil {
+				return nil, err
+			}
 			name, err := c.cloneName()
 			if err != nil {
 				return nil, err
 			}
-			row, err := orchestrate.CloneApplication(tx, orgID, appID, name)
-			return applicationAnswer(tx, row, err)
+			row, err := orchestrate.CloneApplication(tx, at.org.ID, app.ID, name)
+			return applicationAnswer(c, tx, at, row, err)
 		}),
 		"applications.lock":   lock(true),
 		"applications.unlock": lock(false),
@@ -137,8 +145,8 @@ func fileEndpoints() map[string]endpoint {
 
 func parameterEndpoints() map[string]endpoint {
 	return map[string]endpoint{
-		"parameters.list": readingKit(func(_ *call, r state.Reader, orgID, ofID string) (any, error) {
-			params, err := orchestrate.Parameters(r, orgID, ofID)
+		"parameters.list": readingKitAs(func(_ *call, r state.Reader, orgID, ofID string, show orchestrate.Show) (any, error) {
+			params, err := orchestrate.Parameters(r, orgID, ofID, show)
 			return list(params), err
 		}),
 		"parameters.create": changingKit(objectBody, func(c *call, tx *state.Tx, orgID, ofID string) (any, error) {
@@ -148,11 +156,15 @@ func parameterEndpoints() map[string]endpoint {
 			}
 			return orchestrate.CreateParameter(tx, orgID, ofID, doc)
 		}),
-		"parameters.show": readingKit(func(c *call, r state.Reader, orgID, ofID string) (any, error) {
-			return orchestrate.GetParameter(r, orgID, ofID, c.params["param"])
+		"parameters.show": readingKitAs(func(c *call, r state.Reader, orgID, ofID string, show orchestrate.Show) (any, error) {
+			return orchestrate.GetParameter(r, orgID, ofID, c.params["param"], show)
 		}),
-		"parameters.update": changingKit(objectBody, func(c *call, tx *state.Tx, orgID, ofID string) (any, error) {
-			return orchestrate.UpdateParameter(tx, orgID, ofID, c.params["param"], c.body)
+		"parameters.update": changingKitAs(objectBody, func(c *call, tx *state.Tx, orgID, ofID string, show orchestrate.Show) (any, error) {
+			doc, err := orchestrate.UpdateParameter(tx, orgID, ofID, c.params["param"], c.body)
+			if err != nil {
+				return nil, err
+			}
+			return orchestrate.GetParameter(tx, orgID, ofID, doc.Name, show)
 		}),
 		"parameters.delete": changingKit(noBody, func(c *call, tx *state.Tx, orgID, ofID string) (any, error) {
 			return nil, orchestrate.DeleteParameter(tx, orgID, ofID, c.params["param"])

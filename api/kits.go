@@ -20,23 +20,37 @@ func (c *call) kit(r state.Reader, at scope) (model.Furnished, error) {
 
 // readingKit reads something of an application, a platform or a distribution.
 func readingKit(f func(c *call, r state.Reader, orgID, ofID string) (any, error)) endpoint {
+	return readingKitAs(func(c *call, r state.Reader, orgID, ofID string, _ orchestrate.Show) (any, error) {
+		return f(c, r, orgID, ofID)
+	})
+}
+
+// readingKitAs does so where secrets are shown as the caller may see them.
+func readingKitAs(f func(c *call, r state.Reader, orgID, ofID string, show orchestrate.Show) (any, error)) endpoint {
 	return reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 		k, err := c.kit(r, at)
 		if err != nil {
 			return nil, err
 		}
-		return f(c, r, at.org.ID, k.Base().ID)
+		return f(c, r, at.org.ID, k.Base().ID, c.show(at.role))
 	})
 }
 
 // changingKit changes something of an application, a platform or a distribution.
 func changingKit(body bodyKind, f func(c *call, tx *state.Tx, orgID, ofID string) (any, error)) endpoint {
+	return changingKitAs(body, func(c *call, tx *state.Tx, orgID, ofID string, _ orchestrate.Show) (any, error) {
+		return f(c, tx, orgID, ofID)
+	})
+}
+
+// changingKitAs does so where the answer shows secrets as the caller may see them.
+func changingKitAs(body bodyKind, f func(c *call, tx *state.Tx, orgID, ofID string, show orchestrate.Show) (any, error)) endpoint {
 	return endpoint{need: auth.Design, body: body, write: func(c *call, tx *state.Tx, at scope) (any, error) {
 		k, err := c.kit(tx, at)
 		if err != nil {
 			return nil, err
 		}
-		return f(c, tx, at.org.ID, k.Base().ID)
+		return f(c, tx, at.org.ID, k.Base().ID, c.show(at.role))
 	}}
 }
 

@@ -8,9 +8,11 @@ import (
 	"github.com/muster-hq/muster/fsm/state"
 )
 
-// ApplicationDoc is the document of an application: as it was given, with what the server sets.
-func ApplicationDoc(r state.Reader, a *model.ApplicationRow) model.Application {
+// ApplicationDoc is the document of an application: as it was given, with what the server sets, and secret defaults as
+// show says.
+func ApplicationDoc(r state.Reader, a *model.ApplicationRow, show Show) model.Application {
 	doc := a.Document
+	_, doc.Parameters = shownParts(a, show)
 	doc.UUID, doc.Version, doc.Locked = a.ID, a.Version, a.Locked
 	doc.Organization = organizationName(r, a.OrgID)
 	return doc

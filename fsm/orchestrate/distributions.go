@@ -26,7 +26,7 @@ func DistributionDoc(r state.Reader, d *model.DistributionRow, show Show) model.
 	doc := d.Document
 	doc.UUID, doc.Version, doc.Organization, doc.Locked = d.ID, d.Version, organizationName(r, d.OrgID), d.Locked
 	doc.Settings = Settings(r, OwnerOfKit(d), show)
-	doc.Files, doc.Parameters = shownParts(d)
+	doc.Files, doc.Parameters = shownParts(d, show)
 	return doc
 }
 

@@ -1,6 +1,8 @@
 package orchestrate
 
 import (
+	"bytes"
+	"encoding/json"
 	"slices"
 
 	"github.com/muster-hq/muster/fsm/model"
@@ -194,8 +196,12 @@ func PutFileContent(tx *state.Tx, orgID, ofID, name string, content []byte) erro
 	return putKit(tx, k)
 }
 
-func parameterDoc(k model.Furnished, p *model.Parameter) model.Parameter {
+// parameterDoc masks a secret default for whom secret settings are left out: the parameter itself is no secret.
+func parameterDoc(k model.Furnished, p *model.Parameter, show Show) model.Parameter {
 	doc := *p
+	if (show.NoSecret || show.Obfuscate) && len(doc.Value) > 0 && isSecret(doc.Schema) {
+		doc.Value = json.RawMessage(mask)
+	}
 	doc.UUID = k.Base().Parameters[p.Name].ID
 	return doc
 }
@@ -210,21 +216,21 @@ func findParameter(k model.Furnished, name string) (*model.Parameter, error) {
 	return nil, model.Errorf(model.NotFound, "%s %q has no parameter %q", k.Table(), k.Base().Name, name)
 }
 
-// Parameters lists the parameters in their order. Error: NotFound.
-func Parameters(r state.Reader, orgID, ofID string) ([]model.Parameter, error) {
+// Parameters lists the parameters in their order, secret defaults as show says. Error: NotFound.
+func Parameters(r state.Reader, orgID, ofID string, show Show) ([]model.Parameter, error) {
 	k, err := kitByID(r, orgID, ofID)
 	if err != nil {
 		return nil, err
 	}
 	out := []model.Parameter{}
 	for i := range *k.ParameterList() {
-		out = append(out, parameterDoc(k, &(*k.ParameterList())[i]))
+		out = append(out, parameterDoc(k, &(*k.ParameterList())[i], show))
 	}
 	return out, nil
 }
 
-// GetParameter is one parameter by its name, not its key. Error: NotFound.
-func GetParameter(r state.Reader, orgID, ofID, name string) (model.Parameter, error) {
+// GetParameter is one parameter by its name, not its key, a secret default as show says. Error: NotFound.
+func GetParameter(r state.Reader, orgID, ofID, name string, show Show) (model.Parameter, error) {
 	k, err := kitByID(r, orgID, ofID)
 	if err != nil {
 		return model.Parameter{}, err
@@ -233,7 +239,7 @@ func GetParameter(r state.Reader, orgID, ofID, name string) (model.Parameter, er
 	if err != nil {
 		return model.Parameter{}, err
 	}
-	return parameterDoc(k, p), nil
+	return parameterDoc(k, p, show), nil
 }
 
 // clearParameter drops what only the server sets.
@@ -258,7 +264,7 @@ func CreateParameter(tx *state.Tx, orgID, ofID string, doc model.Parameter) (mod
 	if err := putDefaults(tx, k, doc.Key); err != nil {
 		return model.Parameter{}, err
 	}
-	return GetParameter(tx, orgID, ofID, doc.Name)
+	return GetParameter(tx, orgID, ofID, doc.Name, Show{})
 }
 
 // putDefaults writes a thing whose parameter with the key changed, and queues what that sets off.
@@ -268,7 +274,8 @@ func putDefaults(tx *state.Tx, k model.Furnished, keys ...string) error {
 }
 
 // UpdateParameter changes a parameter, found by its name. Handlers on its key run where its
-// default holds and changes. Errors: NotFound, Invalid, Conflict.
+// default holds and changes. The mask of a secret default leaves it as it is; a parameter that ends to be secret needs
+// another value, so that nobody opens a secret that he may not see. Errors: NotFound, Invalid, Conflict.
 func UpdateParameter(tx *state.Tx, orgID, ofID, name string, patch []byte) (model.Parameter, error) {
 	k, err := editKit(tx, orgID, ofID)
 	if err != nil {
@@ -282,6 +289,14 @@ func UpdateParameter(tx *state.Tx, orgID, ofID, name string, patch []byte) (mode
 	if err != nil {
 		return model.Parameter{}, err
 	}
+	if isSecret(p.Schema) {
+		if string(doc.Value) == mask {
+			doc.Value = p.Value
+		}
+		if !isSecret(doc.Schema) && len(doc.Value) > 0 && bytes.Equal(doc.Value, p.Value) {
+			return model.Parameter{}, model.Errorf(model.Invalid, "parameter %q is secret: give another value, or none, with a schema that is not", name)
+		}
+	}
 	if doc.Name != name {
 		if _, err := findParameter(k, doc.Name); err == nil {
 			return model.Parameter{}, taken409("parameter", doc.Name)
@@ -293,7 +308,7 @@ func UpdateParameter(tx *state.Tx, orgID, ofID, name string, patch []byte) (mode
 	if err := putDefaults(tx, k, key, doc.Key); err != nil {
 		return model.Parameter{}, err
 	}
-	return GetParameter(tx, orgID, ofID, doc.Name)
+	return GetParameter(tx, orgID, ofID, doc.Name, Show{})
 }
 
 // DeleteParameter removes a parameter. Errors: NotFound, Conflict (locked).

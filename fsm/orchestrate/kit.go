@@ -113,14 +113,14 @@ func copyParts(from, to *model.Kit) {
 	to.Thumb = from.Thumb
 }
 
-// shownParts are the files and parameters of a document with what the server sets.
-func shownParts(k model.Furnished) (files []model.File, params []model.Parameter) {
+// shownParts are the files and parameters of a document with what the server sets, and secret defaults as show says.
+func shownParts(k model.Furnished, show Show) (files []model.File, params []model.Parameter) {
 	files, params = []model.File{}, []model.Parameter{}
 	for i := range *k.FileList() {
 		files = append(files, fileDoc(k, &(*k.FileList())[i]))
 	}
 	for i := range *k.ParameterList() {
-		params = append(params, parameterDoc(k, &(*k.ParameterList())[i]))
+		params = append(params, parameterDoc(k, &(*k.ParameterList())[i], show))
 	}
 	return files, params
 }

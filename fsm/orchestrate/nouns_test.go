@@ -250,7 +250,7 @@ func TestStoredApplicationComesBackAsGiven(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(orchestrate.ApplicationDoc(view, a))
+	text, err := json.Marshal(orchestrate.ApplicationDoc(view, a, orchestrate.Show{}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,10 +22,10 @@ func TestParameters(t *testing.T) {
 		}
 		return err
 	})
-	if p, err := orchestrate.GetParameter(w.db.Local(), w.org, appID, "Mail Host"); err != nil || p.Key != "mail" {
+	if p, err := orchestrate.GetParameter(w.db.Local(), w.org, appID, "Mail Host", orchestrate.Show{}); err != nil || p.Key != "mail" {
 		t.Errorf("by name: %+v %v", p, err)
 	}
-	if _, err := orchestrate.GetParameter(w.db.Local(), w.org, appID, "mail"); model.CodeOf(err) != model.NotFound {
+	if _, err := orchestrate.GetParameter(w.db.Local(), w.org, appID, "mail", orchestrate.Show{}); model.CodeOf(err) != model.NotFound {
 		t.Errorf("by key: %v", err)
 	}
 	w.refused(model.Conflict, "already", func(tx *state.Tx) error {
@@ -40,7 +40,7 @@ func TestParameters(t *testing.T) {
 		_, err := orchestrate.UpdateParameter(tx, w.org, appID, "Mail Host", []byte(`{"name":"Mail"}`))
 		return err
 	})
-	list, err := orchestrate.Parameters(w.db.Local(), w.org, appID)
+	list, err := orchestrate.Parameters(w.db.Local(), w.org, appID, orchestrate.Show{})
 	if err != nil || len(list) != 3 || list[2].Name != "Mail" || string(list[2].Value) != `"m"` || list[2].Version != 2 {
 		t.Errorf("list %+v %v", list, err)
 	}

@@ -27,7 +27,7 @@ func PlatformDoc(r state.Reader, p *model.PlatformRow, show Show) model.Platform
 	doc.UUID, doc.Version, doc.Organization = p.ID, p.Version, organizationName(r, p.OrgID)
 	doc.Driver.Name, doc.Driver.Description = driverWords(doc.Driver.ClassName)
 	doc.Settings = Settings(r, OwnerOfKit(p), show)
-	doc.Files, doc.Parameters = shownParts(p)
+	doc.Files, doc.Parameters = shownParts(p, show)
 	return doc
 }
 

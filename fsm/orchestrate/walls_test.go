@@ -77,7 +77,10 @@ func TestForeignIDsFindNothing(t *testing.T) {
 		"file delete": func(tx *state.Tx) error { return orchestrate.DeleteFile(tx, o, appID, "b") },
 		"content":     func(tx *state.Tx) error { _, err := orchestrate.FileContent(tx, o, appID, "a"); return err },
 		"content put": func(tx *state.Tx) error { return orchestrate.PutFileContent(tx, o, appID, "a", []byte("x")) },
-		"parameters":  func(tx *state.Tx) error { _, err := orchestrate.Parameters(tx, o, appID); return err },
+		"parameters": func(tx *state.Tx) error {
+			_, err := orchestrate.Parameters(tx, o, appID, orchestrate.Show{})
+			return err
+		},
 		"install": func(tx *state.Tx) error {
 			_, err := orchestrate.InstallApplication(tx, o, h, model.ApplicationContext{Application: "full"})
 			return err
