@@ -20,6 +20,9 @@ const (
 	bigCommit   = 16 << 10  // a larger commit takes the lane of the big ones
 	packedAhead = 256 << 10 // of entries handed to raft and not answered, roughly; see packInFlight
 	busyPause   = time.Second
+
+	// sparseAhead is how many entries of small commits may be on their way before one that is not full waits for more.
+	sparseAhead = 2
 )
 
 // packInFlight is how many entries may be handed to raft and not answered. Few, where commits are packed: those that
@@ -94,6 +97,8 @@ type packer struct {
 	bigAway bool          // a big entry is on its way; pack's own
 	bigDone chan struct{} // it has been answered
 	flying  chan flight
+	away    atomic.Int32  // entries of small commits that are on their way
+	look    chan struct{} // one of them was answered, or one that is full can be made
 	stop    chan struct{}
 	once    sync.Once
 }
@@ -107,7 +112,7 @@ type flight struct {
 func newPacker(r applier, now func() time.Time, t Timing) *packer {
 	p := &packer{
 		raft: r, now: now, max: t.PackBytes, small: newLane(t.QueueBytes), big: newLane(t.QueueBytes),
-		bigDone: make(chan struct{}, 1), stop: make(chan struct{}),
+		bigDone: make(chan struct{}, 1), look: make(chan struct{}, 1), stop: make(chan struct{}),
 		flying: make(chan flight, packInFlight(t.PackBytes)-2), // besides, answer holds one and pack another
 	}
 	go p.pack()
@@ -129,7 +134,21 @@ func (p *packer) enqueue(w *waiting) error {
 	if !l.put(w) {
 		return fmt.Errorf("%w: %w", errNotDone, busy())
 	}
+	if l == p.small && p.away.Load() >= sparseAhead && p.full() {
+		p.wake()
+	}
 	return nil
+}
+
+// full says that the small commits that wait fill an entry.
+func (p *packer) full() bool { return p.small.bytes.Load() >= int64(p.max) }
+
+// wake lets next look again.
+func (p *packer) wake() {
+	select {
+	case p.look <- struct{}{}:
+	default:
+	}
 }
 
 func busy() error {
@@ -200,6 +219,7 @@ func (p *packer) pack() {
 		f := flight{batch: []*waiting{w}, big: len(w.data) > bigCommit}
 		if !f.big {
 			f.batch, held = p.fill(w)
+			p.away.Add(1)
 		}
 		f.future = p.propose(f.batch)
 		select {
@@ -210,18 +230,24 @@ func (p *packer) pack() {
 	}
 }
 
-// next waits for a commit of either lane; nil when the packer is closed.
+// next waits for a commit of either lane; nil when the packer is closed. Small ones stay in their queue while entries
+// are on their way and another would not be full.
 func (p *packer) next() *waiting {
 	for {
+		smalls := p.small.queue
+		if p.away.Load() >= sparseAhead && !p.full() {
+			smalls = nil
+		}
 		bigs := p.big.queue
 		if p.bigAway {
 			bigs = nil
 		}
 		select {
-		case w := <-p.small.queue:
+		case w := <-smalls:
 			if p.claim(p.small, w) {
 				return w
 			}
+		case <-p.look:
 		case w := <-bigs:
 			if p.claim(p.big, w) {
 				p.bigAway = true
@@ -305,7 +331,10 @@ func (p *packer) answer() {
 		}
 		if f.big {
 			p.bigDone <- struct{}{} // room for the one
+			continue
 		}
+		p.away.Add(-1)
+		p.wake()
 	}
 }
 

@@ -267,3 +267,39 @@ func TestProposedCommitsAreUnknownAtTheirDeadline(t *testing.T) {
 		}
 	})
 }
+
+// TestSparseEntriesWait keeps entries on their way: one that is not full waits for an answer, one that is full does not.
+func TestSparseEntriesWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, r, end := testPacker(Timing{PackBytes: 16 << 10})
+		defer end()
+		submit := func(n, size int) {
+			for i := range n {
+				go func() { _, _ = p.submit(t.Context(), commitOf(size, i)) }()
+				synctest.Wait()
+			}
+		}
+		submit(sparseAhead, 100)
+		if n := len(r.list()); n != sparseAhead {
+			t.Fatalf("%d entries of as many commits that need not wait", n)
+		}
+		submit(20, 100)
+		if n := len(r.list()); n != sparseAhead {
+			t.Errorf("%d entries are on their way, though none but the first %d had to be made", n, sparseAhead)
+		}
+		close(r.list()[0].done)
+		synctest.Wait()
+		list := r.list()
+		if len(list) != sparseAhead+1 || len(list[sparseAhead].commits) != 20 {
+			t.Fatalf("after an answer there are %d entries, and those that waited are not together", len(list))
+		}
+		submit(2, 8<<10) // they fill an entry
+		if n := len(r.list()); n != sparseAhead+2 {
+			t.Errorf("an entry that is full waits: there are %d", n)
+		}
+		submit(1, 20<<10) // nor does a big one wait for the small ones
+		if n := len(r.list()); n != sparseAhead+3 {
+			t.Errorf("a big commit waits for small ones: there are %d entries", n)
+		}
+	})
+}
