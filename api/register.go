@@ -58,7 +58,7 @@ func (c *call) tellToken(user model.User, token string, taken bool) error {
 		return nil
 	}
 	text := "Somebody, probably you, asked for the account \"" + user.Username + "\" of Muster" + at(l.PublicURL) + ".\n\n" +
-		"To confirm it within " + orchestrate.RegistrationLife.String() + ":\n\n  muster account confirm " + token + "\n\n" +
+		"To confirm it within " + orchestrate.RegistrationLife.String() + ", run \"muster account confirm\" and type this token:\n\n  " + token + "\n\n" +
 		"If it was not you, do nothing: there will be no such account.\n"
 	if taken {
 		text = "Somebody, probably you, asked for the account \"" + user.Username + "\" of Muster" + at(l.PublicURL) + ".\n\n" +

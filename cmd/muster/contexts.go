@@ -171,25 +171,31 @@ func (c *cli) login(cmd *cobra.Command, name, code, expires string) error {
 	return nil
 }
 
-// askPassword asks without showing what is typed, or reads the first line of what is not a terminal.
+// askPassword asks for a user's password; there must be one.
 func askPassword(in io.Reader, prompt io.Writer, user string) (string, error) {
+	line, err := askSecret(in, prompt, "Password of "+user)
+	if err == nil && line == "" {
+		err = usagef("there is no password on standard input: type it, or give --password-file")
+	}
+	return line, err
+}
+
+// askSecret asks without showing what is typed, or reads the first line of what is not a terminal.
+func askSecret(in io.Reader, prompt io.Writer, what string) (string, error) {
 	var b []byte
 	var err error
 	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		fmt.Fprintf(prompt, "Password of %s: ", user)
+		fmt.Fprintf(prompt, "%s: ", what)
 		b, err = term.ReadPassword(int(f.Fd()))
 		fmt.Fprintln(prompt)
 	} else {
 		b, err = io.ReadAll(io.LimitReader(in, 4096))
 	}
 	if err != nil {
-		return "", fmt.Errorf("read the password: %w", err)
+		return "", fmt.Errorf("read from standard input: %w", err)
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
-	if line = strings.TrimSuffix(line, "\r"); line == "" {
-		return "", usagef("there is no password on standard input: type it, or give --password-file")
-	}
-	return line, nil
+	return strings.TrimSuffix(line, "\r"), nil
 }
 
 func logoutCommand(getenv func(string) string) *cobra.Command {
@@ -266,7 +272,7 @@ func accountCommand(c *cli) *cobra.Command {
 	cols := columns("ID", "uuid", "KIND", "kind", "FROM", "address", "BEGAN", "created", "ENDS", "expires", "WHAT", "description")
 	cmd := &cobra.Command{
 		Use: "account", Short: "Your own account: sessions, and registering one",
-		Example: "  muster account sessions\n  muster account revoke ID\n  muster account confirm TOKEN",
+		Example: "  muster account sessions\n  muster account revoke ID\n  muster account confirm      # asks for the token of the letter",
 	}
 	cmd.AddCommand(
 		c.verb("sessions", "List your sessions", noArgs, func(ctx context.Context, cl *client.Client, cmd *cobra.Command, _ []string) error {
@@ -279,9 +285,16 @@ func accountCommand(c *cli) *cobra.Command {
 		c.verb("revoke ID", "End one of your sessions", exactly("ID"), func(ctx context.Context, cl *client.Client, _ *cobra.Command, args []string) error {
 			return cl.Call(ctx, client.Op{Name: "account.sessions.delete", Params: map[string]string{"id": args[0]}}, nil)
 		}),
-		c.openVerb("confirm TOKEN", "Confirm a registration with the token of its letter", exactly("TOKEN"),
-			func(ctx context.Context, cl *client.Client, _ *cobra.Command, args []string) error {
-				return cl.Call(ctx, client.Op{Name: "account.confirm", Body: map[string]string{"token": args[0]}}, nil)
+		c.openVerb("confirm", "Confirm a registration with the token of its letter, which is asked for or read from standard input", noArgs,
+			func(ctx context.Context, cl *client.Client, cmd *cobra.Command, _ []string) error {
+				token, err := askSecret(cmd.InOrStdin(), cmd.ErrOrStderr(), "Token")
+				if err != nil {
+					return err
+				}
+				if token == "" {
+					return usagef("there is no token on standard input: type it, or send it there")
+				}
+				return cl.Call(ctx, client.Op{Name: "account.confirm", Body: map[string]string{"token": token}}, nil)
 			}),
 		registerCommand(c),
 	)

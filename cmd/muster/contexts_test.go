@@ -176,3 +176,26 @@ func TestLetter(t *testing.T) {
 		t.Errorf("%v %s", err, letter)
 	}
 }
+
+// The token of a registration is read, never given as an argument, and only as far as its line goes.
+func TestTheTokenOfARegistrationIsRead(t *testing.T) {
+	if got, err := askSecret(strings.NewReader("secret token\r\nmore\n"), io.Discard, "Token"); err != nil || got != "secret token" {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, c := range []struct {
+		in, want string
+		args     []string
+	}{
+		{"", "no token on standard input", []string{"account", "confirm"}},
+		{"x", "", []string{"account", "confirm", "TOKEN-AS-ARGUMENT"}},
+	} {
+		cmd := accountCommand(&cli{getenv: func(string) string { return "" }})
+		cmd.SetArgs(c.args[1:])
+		cmd.SetIn(strings.NewReader(c.in))
+		cmd.SetErr(io.Discard)
+		cmd.SetOut(io.Discard)
+		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: %v", c.args, err)
+		}
+	}
+}
