@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
@@ -204,15 +205,26 @@ func (c *call) encode(value any) (reply, error) {
 // nothing answers lists of which nothing can exist yet.
 func nothing(*call, state.Reader, scope) (any, error) { return list[struct{}](nil), nil }
 
+// maxPath bounds an escaped path in bytes: a few names of 255 bytes, and one path of a file, of which each byte may be escaped.
+const maxPath = 16 << 10
+
 // find matches the raw path and method against the table.
 func (s *Server) find(c *call) error {
 	rest, ok := strings.CutPrefix(c.req.URL.EscapedPath(), s.cfg.Root)
 	if !ok || rest != "" && rest[0] != '/' {
 		return model.Errorf(model.NotFound, "there is nothing at this path: the API is below %s", s.cfg.Root)
 	}
+	if len(rest) > maxPath {
+		return &statusError{http.StatusRequestURITooLong, model.Errorf(model.Invalid, "the path has %d bytes, and at most %d are looked at: no name is that long", len(rest), maxPath)}
+	}
 	segs, err := spec.SplitPath(rest)
 	if err != nil {
 		return model.Errorf(model.Invalid, "the path is not percent-encoded as it should be: %s", err)
+	}
+	for _, seg := range segs {
+		if !utf8.ValidString(seg) {
+			return model.Errorf(model.Invalid, "the path is not UTF-8: %q has a byte that starts no character", seg)
+		}
 	}
 	method := c.req.Method
 	if method == http.MethodHead {
@@ -238,10 +250,7 @@ func (c *call) readBody(want bodyKind) error {
 	if want == noBody {
 		return nil
 	}
-	limit := c.srv.cfg.MaxBody
-	if want == uploadBody {
-		limit = c.srv.cfg.MaxContent
-	}
+	limit := c.bodyLimit(want)
 	// The form around an uploaded content needs some room of its own. What says that it is larger is refused before
 	// it is sent: who waits for "100 Continue", as the published client does with uploads, reads the error.
 	if c.req.ContentLength > limit+64<<10 {
@@ -264,6 +273,27 @@ func (c *call) readBody(want bodyKind) error {
 	}
 	c.body = b
 	return checkJSON(b, anObject)
+}
+
+// The limits of bodies that are small by what they are, in bytes.
+const (
+	maxSmallBody = 64 << 10
+	maxPicture   = 1 << 20
+)
+
+// bodyLimit is how large the body of the route may be, in bytes. What everybody may send who has no account yet is small.
+func (c *call) bodyLimit(want bodyKind) int64 {
+	noun, _, _ := strings.Cut(c.route.Name, ".")
+	switch noun {
+	case "account", "users", "loginkeys", "invitations", "applicationkeys", "enroltokens", "cluster":
+		return min(maxSmallBody, c.srv.cfg.MaxBody)
+	case "thumb":
+		return min(maxPicture, c.srv.cfg.MaxContent)
+	}
+	if want == uploadBody {
+		return c.srv.cfg.MaxContent
+	}
+	return c.srv.cfg.MaxBody
 }
 
 func bodyError(err error, limit int64) error {

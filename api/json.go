@@ -65,16 +65,19 @@ func checkJSON(body []byte, want kind) error {
 	return nil
 }
 
-// plainKeys is up to how many keys an object is looked at as a plain one.
-const plainKeys = 16
+// plainKeys is up to how many keys an object is looked at as a plain one, maxPlainNumber up to how many digits a number.
+const (
+	plainKeys      = 16
+	maxPlainNumber = 300
+)
 
 // plain says whether body surely is an object that passes all checks: few keys and none twice, and no value that nests or
 // needs an escape.
 func plain(body []byte) bool {
 	var seen [plainKeys][]byte
 	n := 0
-	return model.PlainFields(body, func(name, _ []byte) bool {
-		if n == plainKeys || slices.ContainsFunc(seen[:n], func(s []byte) bool { return bytes.Equal(s, name) }) {
+	return model.PlainFields(body, func(name, value []byte) bool {
+		if n == plainKeys || value[0] != '"' && len(value) > maxPlainNumber || slices.ContainsFunc(seen[:n], func(s []byte) bool { return bytes.Equal(s, name) }) {
 			return false
 		}
 		seen[n] = name
@@ -191,14 +194,40 @@ func walk(dec *json.Decoder, open json.Token, path string, depth int) error {
 		if err != nil {
 			return err
 		}
-		if d, ok := t.(json.Delim); ok && (d == '{' || d == '[') {
-			if err := walk(dec, t, at, depth+1); err != nil {
-				return err
-			}
+		switch v := t.(type) {
+		case json.Delim:
+			err = walk(dec, t, at, depth+1)
+		case json.Number:
+			err = checkNumber(v, at)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	_, err := dec.Token()
 	return err
+}
+
+// checkNumber refuses what programs that read numbers as doubles, which are most, take for infinite or for 0. Within
+// that a number is kept digit by digit as it was written, integers past 2^53 too.
+func checkNumber(n json.Number, at string) error {
+	f, err := n.Float64()
+	if err == nil && (f != 0 || strings.Trim(mantissa(string(n)), "-0.") == "") {
+		return nil
+	}
+	shown := string(n)
+	if len(shown) > 40 {
+		shown = shown[:40] + "..."
+	}
+	return model.Errorf(model.Invalid, "%s: the number %s is outside of what a double holds (5e-324 to 1.8e308): write it as a text", at, shown)
+}
+
+// mantissa is a number without its exponent.
+func mantissa(n string) string {
+	if i := strings.IndexAny(n, "eE"); i >= 0 {
+		return n[:i]
+	}
+	return n
 }
 
 func inside(path string) string {
