@@ -24,6 +24,7 @@ type Tx struct {
 	opts   TxOptions
 	reads  map[Read]struct{}
 	writes map[string]*pending
+	notes  []LogNote
 }
 
 // pending is a row as the transaction will leave it.
@@ -216,9 +217,13 @@ func (tx *Tx) Commit() (*Commit, error) {
 		}
 		c.Writes = append(c.Writes, w)
 	}
-	if len(c.Writes) == 0 {
+	if len(c.Writes) == 0 && len(tx.notes) == 0 {
 		return nil, nil
 	}
+	for i := range tx.notes {
+		size += tx.notes[i].size()
+	}
+	c.Notes = tx.notes
 	for r := range tx.reads {
 		size += len(r.Table) + len(r.Name) + 5
 		c.Reads = append(c.Reads, r)
