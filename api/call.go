@@ -68,6 +68,8 @@ type endpoint struct {
 	free func(c *call) (any, error)
 	// live may stream: it gets the view that the caller was known in, and answers in its own time.
 	live func(c *call, view *state.View, end endpoint) (reply, error)
+	// harmless says that a request which is no GET writes nothing.
+	harmless bool
 	// open needs no credentials: what it serves is guarded by a secret in the address.
 	open func(c *call) (reply, error)
 }
@@ -140,6 +142,13 @@ func (s *Server) answer(c *call) (reply, error) {
 		return reply{}, model.Errorf(model.Forbidden, "a page of another site may not do this")
 	}
 	end, ok := s.endpoints[c.route.Name]
+	dry, err := c.dryRun(end)
+	if err != nil {
+		return reply{}, err
+	}
+	if end.open != nil && dry {
+		return c.untried()
+	}
 	if end.open != nil {
 		return end.open(c)
 	}
@@ -160,12 +169,17 @@ func (s *Server) answer(c *call) (reply, error) {
 		return reply{}, model.Errorf(model.Forbidden, "only an administrator of the site may do this")
 	}
 	switch {
+	case dry && end.write == nil:
+		return c.untried()
 	case end.live != nil:
 		return end.live(c, view, end)
 	case end.free != nil:
 		return c.runFree(end)
 	case end.read != nil:
 		return c.runRead(view, end, wait)
+	}
+	if dry {
+		return c.rehearse(end)
 	}
 	return c.runWrite(view, end)
 }

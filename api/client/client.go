@@ -33,6 +33,8 @@ type Config struct {
 	// Patience is how long a write goes on being sent, under one idempotency key, while the cluster has no leader or the
 	// connection breaks; the server does it once. 0: it is sent once, without a key. Reads are sent once.
 	Patience time.Duration
+	// DryRun has every write tried only: nothing is done, and the call ends with a *PlanError that tells what would be.
+	DryRun bool
 	HTTP     *http.Client // nil means one with a time-out of a minute that follows no redirect
 }
 
@@ -169,6 +171,9 @@ func (c *Client) send(ctx context.Context, op Op, body []byte, contentType strin
 	}
 	if q := op.Query.Encode(); q != "" {
 		path += "?" + q
+	}
+	if c.cfg.DryRun && changes(route) {
+		return c.tryOnly(ctx, route.Method, path, body, contentType)
 	}
 	try := func(key string) attempt { return c.once(ctx, route.Method, path, body, contentType, key) }
 	if c.cfg.Patience == 0 || !takesKey(route) {

@@ -18,6 +18,9 @@ func (c *Client) Stream(ctx context.Context, op Op, body io.Reader, size int64, 
 	if !ok {
 		return model.Errorf(model.Invalid, "the API has no operation %s at level %q", op.Name, op.Level)
 	}
+	if c.cfg.DryRun && changes(route) {
+		return model.Errorf(model.Invalid, "%s cannot be tried without being done: leave the dry run out, or do not do it", op.Name)
+	}
 	path := spec.Path(route.Pattern, op.Params)
 	if q := op.Query.Encode(); q != "" {
 		path += "?" + q

@@ -25,7 +25,6 @@ import (
 const (
 	exitDone        = 0
 	exitFailed      = 1
-	exitDifferences = 2  // with --detailed-exitcode: it succeeded, and there are differences
 	exitTasksFailed = 3  // what was waited for ended, and a task of it failed
 	exitWaitOver    = 4  // the wait ran out; the work goes on
 	exitConflict    = 6  // the name is taken, the object is in use or in the wrong state
@@ -68,8 +67,6 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, errDifferences):
-		return exitDifferences
 	case errors.As(err, &health):
 		return health.code
 	case errors.As(err, &tasks):
@@ -101,11 +98,16 @@ type cli struct {
 	output                              string
 	servers                             []string // of the cluster commands
 	wait                                bool
+	dryRun                              bool
 	timeout                             time.Duration
 	getenv                              func(string) string
 }
 
-// newNouns are the client commands, one for each noun of the API.
+// nounCommands are the client commands, one for each noun of the API.
+func nounCommands() []*cobra.Command {
+	return newNouns(os.Getenv)
+}
+
 func newNouns(getenv func(string) string) []*cobra.Command {
 	builders := []func(*cli) *cobra.Command{
 		templateCommand,
@@ -130,19 +132,12 @@ func (c *cli) connection(cmd *cobra.Command) {
 	f.StringVar(&c.user, "user", "", "user name ($MUSTER_USER)")
 	f.StringVar(&c.passwordFile, "password-file", "", "file holding the password ($MUSTER_PASSWORD_FILE)")
 	f.StringVar(&c.appkeyFile, "appkey-file", "", "file holding an application key's token; wins over the user ($MUSTER_APPKEY_FILE)")
-	f.StringVarP(&c.output, "output", "o", formTable, "table, wide, json, yaml, name or jsonpath=EXPRESSION: see muster help output")
+	f.BoolVar(&c.dryRun, "dry-run", false, "do nothing, and show what would be done: which hosts, which steps, how files would differ")
+	f.StringVarP(&c.output, "output", "o", "table", "table, json, yaml or name")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-}
-
-// refuseUnknown makes commands that only hold others refuse what they do not hold.
-func refuseUnknown(cmd *cobra.Command) {
-	for _, sub := range cmd.Commands() {
-		refuseUnknown(sub)
-		if sub.Runnable() || !sub.HasSubCommands() {
-			continue
-		}
-		sub.Args = cobra.ArbitraryArgs
-		sub.RunE = func(cmd *cobra.Command, args []string) error {
+	cmd.Args = cobra.ArbitraryArgs
+	if cmd.RunE == nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command %q for %q: see %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())
 			}
@@ -203,7 +198,7 @@ func listens(api string) bool {
 // clientAt makes the client of the node with that API, "" is the one on this machine.
 func (c *cli) clientAt(url string) (*client.Client, error) {
 	cfg := client.Config{URL: url, User: c.or(c.user, "MUSTER_USER")}
-	cfg.Patience = writePatience
+	cfg.Patience, cfg.DryRun = writePatience, c.dryRun
 	appkey, password := c.or(c.appkeyFile, "MUSTER_APPKEY_FILE"), c.or(c.passwordFile, "MUSTER_PASSWORD_FILE")
 	var login loginContext
 	var in bool
@@ -376,7 +371,7 @@ func (c *cli) verb(use, short string, args cobra.PositionalArgs, do run) *cobra.
 			if ctx == nil {
 				ctx = context.Background()
 			}
-			return do(ctx, cl, cmd, args)
+			return c.planned(cmd.OutOrStdout(), do(ctx, cl, cmd, args))
 		},
 	}
 }

@@ -41,9 +41,9 @@ func enrolTokenCommand(c *cli) *cobra.Command {
 	return c.scoped(cmd, "environment")
 }
 
-// printToken prints the token alone, so that it can go to a file, or what -o asks for.
+// printToken prints the token alone, so that it can go to a file, or the whole answer as JSON or YAML.
 func (c *cli) printToken(cmd *cobra.Command, doc json.RawMessage) error {
-	if c.whole() {
+	if c.output == "json" || c.output == "yaml" {
 		return c.printDocument(cmd.OutOrStdout(), doc)
 	}
 	var t struct {

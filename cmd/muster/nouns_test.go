@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/muster-hq/muster/api"
@@ -74,19 +75,14 @@ func (sh *shell) file(name, content string) string {
 // run runs one command line, with its arguments parted at spaces.
 func (sh *shell) run(line string) (stdout, stderr string, code int) {
 	sh.t.Helper()
-	return sh.runArgs(strings.Fields(line)...)
-}
-
-// runArgs runs one command line.
-func (sh *shell) runArgs(args ...string) (stdout, stderr string, code int) {
-	sh.t.Helper()
-	root := rootCommand(func(k string) string { return sh.env[k] })
+	root := &cobra.Command{Use: "muster", SilenceErrors: true, SilenceUsage: true}
+	root.AddCommand(newNouns(func(k string) string { return sh.env[k] })...)
 	var out, errs bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(&errs)
-	root.SetArgs(args)
+	root.SetArgs(strings.Fields(line))
 	err := root.ExecuteContext(sh.t.Context())
-	if err != nil && !errors.Is(err, errDifferences) {
+	if err != nil {
 		fmt.Fprintln(&errs, err)
 	}
 	return out.String(), errs.String(), exitCode(err)

@@ -27,9 +27,9 @@ func newRendererFor(r state.Reader, host *model.HostRow, owner model.Owner, mask
 	vars := map[string]json.RawMessage{}
 	for _, e := range resolveOwner(r, owner) {
 		vars[e.Key] = e.Value
-		if masked && e.Secret {
-			vars[e.Key] = json.RawMessage(mask)
-		}
+	}
+	if masked {
+		maskSecrets(r, owner, vars)
 	}
 	about := map[string]string{"name": host.Name, "description": host.Description, "organization": organizationName(r, host.OrgID)}
 	if env, ok := state.Get[model.EnvironmentRow](r, host.EnvID); ok {
@@ -38,6 +38,18 @@ func newRendererFor(r state.Reader, host *model.HostRow, owner model.Owner, mask
 	vars["_host"] = toJSON(about)
 	out.data, out.err = template.DecodeJSON(toJSON(vars))
 	return out
+}
+
+// maskSecrets puts the mask in place of what is a secret at an owner: by its own schema, by that of a parameter of the
+// organization with its key, or of what it links to.
+func maskSecrets(r state.Reader, owner model.Owner, vars map[string]json.RawMessage) {
+	c, declared := chainOf(r, owner), parameterSchemas(r, ownerOfOrganizationID(owner.OrgID))
+	for key := range vars {
+		e, _ := resolveKey(r, c, key, nil)
+		if e.Secret || isSecret(declared[key]) || leadsToSecret(r, c, key, nil) {
+			vars[key] = json.RawMessage(mask)
+		}
+	}
 }
 
 // file renders a file; a content that is no text is given as it is. The texts of errors name no values.

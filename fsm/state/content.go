@@ -74,14 +74,19 @@ func PutContent(tx *Tx, content []byte) (digest string, err error) {
 		return "", model.Errorf(model.TooLarge,
 			"a content of %d bytes (%d compressed) does not fit one change: stage it first", len(content), len(packed))
 	}
-	head := contentHead{size: uint64(len(content)), nonce: rand.Text()}
+	return digest, putPacked(tx, digest, len(content), packed)
+}
+
+// putPacked puts the rows of a content of size bytes.
+func putPacked(tx *Tx, digest string, size int, packed []byte) error {
+	head := contentHead{size: uint64(size), nonce: rand.Text()}
 	for part := range slices.Chunk(packed, chunkSize) {
 		if err := putRaw(tx, tableChunks, head.chunkKey(digest, head.chunks), part); err != nil {
-			return "", err
+			return err
 		}
 		head.chunks++
 	}
-	return digest, putRaw(tx, tableContents, digest, head.encode())
+	return putRaw(tx, tableContents, digest, head.encode())
 }
 
 // Updater runs a function as an optimistic transaction, as a cluster's node does.

@@ -24,7 +24,9 @@ type Tx struct {
 	opts   TxOptions
 	reads  map[Read]struct{}
 	writes map[string]*pending
-	notes  []LogNote
+	// rehearsal says that it is only tried, and never committed.
+	rehearsal bool
+	held      bool // it holds contents that would be staged
 }
 
 // pending is a row as the transaction will leave it.
@@ -199,6 +201,13 @@ func (tx *Tx) pending(table, key string) *pending {
 // Commit makes the commit with an ID of its own, of the schema that the cluster has raised; nil when there is
 // nothing to write. It fails with model.TooLarge beyond MaxCommit.
 func (tx *Tx) Commit() (*Commit, error) {
+	if tx.rehearsal {
+		return nil, errRehearsal
+	}
+	return tx.assemble()
+}
+
+func (tx *Tx) assemble() (*Commit, error) {
 	c := &Commit{Base: tx.base.Index(), Epoch: tx.base.Epoch(), Term: tx.opts.Term, Schema: tx.base.pub.schema, Actor: tx.opts.Actor}
 	size := 64 + len(c.Actor)
 	for _, id := range sortedKeys(tx.writes) {
@@ -217,13 +226,9 @@ func (tx *Tx) Commit() (*Commit, error) {
 		}
 		c.Writes = append(c.Writes, w)
 	}
-	if len(c.Writes) == 0 && len(tx.notes) == 0 {
+	if len(c.Writes) == 0 {
 		return nil, nil
 	}
-	for i := range tx.notes {
-		size += tx.notes[i].size()
-	}
-	c.Notes = tx.notes
 	for r := range tx.reads {
 		size += len(r.Table) + len(r.Name) + 5
 		c.Reads = append(c.Reads, r)

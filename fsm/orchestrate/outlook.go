@@ -1,0 +1,169 @@
+package orchestrate
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+	"github.com/muster-hq/muster/internal/textdiff"
+)
+
+// The bounds of what is told of a write that is only tried.
+const (
+	maxOutlookHosts = 100      // with their steps
+	maxOutlookDiff  = 64 << 10 // bytes of one diff
+	maxOutlookDiffs = 4 << 20  // bytes of all of them
+)
+
+// Outlook tells what a rehearsal would do: the hosts that may sees, their changes, and how their files would differ
+// from what is described now, with secrets masked. It ends with ctx.
+func Outlook(ctx context.Context, tx *state.Tx, may func(*model.HostRow) bool) (model.Plan, error) {
+	out := model.Plan{DryRun: true, Objects: []model.PlanObjects{}, Hosts: []model.PlanHost{}}
+	byHost := map[string][]*model.Change{}
+	for _, c := range state.Fresh[model.Change](tx) {
+		byHost[c.HostID] = append(byHost[c.HostID], c)
+	}
+	for _, d := range tx.Deeds() {
+		if d.Kind != "change.created" { // they are told with their hosts
+			out.Objects = append(out.Objects, model.PlanObjects{Kind: d.Kind, Count: d.Count})
+		}
+	}
+	type place struct {
+		env  string
+		host *model.HostRow
+	}
+	var places []place
+	for id := range byHost {
+		h, ok := state.Get[model.HostRow](tx, id)
+		if !ok {
+			continue
+		}
+		if !may(h) {
+			out.NoAccessToAllResources = true
+			continue
+		}
+		p := place{host: h}
+		if e, ok := state.Get[model.EnvironmentRow](tx, h.EnvID); ok {
+			p.env = e.Name
+		}
+		places = append(places, p)
+	}
+	slices.SortFunc(places, func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.env, b.env), cmp.Compare(a.host.Name, b.host.Name))
+	})
+	out.Count = len(places)
+	room := maxOutlookDiffs
+	for _, p := range places[:min(len(places), maxOutlookHosts)] {
+		if err := ctx.Err(); err != nil {
+			return out, err
+		}
+		o := outlook{tx: tx, host: p.host, room: &room, data: map[string]*renderer{}}
+		doc := model.PlanHost{Environment: p.env, Host: p.host.Name, Changes: []model.PlanChange{}}
+		for _, c := range byNumber(byHost[p.host.ID]) {
+			doc.Changes = append(doc.Changes, o.change(c))
+		}
+		out.Hosts = append(out.Hosts, doc)
+	}
+	out.LeftOut = len(places) - len(out.Hosts)
+	return out, nil
+}
+
+// outlook looks at the changes of one host.
+type outlook struct {
+	tx   *state.Tx
+	host *model.HostRow
+	room *int                 // bytes of diffs that may still be told
+	data map[string]*renderer // by context, and whether it is before
+}
+
+func (o *outlook) change(c *model.Change) model.PlanChange {
+	out := model.PlanChange{OrderNum: c.OrderNum, Description: c.Description, Tasks: []model.PlanTask{}}
+	for i := range c.Tasks {
+		t := &c.Tasks[i]
+		doc := model.PlanTask{
+			OrderNum: t.OrderNum, Description: t.Description, Application: t.Origin.Application,
+			Collection: t.Collection, Resource: t.Resource, Action: cmp.Or(t.Action, t.Verb), Error: t.Fail,
+		}
+		if t.Collection == model.TypeFiles && t.Verb == verbApply && t.Fail == "" {
+			doc.Diff, doc.Note = o.diff(t)
+		}
+		out.Tasks = append(out.Tasks, doc)
+	}
+	return out
+}
+
+// diff tells a file as it is described without the write from what the task would make of it.
+func (o *outlook) diff(t *model.Task) (diff, note string) {
+	was, had, err := o.text(o.tx.Before(), "before", t)
+	if err != nil {
+		return "", "the file as it is described now cannot be rendered: " + err.Error()
+	}
+	is, has, err := o.text(o.tx, "after", t)
+	if err != nil {
+		return "", "not shown: " + err.Error()
+	}
+	if t.Content == "" && string(is) != "" { // it goes, although another thing describes it
+		is, has = nil, false
+	}
+	if !isText(was) || !isText(is) {
+		return "", "a binary file: its content is not shown"
+	}
+	from, to := "a"+t.Resource, "b"+t.Resource
+	if !had {
+		from = "/dev/null"
+	}
+	if !has {
+		to = "/dev/null"
+	}
+	diff = textdiff.Unified(from, to, string(was), string(is))
+	switch {
+	case diff == "" && had && has:
+		return "", "no line differs but for secrets, which are masked"
+	case len(diff) > maxOutlookDiff || len(diff) > *o.room:
+		return "", "the difference is too long to be shown"
+	}
+	*o.room -= len(diff)
+	return diff, ""
+}
+
+// text renders the file of a task, with secrets masked, as r describes it; false when it describes none.
+func (o *outlook) text(r state.Reader, when string, t *model.Task) ([]byte, bool, error) {
+	ctx, app := o.context(r, t.Origin.Application)
+	if ctx == nil {
+		return nil, false, nil
+	}
+	var f *model.File
+	for i := range app.Document.Files {
+		if app.Document.Files[i].Path == t.Resource {
+			f = &app.Document.Files[i]
+		}
+	}
+	if f == nil {
+		return nil, false, nil
+	}
+	re := o.data[when+ctx.ID]
+	if re == nil {
+		re = newRendererFor(r, o.host, OwnerOfContext(ctx), true)
+		o.data[when+ctx.ID] = re
+	}
+	content, err := re.file(app, f)
+	return content, true, err
+}
+
+// context finds an application on the host by the name that it has with the write, or had before it.
+func (o *outlook) context(r state.Reader, name string) (*model.ContextRow, *model.ApplicationRow) {
+	for _, named := range []state.Reader{o.tx, o.tx.Before()} {
+		a, err := ApplicationByName(named, o.host.OrgID, name)
+		if err != nil {
+			continue
+		}
+		app, ok := state.Get[model.ApplicationRow](r, a.ID)
+		ctx, ok2 := state.Find[model.ContextRow](r, model.ContextOf(o.host.ID, a.ID))
+		if ok && ok2 {
+			return ctx, app
+		}
+	}
+	return nil, nil
+}
