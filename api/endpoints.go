@@ -91,6 +91,16 @@ func organizationEndpoints() map[string]endpoint {
 			return c.organization(r, at.org), nil
 		}),
 		"organizations.update": changing(auth.Manage, func(c *call, tx *state.Tx, at scope) (any, error) {
+			doc, err := model.Decode[struct {
+				Name *string `json:"name"`
+			}](c.body)
+			if err != nil {
+				return nil, err
+			}
+			// The names are the site's: who could give one would find out which others there are.
+			if doc.Name != nil && *doc.Name != at.org.Name && !c.caller.admin() {
+				return nil, model.Errorf(model.Forbidden, "name: only an administrator of the site gives an organization another name")
+			}
 			row, err := orchestrate.UpdateOrganization(tx, at.org.ID, c.body)
 			if err != nil {
 				return nil, err

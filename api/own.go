@@ -41,6 +41,9 @@ func stagePassword(c *call) error {
 // stageNewPassword is stagePassword for a password that replaces one. In a session the old one is asked for, so that who
 // finds an open browser cannot take the account.
 func stageNewPassword(c *call) error {
+	if err := c.maySetPassword(); err != nil {
+		return err
+	}
 	if u := c.caller.user; c.caller.session != nil && u.Username == c.params["name"] && u.PasswordHash != "" {
 		doc, err := model.Decode[spec.Password](c.body)
 		if err != nil {
@@ -137,13 +140,20 @@ func userEndpoints() map[string]endpoint {
 	}
 }
 
+// maySetPassword refuses who is neither the user of the path nor an administrator of the site.
+func (c *call) maySetPassword() error {
+	if c.caller.admin() || c.caller.user != nil && c.caller.user.Username == c.params["name"] {
+		return nil
+	}
+	return model.Errorf(model.Forbidden, "only an administrator of the site may set another user's password")
+}
+
 // setPassword is for administrators of the site, and for everybody's own.
 func setPassword(c *call, tx *state.Tx, _ scope) (any, error) {
-	name := c.params["name"]
-	if !c.caller.admin() && (c.caller.user == nil || c.caller.user.Username != name) {
-		return nil, model.Errorf(model.Forbidden, "only an administrator of the site may set another user's password")
+	if err := c.maySetPassword(); err != nil {
+		return nil, err
 	}
-	row, err := orchestrate.UserByName(tx, name)
+	row, err := orchestrate.UserByName(tx, c.params["name"])
 	if err != nil {
 		return nil, err
 	}

@@ -213,19 +213,25 @@ func (s *site) furnish() *site {
 	if err := s.admin.Upload(s.t.Context(), upload, "site.conf", []byte("listen ${port};\n")); err != nil {
 		s.t.Fatalf("upload: %v", err)
 	}
+	s.adopt("acme", "Dev", "web1")
+	return s
+}
+
+// adopt makes a host whose machine has enrolled.
+func (s *site) adopt(org, env, host string) {
+	s.t.Helper()
 	s.update(func(tx *state.Tx) error {
-		o, err := orchestrate.OrganizationByName(tx, "acme")
+		o, err := orchestrate.OrganizationByName(tx, org)
 		if err != nil {
 			return err
 		}
-		e, err := orchestrate.EnvironmentByName(tx, o.ID, "Dev")
+		e, err := orchestrate.EnvironmentByName(tx, o.ID, env)
 		if err != nil {
 			return err
 		}
-		_, err = orchestrate.AdoptHost(tx, o.ID, e.ID, "web1")
+		_, err = orchestrate.AdoptHost(tx, o.ID, e.ID, host)
 		return err
 	})
-	return s
 }
 
 // user makes a user and puts it into a group of an owner: "acme", "acme/Dev" or "acme/Dev/web1".

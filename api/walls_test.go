@@ -1,103 +1,20 @@
 package api_test
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
-	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/muster-hq/muster/api/client"
-	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
-	"github.com/muster-hq/muster/fsm/orchestrate"
-	"github.com/muster-hq/muster/fsm/state"
 )
-
-// body is a body that suits every route well enough to get past its reading.
-const anyBody = `{"name": "x", "key": "k", "application": "web", "users": [], "newOrUpdatedSettings": []}`
 
 // inTable puts what the fixture has into a pattern of the table, but for the organization.
 var inTable = strings.NewReplacer("{env}", "Dev", "{host}", "web1", "{app}", "web", "{file}", "site.conf", "{file...}", "site.conf",
 	"{param}", "Listen%20port", "{group}", "admin", "{num}", "1", "{svc}", "nginx", "{pkg}", "nginx", "{svc...}", "nginx",
 	"{pkg...}", "nginx", "{type}", "files", "{id...}", "x", "{handler}", "reload", "{key}", "port", "{id}", "t",
 	"{plat}", "cloud", "{dist}", "os", "{hg}", "all", "{orch}", "roll", "{hook}", "hook", "{chan}", "chat", "{mod}", "nodejs", "{git}", "site")
-
-// For every built route below an organization, what belongs to another organization answers as what does
-// not exist: the same status, the same body.
-func TestAnotherOrganizationDoesNotExist(t *testing.T) {
-	s := newSite(t).furnish()
-	s.furnishMore()
-	s.call(s.admin, client.Op{Name: "organizations.create", Body: map[string]any{"name": "rival"}}, nil)
-	s.call(s.admin, client.Op{Name: "environments.create", Params: map[string]string{"org": "rival"}, Body: map[string]any{"name": "Lab"}}, nil)
-	s.user("eve", "admin", "rival")
-	var key struct{ Token string }
-	s.call(s.admin, client.Op{Name: "applicationkeys.create", Params: map[string]string{"org": "rival"},
-		Body: map[string]any{"name": "ci", "method": "TOKEN", "group": "admin"}}, &key)
-	s.used("rival", "ci", key.Token)
-	before := s.db.Local().Index()
-
-	requestID := regexp.MustCompile(`"requestId":"[0-9a-f]+"`)
-	seen := 0
-	for _, r := range spec.Routes() {
-		if !strings.Contains(r.Pattern, "{org}") || r.State != spec.Built {
-			continue
-		}
-		seen++
-		path := inTable.Replace(r.Pattern)
-		for who, headers := range map[string][]string{
-			"user": {"Authorization", basicAuth("eve", "eve-password")},
-			"key":  {"Authorization", "", "X-ComodIT-AppKey", key.Token},
-		} {
-			there := s.raw(r.Method, strings.Replace(path, "{org}", "acme", 1), anyBody, headers...)
-			absent := s.raw(r.Method, strings.Replace(path, "{org}", "nope", 1), anyBody, headers...)
-			a := requestID.ReplaceAllString(strings.ReplaceAll(there.body, "acme", "nope"), "")
-			b := requestID.ReplaceAllString(absent.body, "")
-			if there.status != http.StatusNotFound || absent.status != http.StatusNotFound || a != b {
-				t.Errorf("%s %s as a %s of another organization: %d %s; for what is absent: %d %s",
-					r.Method, path, who, there.status, there.body, absent.status, absent.body)
-			}
-		}
-	}
-	if seen < 80 {
-		t.Errorf("only %d routes were tried", seen)
-	}
-	if now := s.db.Local().Index(); now != before {
-		t.Errorf("the other organization's administrator moved the state from %d to %d", before, now)
-	}
-	if a := s.raw("GET", "/organizations/", "", "Authorization", basicAuth("eve", "eve-password")); strings.Contains(a.body, "acme") || !strings.Contains(a.body, "rival") {
-		t.Errorf("the list of organizations: %s", a.body)
-	}
-}
-
-// used uses an application key, and waits until that was written down: at its next uses the state stays.
-func (s *site) used(org, name, token string) {
-	s.t.Helper()
-	s.raw("GET", "/organizations/", "", "Authorization", "", "X-ComodIT-AppKey", token)
-	ws := state.NewWatchSet()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
-	defer cancel()
-	for {
-		view := s.db.Local().Watched(ws)
-		o, err := orchestrate.OrganizationByName(view, org)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		k, err := orchestrate.GetApplicationKey(view, o.ID, name)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		if k.LastUsed != "" {
-			return
-		}
-		if err := ws.Wait(ctx); err != nil {
-			s.t.Fatalf("the use of key %s was not written: %v", name, err)
-		}
-		ws = state.NewWatchSet()
-	}
-}
 
 // Names of one's own organization do not lead into another one.
 func TestOwnNamesStayInTheOwnOrganization(t *testing.T) {

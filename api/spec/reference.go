@@ -12,7 +12,7 @@ func Reference() string {
 	b.WriteString("This page is made from the route table in `api/spec` (`go generate ./api/spec`). What the rows mean is in\n" +
 		"[the contract](../api-contract.md). All paths are below the API root, `/api`. A final `/` and doubled ones do not count.\n" +
 		"`{O}`, `{E}` and `{H}` are the paths of an organization, an environment and a host. Every write takes `dry_run=true`: it\n" +
-		"answers a Plan, status 200, and does nothing (contract section 7.8).\n\n" +
+		"answers a Plan, status 200, and does nothing (contract section 7.9).\n\n" +
 		"States: **built** does what the contract says; **empty** answers an empty list, as nothing of the kind can be made yet;\n" +
 		"**not built** answers 501 and names itself.\n\n")
 	count := map[Part]map[State]int{}
