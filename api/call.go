@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -257,65 +256,6 @@ func (s *Server) find(c *call) error {
 		return model.Errorf(model.Invalid, "the query is not percent-encoded as it should be: %s", err)
 	}
 	return nil
-}
-
-// readBody reads and checks the body as its kind says, within the limits.
-func (c *call) readBody(want bodyKind) error {
-	if want == noBody {
-		return nil
-	}
-	limit := c.bodyLimit(want)
-	// The form around an uploaded content needs some room of its own. What says that it is larger is refused before
-	// it is sent: who waits for "100 Continue", as the published client does with uploads, reads the error.
-	if c.req.ContentLength > limit+64<<10 {
-		return model.Errorf(model.TooLarge, "the body is larger than %d bytes: it has %d", limit, c.req.ContentLength)
-	}
-	c.req.Body = http.MaxBytesReader(c.writer, c.req.Body, limit+64<<10)
-	if want == uploadBody {
-		content, err := readUpload(c.req, limit)
-		c.body = content
-		return err
-	}
-	// What is told of the size is believed as far as that costs little.
-	buf := bytes.NewBuffer(make([]byte, 0, min(max(c.req.ContentLength, 0), 64<<10)+bytes.MinRead))
-	if _, err := buf.ReadFrom(c.req.Body); err != nil {
-		return bodyError(err, limit)
-	}
-	b := buf.Bytes()
-	if int64(len(b)) > limit {
-		return model.Errorf(model.TooLarge, "the body is larger than %d bytes", limit)
-	}
-	c.body = b
-	return checkJSON(b, anObject)
-}
-
-// The limits of bodies that are small by what they are, in bytes.
-const (
-	maxSmallBody = 64 << 10
-	maxPicture   = 1 << 20
-)
-
-// bodyLimit is how large the body of the route may be, in bytes. What everybody may send who has no account yet is small.
-func (c *call) bodyLimit(want bodyKind) int64 {
-	noun, _, _ := strings.Cut(c.route.Name, ".")
-	switch noun {
-	case "account", "users", "loginkeys", "invitations", "applicationkeys", "enroltokens", "cluster":
-		return min(maxSmallBody, c.srv.cfg.MaxBody)
-	case "thumb":
-		return min(maxPicture, c.srv.cfg.MaxContent)
-	}
-	if want == uploadBody {
-		return c.srv.cfg.MaxContent
-	}
-	return c.srv.cfg.MaxBody
-}
-
-func bodyError(err error, limit int64) error {
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return model.Errorf(model.TooLarge, "the body is larger than %d bytes", limit)
-	}
-	return &model.Error{Code: model.Invalid, Messages: []string{"the body broke off before its end"}, Err: err}
 }
 
 // flag reads a boolean parameter without regard to case: the published client writes True and False.
