@@ -93,7 +93,7 @@ func headOf(length int) string {
 func TestSlowHeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := servePipes(t).dial()
-		defer c.Close() //nolint:errcheck // a test's
+		defer c.Close()                               //nolint:errcheck // a test's
 		go func() { _, _ = io.Copy(io.Discard, c) }() // what it is told is not read by who is slow on purpose, but a pipe holds nothing
 		if took := drip(c, "GET /api/organizations/ HTTP/1.1\r\nX-A: "+strings.Repeat("a", 1000), 1, time.Second); took > 15*time.Second {
 			t.Errorf("the server listened for %s", took)
