@@ -35,7 +35,7 @@ type Config struct {
 	Patience time.Duration
 	// DryRun has every write tried only: nothing is done, and the call ends with a *PlanError that tells what would be.
 	DryRun bool
-	HTTP     *http.Client // nil means one with a time-out of a minute that follows no redirect
+	HTTP   *http.Client // nil means one with a time-out of a minute that follows no redirect
 }
 
 // Client calls the API. It is safe for concurrent use.

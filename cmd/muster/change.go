@@ -65,7 +65,7 @@ func changeList(c *cli) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if c.output == "table" {
+		if c.tabular() {
 			items = withState(items)
 		}
 		return c.printList(cmd.OutOrStdout(), items,
@@ -107,7 +107,7 @@ func changeShow(c *cli) *cobra.Command {
 		if err := cl.Call(ctx, client.Op{Name: "host.changes.show", Params: with(p, "num", args[0])}, &whole); err != nil {
 			return err
 		}
-		if c.output != "table" {
+		if !c.tabular() {
 			return c.printOne(cmd.OutOrStdout(), whole, columns("NUMBER", "orderNum"))
 		}
 		if err := json.Unmarshal(whole, &doc); err != nil {

@@ -25,6 +25,7 @@ import (
 const (
 	exitDone        = 0
 	exitFailed      = 1
+	exitDifferences = 2  // with --detailed-exitcode: it succeeded, and there are differences
 	exitTasksFailed = 3  // what was waited for ended, and a task of it failed
 	exitWaitOver    = 4  // the wait ran out; the work goes on
 	exitConflict    = 6  // the name is taken, the object is in use or in the wrong state
@@ -67,6 +68,8 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.Is(err, errDifferences):
+		return exitDifferences
 	case errors.As(err, &health):
 		return health.code
 	case errors.As(err, &tasks):
@@ -103,11 +106,7 @@ type cli struct {
 	getenv                              func(string) string
 }
 
-// nounCommands are the client commands, one for each noun of the API.
-func nounCommands() []*cobra.Command {
-	return newNouns(os.Getenv)
-}
-
+// newNouns are the client commands, one for each noun of the API.
 func newNouns(getenv func(string) string) []*cobra.Command {
 	builders := []func(*cli) *cobra.Command{
 		templateCommand,
@@ -133,11 +132,19 @@ func (c *cli) connection(cmd *cobra.Command) {
 	f.StringVar(&c.passwordFile, "password-file", "", "file holding the password ($MUSTER_PASSWORD_FILE)")
 	f.StringVar(&c.appkeyFile, "appkey-file", "", "file holding an application key's token; wins over the user ($MUSTER_APPKEY_FILE)")
 	f.BoolVar(&c.dryRun, "dry-run", false, "do nothing, and show what would be done: which hosts, which steps, how files would differ")
-	f.StringVarP(&c.output, "output", "o", "table", "table, json, yaml or name")
+	f.StringVarP(&c.output, "output", "o", formTable, "table, wide, json, yaml, name or jsonpath=EXPRESSION: see muster help output")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	cmd.Args = cobra.ArbitraryArgs
-	if cmd.RunE == nil {
-		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+}
+
+// refuseUnknown makes commands that only hold others refuse what they do not hold.
+func refuseUnknown(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		refuseUnknown(sub)
+		if sub.Runnable() || !sub.HasSubCommands() {
+			continue
+		}
+		sub.Args = cobra.ArbitraryArgs
+		sub.RunE = func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command %q for %q: see %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())
 			}

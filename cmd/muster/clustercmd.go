@@ -63,7 +63,7 @@ func (c *cli) member(use, short string, args cobra.PositionalArgs, do func(ctx c
 		if err != nil {
 			return err
 		}
-		if c.output == "json" || c.output == "yaml" {
+		if c.whole() {
 			doc, err := json.Marshal(map[string]any{"success": true, "result": did})
 			if err != nil {
 				return fmt.Errorf("printing: %w", err)
@@ -201,7 +201,7 @@ func health(st spec.ClusterStatus) error {
 }
 
 func (c *cli) printCluster(cmd *cobra.Command, doc json.RawMessage) error {
-	if c.output == "json" || c.output == "yaml" {
+	if c.whole() {
 		return c.printDocument(cmd.OutOrStdout(), doc)
 	}
 	var s struct {
@@ -211,7 +211,7 @@ func (c *cli) printCluster(cmd *cobra.Command, doc json.RawMessage) error {
 	if err := json.Unmarshal(doc, &s); err != nil {
 		return fmt.Errorf("reading the status: %w", err)
 	}
-	if c.output == "table" {
+	if c.tabular() {
 		err := c.printOne(cmd.OutOrStdout(), doc, columns("NODE", "node", "LEADER", "leader", "HEALTHY", "healthy", "TERM", "term", "EPOCH", "epoch",
 			"SCHEMA", "schema", "VOTERS", "voters", "MAY LOSE", "failureTolerance", "BUS", "bus"))
 		if err != nil {

@@ -37,7 +37,7 @@ func complianceList(c *cli) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := c.printList(cmd.OutOrStdout(), items, complianceColumns()); err != nil || c.output != "table" {
+		if err := c.printList(cmd.OutOrStdout(), items, complianceColumns()); err != nil || !c.tabular() {
 			return err
 		}
 		return noteWaiting(ctx, cl, cmd, p)

@@ -226,8 +226,10 @@ func logoutCommand(getenv func(string) string) *cobra.Command {
 }
 
 func contextCommand(getenv func(string) string) *cobra.Command {
+	c := &cli{getenv: getenv}
 	cmd := &cobra.Command{Use: "context", Short: "Logins that are kept on this machine",
 		Example: "  muster context list\n  muster context use production"}
+	cmd.PersistentFlags().StringVarP(&c.output, "output", "o", formTable, "table, wide, json, yaml, name or jsonpath=EXPRESSION")
 	change := func(use, short string, f func(all *contexts, name string)) *cobra.Command {
 		return &cobra.Command{Use: use + " NAME", Short: short, Args: exactly("NAME"), RunE: func(_ *cobra.Command, args []string) error {
 			all, err := readContexts(getenv)
@@ -242,19 +244,8 @@ func contextCommand(getenv func(string) string) *cobra.Command {
 		}}
 	}
 	cmd.AddCommand(
-		&cobra.Command{Use: "list", Short: "List them; * is the one in use", Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := readContexts(getenv)
-			if err != nil {
-				return err
-			}
-			for _, name := range slices.Sorted(maps.Keys(all.Contexts)) {
-				mark := " "
-				if name == all.Current {
-					mark = "*"
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s %s  %s  %s\n", mark, name, all.Contexts[name].User, all.Contexts[name].Server)
-			}
-			return nil
+		&cobra.Command{Use: "list", Short: "List them, and which is in use", Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.listContexts(cmd.OutOrStdout())
 		}},
 		change("use", "Use another one from now on", func(all *contexts, name string) { all.Current = name }),
 		change("delete", "Forget one; its session goes on at the server until it is over", func(all *contexts, name string) {
@@ -265,6 +256,27 @@ func contextCommand(getenv func(string) string) *cobra.Command {
 		}),
 	)
 	return cmd
+}
+
+// listContexts prints the contexts, without their tokens.
+func (c *cli) listContexts(w io.Writer) error {
+	if err := checkOutput(c.output); err != nil {
+		return err
+	}
+	all, err := readContexts(c.getenv)
+	if err != nil {
+		return err
+	}
+	var items []json.RawMessage
+	for _, name := range slices.Sorted(maps.Keys(all.Contexts)) {
+		at := all.Contexts[name]
+		b, err := json.Marshal(map[string]any{"name": name, "current": name == all.Current, "user": at.User, "server": at.Server})
+		if err != nil {
+			return fmt.Errorf("printing: %w", err)
+		}
+		items = append(items, b)
+	}
+	return c.printList(w, items, columns("NAME", "name", "CURRENT", "current", "USER", "user", "SERVER", "server"))
 }
 
 // accountCommand is for one's own account.

@@ -39,7 +39,7 @@ func TestLoginIsKeptAndEnded(t *testing.T) {
 	if out := sh.ok("account sessions"); !strings.Contains(out, "muster on") {
 		t.Errorf("sessions: %s", out)
 	}
-	if out := sh.ok("context list"); !strings.Contains(out, "* default  admin  "+api) {
+	if out := sh.ok("context list"); !strings.Contains(out, "default  true     admin  "+api) {
 		t.Errorf("contexts: %s", out)
 	}
 	// The token goes to its own server only.
@@ -50,7 +50,7 @@ func TestLoginIsKeptAndEnded(t *testing.T) {
 		t.Errorf("a context that is none: %d", code)
 	}
 	sh.ok("logout")
-	if out := sh.ok("context list"); out != "" {
+	if out := sh.ok("context list -o name"); out != "" {
 		t.Errorf("contexts after logging out: %s", out)
 	}
 	if _, _, code := sh.run("user list"); code != exitUsage {

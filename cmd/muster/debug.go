@@ -57,6 +57,9 @@ been committed.`,
 			if err := checkOutput(c.output); err != nil {
 				return err
 			}
+			if c.byPath() {
+				return usagef("a log may be longer than memory: give -o table, json, yaml or name")
+			}
 			f, err := openFolder(args[0])
 			if err != nil {
 				return err
@@ -66,7 +69,7 @@ been committed.`,
 			list := listPrinter{w: cmd.OutOrStdout(), yaml: c.output == "yaml"}
 			err = f.Log(from, to, func(l cluster.LogLine) error {
 				damaged = damaged || l.Damage != ""
-				if c.output == "table" || c.output == "name" {
+				if c.tabular() || c.output == "name" {
 					return printLogLine(cmd.OutOrStdout(), l)
 				}
 				doc, err := json.Marshal(l)
@@ -176,7 +179,7 @@ func (c *cli) printState(w io.Writer, f *cluster.Folder, view *state.View, at []
 		}
 		found = true
 		row := map[string]any{"key": r.Key, "version": r.Version.String(), "bytes": len(r.Value)}
-		if len(at) == 2 || c.output != "table" {
+		if len(at) == 2 || !c.tabular() {
 			row["value"] = json.RawMessage(shown(f, r))
 			row["ranges"] = r.Ranges
 		}
@@ -197,7 +200,7 @@ func (c *cli) printState(w io.Writer, f *cluster.Folder, view *state.View, at []
 		return fmt.Errorf("there is no row %q in the table %s", at[1], at[0])
 	case !found:
 		return fmt.Errorf("there is no row in a table %s: muster debug state DATA lists the tables", at[0])
-	case len(at) == 2 && c.output == "table":
+	case len(at) == 2 && c.tabular():
 		was := c.output
 		c.output = "json"
 		defer func() { c.output = was }()

@@ -41,9 +41,9 @@ func enrolTokenCommand(c *cli) *cobra.Command {
 	return c.scoped(cmd, "environment")
 }
 
-// printToken prints the token alone, so that it can go to a file, or the whole answer as JSON or YAML.
+// printToken prints the token alone, so that it can go to a file, or what -o asks for.
 func (c *cli) printToken(cmd *cobra.Command, doc json.RawMessage) error {
-	if c.output == "json" || c.output == "yaml" {
+	if c.whole() {
 		return c.printDocument(cmd.OutOrStdout(), doc)
 	}
 	var t struct {

@@ -27,7 +27,7 @@ func eventsCommand(c *cli) *cobra.Command {
 				return err
 			}
 			f := follower{c: c, cl: cl, out: cmd.OutOrStdout(), org: c.or(c.organization, "MUSTER_ORGANIZATION"), after: after}
-			if follow && c.output == "yaml" {
+			if follow && (c.output == "yaml" || c.byPath()) {
 				return usagef("--follow prints one line an event: give -o table, json or name")
 			}
 			return f.run(ctx, follow)

@@ -27,20 +27,20 @@ func main() {
 
 // execute is the whole program but for the process around it; it gives the exit status.
 func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := rootCommand()
+	root := rootCommand(os.Getenv)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	var printed *printedError
-	if err != nil && !errors.As(err, &printed) {
+	if err != nil && !errors.As(err, &printed) && !errors.Is(err, errDifferences) {
 		fmt.Fprintln(stderr, "muster: "+oneLine(err.Error()))
 	}
 	return exitCode(err)
 }
 
-func rootCommand() *cobra.Command {
+func rootCommand(getenv func(string) string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "muster",
 		Short: "keep machines in the state that their owners described",
@@ -48,8 +48,8 @@ func rootCommand() *cobra.Command {
 
 Try it out:        muster dev                      (one process; prints what to type next)
 Run a node:        muster server --help
-Use one:           export MUSTER_API=http://HOST:8000/api MUSTER_USER=NAME MUSTER_PASSWORD_FILE=FILE
-                   muster host list`,
+Use one:           muster login --api http://HOST:8000/api --user NAME
+                   muster host list --organization ORGANIZATION --environment ENVIRONMENT`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -59,11 +59,14 @@ Use one:           export MUSTER_API=http://HOST:8000/api MUSTER_USER=NAME MUSTE
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error { return typeFirst(cmd.OutOrStdout(), getenv) },
 	}
 	root.SetVersionTemplate("muster {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(serverCommand(), devCommand())
-	root.AddCommand(nounCommands()...)
+	root.AddCommand(newNouns(getenv)...)
+	root.AddCommand(helpTopics()...)
+	sorted(root)
+	refuseUnknown(root)
 	return root
 }

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/muster-hq/muster/api"
@@ -75,14 +74,19 @@ func (sh *shell) file(name, content string) string {
 // run runs one command line, with its arguments parted at spaces.
 func (sh *shell) run(line string) (stdout, stderr string, code int) {
 	sh.t.Helper()
-	root := &cobra.Command{Use: "muster", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(newNouns(func(k string) string { return sh.env[k] })...)
+	return sh.runArgs(strings.Fields(line)...)
+}
+
+// runArgs runs one command line.
+func (sh *shell) runArgs(args ...string) (stdout, stderr string, code int) {
+	sh.t.Helper()
+	root := rootCommand(func(k string) string { return sh.env[k] })
 	var out, errs bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(&errs)
-	root.SetArgs(strings.Fields(line))
+	root.SetArgs(args)
 	err := root.ExecuteContext(sh.t.Context())
-	if err != nil {
+	if err != nil && !errors.Is(err, errDifferences) {
 		fmt.Fprintln(&errs, err)
 	}
 	return out.String(), errs.String(), exitCode(err)

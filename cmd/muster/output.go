@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -23,18 +24,37 @@ func columns(pairs ...string) []column {
 	return cols
 }
 
+// The forms of output. jsonpath= goes on with an expression.
+const (
+	formTable = "table"
+	formWide  = "wide"
+	formPath  = "jsonpath="
+)
+
 func checkOutput(form string) error {
 	switch form {
-	case "table", "json", "yaml", "name":
+	case formTable, formWide, "json", "yaml", "name":
 		return nil
 	}
-	return usagef("-o takes table, json, yaml or name, not %q", form)
+	if path, ok := strings.CutPrefix(form, formPath); ok {
+		_, err := parseJSONPath(path)
+		return err
+	}
+	return usagef("-o takes table, wide, json, yaml, name or jsonpath=EXPRESSION, not %q", form)
 }
+
+// tabular tells whether people read the output: a table.
+func (c *cli) tabular() bool { return c.output == formTable || c.output == formWide }
+
+// whole tells whether the output is the document itself, or what a path finds in it.
+func (c *cli) whole() bool { return c.output == "json" || c.output == "yaml" || c.byPath() }
+
+func (c *cli) byPath() bool { return strings.HasPrefix(c.output, formPath) }
 
 // printList prints objects. The first column names them for -o name.
 func (c *cli) printList(w io.Writer, items []json.RawMessage, cols []column) error {
-	switch c.output {
-	case "json", "yaml":
+	switch {
+	case c.whole():
 		if items == nil {
 			items = []json.RawMessage{}
 		}
@@ -43,13 +63,15 @@ func (c *cli) printList(w io.Writer, items []json.RawMessage, cols []column) err
 			return fmt.Errorf("printing: %w", err)
 		}
 		return c.printDocument(w, b)
-	case "name":
+	case c.output == "name":
 		for _, it := range items {
 			if _, err := fmt.Fprintln(w, field(parse(it), cols[0].field)); err != nil {
 				return err
 			}
 		}
 		return nil
+	case c.output == formWide:
+		cols = widened(cols, items)
 	}
 	var table bytes.Buffer
 	tw := tabwriter.NewWriter(&table, 2, 8, 2, ' ', 0)
@@ -79,12 +101,14 @@ func (c *cli) printList(w io.Writer, items []json.RawMessage, cols []column) err
 
 // printOne prints one object: as a table, every column on a line of its own.
 func (c *cli) printOne(w io.Writer, doc json.RawMessage, cols []column) error {
-	switch c.output {
-	case "json", "yaml":
+	switch {
+	case c.whole():
 		return c.printDocument(w, doc)
-	case "name":
+	case c.output == "name":
 		_, err := fmt.Fprintln(w, field(parse(doc), cols[0].field))
 		return err
+	case c.output == formWide:
+		cols = widened(cols, []json.RawMessage{doc})
 	}
 	tw := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
 	v := parse(doc)
@@ -94,8 +118,42 @@ func (c *cli) printOne(w io.Writer, doc json.RawMessage, cols []column) error {
 	return tw.Flush()
 }
 
-// printDocument prints JSON as it is, indented, or as YAML with the same order of keys.
+// widened adds a column for each further plain field, in the order of the documents.
+func widened(cols []column, items []json.RawMessage) []column {
+	cols = slices.Clone(cols)
+	have := map[string]bool{}
+	for _, col := range cols {
+		have[col.field] = true
+	}
+	for _, it := range items {
+		doc, err := decodeOrdered(it)
+		o, ok := doc.(*object)
+		if err != nil || !ok {
+			continue
+		}
+		for _, key := range o.keys {
+			switch o.values[key].(type) {
+			case nil, *object, []any:
+			default:
+				if !have[key] {
+					have[key] = true
+					cols = append(cols, column{strings.ToUpper(oneLine(key)), key})
+				}
+			}
+		}
+	}
+	return cols
+}
+
+// printDocument prints JSON as it is, indented, as YAML with the same order of keys, or what a path finds in it.
 func (c *cli) printDocument(w io.Writer, doc []byte) error {
+	if path, ok := strings.CutPrefix(c.output, formPath); ok {
+		p, err := parseJSONPath(path)
+		if err != nil {
+			return err
+		}
+		return p.print(w, doc)
+	}
 	if c.output == "yaml" {
 		var node yaml.Node // JSON is YAML, and a node keeps the order
 		if err := yaml.Unmarshal(doc, &node); err != nil {

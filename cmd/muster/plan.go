@@ -17,15 +17,15 @@ func (c *cli) planned(w io.Writer, err error) error {
 	if !errors.As(err, &tried) {
 		return err
 	}
-	if c.output == "json" || c.output == "yaml" {
-		return c.printDocument(w, tried.Raw)
-	}
 	var b strings.Builder
-	if c.output == "name" {
+	switch c.output {
+	default:
+		return c.printOne(w, tried.Raw, columns("HOSTS", "count"))
+	case "name":
 		for _, h := range tried.Plan.Hosts {
 			fmt.Fprintf(&b, "%s/%s\n", oneLine(h.Environment), oneLine(h.Host))
 		}
-	} else {
+	case formTable, formWide:
 		writePlan(&b, &tried.Plan)
 	}
 	_, err = io.WriteString(w, b.String())

@@ -253,10 +253,10 @@ func (c *cli) printLook(cmd *cobra.Command, l *look) error {
 	if err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
-	switch c.output {
-	case "json", "yaml":
+	switch {
+	case c.whole():
 		return c.printDocument(cmd.OutOrStdout(), doc)
-	case "name":
+	case c.output == "name":
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), l.File)
 		return err
 	}
@@ -272,10 +272,10 @@ func (c *cli) printLook(cmd *cobra.Command, l *look) error {
 }
 
 func (c *cli) printLookOf(w io.Writer, head json.RawMessage, tables map[string]state.TableSize) error {
-	switch c.output {
-	case "json", "yaml":
+	switch {
+	case c.whole():
 		return c.printDocument(w, head)
-	case "table":
+	case c.tabular():
 		if err := c.printOne(w, head, columns("TIME", "time", "INDEX", "index", "TERM", "term", "EPOCH", "epoch", "SCHEMA", "schema")); err != nil {
 			return err
 		}

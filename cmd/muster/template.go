@@ -23,13 +23,6 @@ func templateCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "template", Short: "Try a template, without a server or for a host",
 		Example: "  muster template render --template nginx.conf --data settings.json\n  muster template preview --host web1 --template nginx.conf",
-		Args:    cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("unknown command %q for %q: see %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())
-			}
-			return cmd.Help()
-		},
 	}
 	cmd.AddCommand(templateRenderCommand(), templatePreviewCommand(c))
 	return cmd

@@ -17,6 +17,7 @@ type Batch struct {
 	next    published
 	pos     uint32 // of the next write in the present entry
 	changed []mark
+	tails   map[string]*tail // the ends of logs that this batch has appended to
 }
 
 // Batch begins to apply entries. End it with Publish, or with Abort after an error.
@@ -88,6 +89,9 @@ func (b *Batch) Commit(c *Commit) (Result, error) {
 		}
 	}
 	b.tell(c, res.Pos)
+	if err := b.append(c); err != nil {
+		return Result{}, fmt.Errorf("apply commit %s at index %d: %w", c.ID, b.next.index, err)
+	}
 	m.remember(c.ID, took{index: res.Index, pos: res.Pos})
 	return res, nil
 }
@@ -132,6 +136,11 @@ func wellFormed(c *Commit) bool {
 	}
 	for i, n := range c.Events {
 		if n.Write < 0 || n.Write >= len(c.Writes) || i > 0 && n.Write <= c.Events[i-1].Write {
+			return false
+		}
+	}
+	for i := range c.Notes {
+		if !c.Notes[i].wellFormed() {
 			return false
 		}
 	}
@@ -188,6 +197,9 @@ func (b *Batch) touch(kind byte, table, name string) {
 func (b *Batch) write(w *Write) error {
 	pos := b.pos
 	b.pos++
+	if w.Table == tableLog {
+		b.logWritten(w)
+	}
 	if w.Delete || w.Fresh {
 		b.touch(markExists, w.Table, w.Key)
 	} else {

@@ -14,6 +14,7 @@ import (
 const (
 	commitFormat       = 1 // of SchemaFirst
 	commitFormatEvents = 2 // from SchemaEvents on: events follow the writes
+	commitFormatLogs   = 3 // from SchemaLogs on: records for logs follow the events
 )
 
 // ErrDecode is wrapped by every error of a decoder in this package.
@@ -27,13 +28,9 @@ const (
 // Encode appends the commit's encoding to buf. The form is: format byte, ID, then Base, Epoch, Term and
 // Schema as uvarints, the actor, the reads (kind, table, name) and the writes (flags, table, key, old and
 // new ranges, value), each list and text with its length in front as uvarint. From SchemaEvents on follow the
-// events (index of the write, organization, object).
+// events (index of the write, organization, object), and from SchemaLogs on the records for logs (log, data).
 func (c *Commit) Encode(buf []byte) []byte {
-	if c.Schema < SchemaEvents {
-		buf = append(buf, commitFormat)
-	} else {
-		buf = append(buf, commitFormatEvents)
-	}
+	buf = append(buf, formatOf(c.Schema))
 	buf = append(buf, c.ID[:]...)
 	buf = binary.AppendUvarint(buf, c.Base)
 	buf = binary.AppendUvarint(buf, c.Epoch)
@@ -75,7 +72,28 @@ func (c *Commit) Encode(buf []byte) []byte {
 		buf = appendText(buf, e.Org)
 		buf = appendText(buf, e.Object)
 	}
+	if c.Schema < SchemaLogs {
+		return buf
+	}
+	buf = binary.AppendUvarint(buf, uint64(len(c.Notes)))
+	for i := range c.Notes {
+		n := &c.Notes[i]
+		buf = appendText(buf, n.Log)
+		buf = binary.AppendUvarint(buf, uint64(len(n.Data)))
+		buf = append(buf, n.Data...)
+	}
 	return buf
+}
+
+// formatOf is the form that commits of a schema have.
+func formatOf(schema uint32) byte {
+	switch {
+	case schema >= SchemaLogs:
+		return commitFormatLogs
+	case schema >= SchemaEvents:
+		return commitFormatEvents
+	}
+	return commitFormat
 }
 
 // DecodeCommit reads an encoded commit. The result does not refer to data, and the value of each write is its own.
@@ -106,9 +124,9 @@ func decodeCommit(d decoder) (*Commit, error) {
 		d.fail("schema out of range")
 	case d.err == nil && schema > uint64(Schema):
 		return nil, &SchemaError{What: fmt.Sprintf("commit %s", c.ID), Schema: uint32(schema), Known: Schema}
-	case size > 0 && (format < commitFormat || format > commitFormatEvents):
-		return nil, fmt.Errorf("%w a commit of format %d: this node knows formats up to %d", ErrDecode, format, commitFormatEvents)
-	case (format == commitFormat) != (uint32(schema) < SchemaEvents):
+	case size > 0 && (format < commitFormat || format > commitFormatLogs):
+		return nil, fmt.Errorf("%w a commit of format %d: this node knows formats up to %d", ErrDecode, format, commitFormatLogs)
+	case format != formatOf(uint32(schema)):
 		d.fail(fmt.Sprintf("a commit of schema %d in format %d", schema, format))
 	}
 	c.Schema = uint32(schema)
@@ -116,6 +134,9 @@ func decodeCommit(d decoder) (*Commit, error) {
 	c.Reads, c.Writes = d.reads(), d.writes()
 	if c.Schema >= SchemaEvents {
 		c.Events = d.events()
+	}
+	if c.Schema >= SchemaLogs {
+		c.Notes = d.notes()
 	}
 	return c, d.end()
 }
@@ -167,6 +188,21 @@ func (d *decoder) events() []EventNote {
 			d.fail("an event of no write")
 		}
 		out[i] = EventNote{Write: int(write), Org: d.text(), Object: d.text()}
+	}
+	return out
+}
+
+func (d *decoder) notes() []LogNote {
+	n := d.count(2)
+	if n == 0 {
+		return nil
+	}
+	out := make([]LogNote, n)
+	for i := range out {
+		out[i].Log = d.text()
+		if data := d.bytes(d.count(1)); len(data) > 0 && !d.valueless {
+			out[i].Data = []byte(data)
+		}
 	}
 	return out
 }

@@ -28,7 +28,7 @@ func randomCommit(r *rand.Rand) *state.Commit {
 		}
 		return out
 	}
-	c := &state.Commit{Base: r.Uint64(), Epoch: r.Uint64() >> r.IntN(64), Term: r.Uint64() >> r.IntN(64), Schema: 1 + r.Uint32N(2), Actor: text()}
+	c := &state.Commit{Base: r.Uint64(), Epoch: r.Uint64() >> r.IntN(64), Term: r.Uint64() >> r.IntN(64), Schema: 1 + r.Uint32N(3), Actor: text()}
 	binary.BigEndian.PutUint64(c.ID[:], r.Uint64())
 	for range r.IntN(5) {
 		c.Reads = append(c.Reads, state.Read{Kind: state.ReadKind(1 + r.IntN(4)), Table: text(), Name: text()})
@@ -41,6 +41,11 @@ func randomCommit(r *rand.Rand) *state.Commit {
 		c.Writes = append(c.Writes, w)
 		if c.Schema >= state.SchemaEvents && r.IntN(2) == 0 {
 			c.Events = append(c.Events, state.EventNote{Write: len(c.Writes) - 1, Org: text(), Object: text()})
+		}
+	}
+	for range r.IntN(3) {
+		if c.Schema >= state.SchemaLogs {
+			c.Notes = append(c.Notes, state.LogNote{Log: text(), Data: []byte("a record" + text())})
 		}
 	}
 	return c

@@ -55,6 +55,7 @@ type Commit struct {
 	Reads  []Read
 	Writes []Write
 	Events []EventNote // from SchemaEvents on
+	Notes  []LogNote   // from SchemaLogs on
 }
 
 // EventNote says that an event is to be told of a write, and what of it the row alone does not say.

@@ -94,7 +94,7 @@ func TestReborn(t *testing.T) {
 	if _, _, err := state.Events(now.Local(), state.Version{Index: index}, 10, nil); model.CodeOf(err) != model.Gone {
 		t.Errorf("events from a cursor of before the restore: %v", err)
 	}
-	if got := state.SchemaOf(now.Local()); got != state.SchemaEvents {
+	if got := state.SchemaOf(now.Local()); got != state.Schema {
 		t.Errorf("schema %d", got)
 	}
 }

@@ -12,8 +12,9 @@ import (
 const (
 	SchemaFirst  uint32 = 1
 	SchemaEvents uint32 = 2 // commits carry events, snapshots the ring of them
+	SchemaLogs   uint32 = 3 // commits carry records for logs, which the machine keeps in rows
 	// Schema is the newest that this code understands. A node that meets a newer one stops.
-	Schema = SchemaEvents
+	Schema = SchemaLogs
 )
 
 // The raised schema is a row of the store's own. Its value is fixed for good: the schema as uvarint, then the

@@ -145,7 +145,7 @@ func TestRaiseDependsOnWhatWasRead(t *testing.T) {
 
 // TestOlderNodesSayWhatTheyNeed gives a node of the first schema a raise, a commit and a snapshot of the next.
 func TestOlderNodesSayWhatTheyNeed(t *testing.T) {
-	db := statetest.NewOptions(t, state.Options{Tables: tables(t), Version: "7.8.9"})
+	db := statetest.NewOptions(t, state.Options{Tables: tables(t), Version: "7.8.9", Known: state.SchemaEvents})
 	put(t, db, &item{ID: "1", Env: "e", Name: "n"})
 	old := oldDB(t)
 	before := old.Store().Fingerprint()

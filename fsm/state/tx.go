@@ -24,6 +24,7 @@ type Tx struct {
 	opts   TxOptions
 	reads  map[Read]struct{}
 	writes map[string]*pending
+	notes  []LogNote
 	// rehearsal says that it is only tried, and never committed.
 	rehearsal bool
 	held      bool // it holds contents that would be staged
@@ -226,9 +227,13 @@ func (tx *Tx) assemble() (*Commit, error) {
 		}
 		c.Writes = append(c.Writes, w)
 	}
-	if len(c.Writes) == 0 {
+	if len(c.Writes) == 0 && len(tx.notes) == 0 {
 		return nil, nil
 	}
+	for i := range tx.notes {
+		size += tx.notes[i].size()
+	}
+	c.Notes = tx.notes
 	for r := range tx.reads {
 		size += len(r.Table) + len(r.Name) + 5
 		c.Reads = append(c.Reads, r)
