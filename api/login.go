@@ -18,6 +18,10 @@ type Login struct {
 	Mail Mailer
 	// PublicURL is where people reach this server, without a final slash: https://muster.example.org. "" is not told.
 	PublicURL string
+	// OIDC is the OpenID provider at which people log in; nil is none. It needs PublicURL.
+	OIDC Provider
+	// OIDCRegister gives an account to whoever logs in at the provider and has none.
+	OIDCRegister bool
 }
 
 // Mailer sends letters. It is called by many requests at a time.

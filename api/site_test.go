@@ -33,7 +33,8 @@ type site struct {
 	log   *logBuffer
 	admin *client.Client
 
-	server *httptest.Server
+	server   *httptest.Server
+	browsers int // that were made
 }
 
 // logBuffer is a log that a test reads while the server writes it.

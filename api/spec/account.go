@@ -15,6 +15,14 @@ func account() []Section {
 			{DELETE, "/account/totp", "account.totp.delete", Built, "", "", "ignored"},
 			{POST, "/account/_register", "account.register", Built, "", "UserAccount", "non-empty JSON; needs no credentials"},
 			{POST, "/account/_confirm", "account.confirm", Built, "", "Confirmation", "User; needs no credentials"},
+			{GET, "/account/identities/", "account.identities.list", Built, "", "", "list of Identity"},
+			{POST, "/account/identities/", "account.identities.link", Built, "", "IdentityLink", "IdentityLink with the provider's address, and a cookie"},
+			{DELETE, "/account/identities/{id}", "account.identities.delete", Built, "", "", "ignored"},
+			{GET, "/login/oidc", "login.oidc.begin", Built, "return", "", "302 to the OpenID provider, and a cookie; needs no credentials"},
+			{GET, "/login/oidc/callback", "login.oidc.callback", Built, "code, state, error", "", "302 to what return named, with the cookie of a session; needs no credentials"},
+			{GET, "/users/{name}/identities/", "users.identities.list", Built, "", "", "list of Identity"},
+			{POST, "/users/{name}/identities/", "users.identities.create", Built, "", "Identity", "Identity"},
+			{DELETE, "/users/{name}/identities/{id}", "users.identities.delete", Built, "", "", "ignored"},
 			{POST, "/loginkeys", "loginkeys.rotate", Built, "", "empty", "non-empty JSON; ends all sessions"},
 		}},
 		{Own, "Invitations", []Row{
@@ -43,6 +51,12 @@ type SessionRequest struct {
 type TOTPSecret struct {
 	Secret string `json:"secret"`
 	URI    string `json:"uri"`
+}
+
+// IdentityLink begins linking a login at the OpenID provider to one's account.
+type IdentityLink struct {
+	Return  string `json:"return"`            // path of this site to come back to; default /
+	Address string `json:"address,omitempty"` // of the answer: where the browser goes
 }
 
 // TOTPCode is a one-time code.

@@ -147,6 +147,8 @@ func (r Row) Status() int {
 		return 202
 	case strings.Contains(r.Answer, "must be 200"):
 		return 200
+	case strings.HasPrefix(r.Answer, "302 "):
+		return 302
 	case r.Method == DELETE:
 		return 204
 	case r.Method == POST && (verb == "create" || strings.HasPrefix(r.Path, "{H}/") && verb == "set"):

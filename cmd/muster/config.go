@@ -240,7 +240,8 @@ func (c *serverConfig) validate() error {
 		errs = append(errs, fmt.Errorf("--raft-store %q: give %s or %s", c.RaftStore, cluster.StoreBolt, cluster.StoreWAL))
 	}
 	errs = append(append(errs, c.Autopilot.validate()...), c.Lives.validate()...)
-	errs = append(errs, c.webFaults()...)
+	errs = append(append(errs, c.webFaults()...), c.Login.validate()...)
+	errs = append(errs, c.Login.OIDC.validate(c.PublicURL)...)
 	if c.Data == "" {
 		errs = append(errs, errors.New("--data is empty: name the folder of this node's state"))
 	}

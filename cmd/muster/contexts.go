@@ -310,6 +310,7 @@ func accountCommand(c *cli) *cobra.Command {
 			}),
 		registerCommand(c),
 	)
+	cmd.AddCommand(identityVerbs(c)...)
 	return cmd
 }
 

@@ -95,6 +95,33 @@ func TestLoginConfiguration(t *testing.T) {
 	}
 }
 
+func TestOpenIDConfiguration(t *testing.T) {
+	for _, c := range []struct {
+		o           oidcConfig
+		public, say string
+	}{
+		{oidcConfig{}, "", ""},
+		{oidcConfig{Issuer: "https://login.example.org", ClientID: "muster"}, "https://muster.example.org/api", ""},
+		{oidcConfig{Issuer: "https://login.example.org", ClientID: "muster"}, "", "needs --public-url"},
+		{oidcConfig{Issuer: "http://login.example.org", ClientID: "muster"}, "https://muster.example.org/api", "over https only"},
+		{oidcConfig{Issuer: "https://login.example.org"}, "https://muster.example.org/api", "client id"},
+		{oidcConfig{Register: true}, "", "need --oidc-issuer"},
+	} {
+		got := fmt.Sprint(c.o.validate(c.public))
+		if c.say == "" && got != "[]" || !strings.Contains(got, c.say) {
+			t.Errorf("%+v: %s", c.o, got)
+		}
+	}
+	for text, want := range map[string]string{
+		"oidc-issuer: https://login.example.org\n": "--public-url",
+		"trusted-proxies: nowhere\n":               "--trusted-proxies",
+	} {
+		if _, err := loaded(t, "name: n1\n"+text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 // The PROXY protocol counts from the proxies that are named, and from nobody else.
 func TestProxyProtocol(t *testing.T) {
 	for proxies, want := range map[string]string{"127.0.0.1": "203.0.113.9:77", "192.0.2.1": ""} {

@@ -25,6 +25,65 @@ type loginConfig struct {
 	SMTP             string `yaml:"smtp"`
 	SMTPFrom         string `yaml:"smtp-from"`
 	SMTPPasswordFile string `yaml:"smtp-password-file"`
+
+	OIDC oidcConfig `yaml:",inline"`
+}
+
+// oidcConfig is the OpenID provider at which people log in.
+type oidcConfig struct {
+	Issuer     string `yaml:"oidc-issuer"`
+	ClientID   string `yaml:"oidc-client-id"`
+	SecretFile string `yaml:"oidc-client-secret-file"`
+	Scopes     string `yaml:"oidc-scopes"`
+	Register   bool   `yaml:"oidc-register"`
+}
+
+func (o *oidcConfig) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.Issuer, "oidc-issuer", "", "OpenID provider at which people can log in, as it names itself: https://login.example.org; needs --public-url")
+	fs.StringVar(&o.ClientID, "oidc-client-id", "muster", "what the OpenID provider knows this server by")
+	fs.StringVar(&o.SecretFile, "oidc-client-secret-file", "", "`file` with the secret that the OpenID provider gave this server")
+	fs.StringVar(&o.Scopes, "oidc-scopes", "profile,email", "what to ask the OpenID provider for, beside openid")
+	fs.BoolVar(&o.Register, "oidc-register", false, "give an account, without rights, to whoever logs in at the OpenID provider and has none")
+}
+
+func (o oidcConfig) validate(publicURL string) (errs []error) {
+	if o.Issuer == "" {
+		if o.Register || o.SecretFile != "" {
+			errs = append(errs, errors.New("--oidc-register and --oidc-client-secret-file need --oidc-issuer"))
+		}
+		return errs
+	}
+	if _, err := o.provider(""); err != nil {
+		errs = append(errs, fmt.Errorf("--oidc-issuer: %w", err))
+	}
+	if publicURL == "" {
+		errs = append(errs, errors.New("--oidc-issuer needs --public-url: browsers come back there from the provider"))
+	}
+	return errs
+}
+
+func (o oidcConfig) provider(secret string) (*auth.Provider, error) {
+	scopes := strings.FieldsFunc(o.Scopes, func(r rune) bool { return r == ',' || r == ' ' })
+	return auth.NewProvider(auth.ProviderConfig{Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: secret, Scopes: append([]string{}, scopes...)})
+}
+
+// put tells the API of the provider, if there is one.
+func (o oidcConfig) put(login *api.Login) (err error) {
+	if o.Issuer == "" {
+		return nil
+	}
+	secret := ""
+	if o.SecretFile != "" {
+		if secret, err = readSecret(o.SecretFile); err != nil {
+			return err
+		}
+	}
+	p, err := o.provider(secret)
+	if err != nil {
+		return err
+	}
+	login.OIDC, login.OIDCRegister = p, o.Register
+	return nil
 }
 
 func (l *loginConfig) flags(fs *pflag.FlagSet) {
@@ -34,6 +93,7 @@ func (l *loginConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&l.SMTP, "smtp", "", "mail server for confirmations: smtp://[USER@]HOST:587; without one the token is in the log")
 	fs.StringVar(&l.SMTPFrom, "smtp-from", "", "sender of the letters")
 	fs.StringVar(&l.SMTPPasswordFile, "smtp-password-file", "", "`file` with the password for --smtp")
+	l.OIDC.flags(fs)
 }
 
 func (l loginConfig) validate() (errs []error) {
@@ -67,8 +127,8 @@ func (l loginConfig) api(publicURL string) (api.Login, error) {
 		return api.Login{}, err
 	}
 	login := api.Login{Proxies: proxies, Register: l.OpenRegistration, PublicURL: strings.TrimRight(publicURL, "/")}
-	if l.SMTP == "" {
-		return login, nil
+	if err := l.OIDC.put(&login); err != nil || l.SMTP == "" {
+		return login, err
 	}
 	u, err := url.Parse(l.SMTP)
 	if err != nil {

@@ -80,6 +80,7 @@ func userCommand(c *cli) *cobra.Command {
 	}
 	cmd := n.command(c, "list", "delete")
 	cmd.AddCommand(userCreate(c, n), userPassword(c))
+	cmd.AddCommand(userIdentityVerbs(c)...)
 	return cmd
 }
 

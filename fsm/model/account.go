@@ -178,6 +178,14 @@ func (i *IdentityRow) Ranges() []string { return []string{IdentitiesOf(i.UserID)
 // Parent is the user.
 func (i *IdentityRow) Parent() (table, key string) { return "user", i.UserID }
 
+// Identity is a login at an OpenID provider that is a user's. Issuer and subject name it for good.
+type Identity struct {
+	UUID    string `json:"uuid"`
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+	Created string `json:"created"`
+}
+
 // IdentityKey is the key of the row of an issuer's subject.
 func IdentityKey(issuer, subject string) string {
 	sum := sha256.Sum256([]byte(issuer + "\x00" + subject))

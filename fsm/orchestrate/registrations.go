@@ -75,30 +75,6 @@ func ConfirmRegistration(tx *state.Tx, token string) (*model.UserRow, error) {
 	return u, nil
 }
 
-// UserOfIdentity finds the user that a subject of an OpenID provider is.
-func UserOfIdentity(r state.Reader, issuer, subject string) (*model.UserRow, bool) {
-	i, ok := state.Get[model.IdentityRow](r, model.IdentityKey(issuer, subject))
-	if !ok {
-		return nil, false
-	}
-	return state.Get[model.UserRow](r, i.UserID)
-}
-
-// LinkIdentity says that a subject of an OpenID provider is a user. Errors: NotFound, Conflict (it is another user).
-func LinkIdentity(tx *state.Tx, userID, issuer, subject string) error {
-	if _, err := UserByID(tx, userID); err != nil {
-		return err
-	}
-	key := model.IdentityKey(issuer, subject)
-	if i, ok := state.Get[model.IdentityRow](tx, key); ok {
-		if i.UserID == userID {
-			return nil
-		}
-		return model.Errorf(model.Conflict, "this login of the provider is another user's")
-	}
-	return state.Put(tx, &model.IdentityRow{ID: key, UserID: userID, Issuer: issuer, Subject: subject, Created: tx.Now()})
-}
-
 // dropUserRows deletes what hangs on a user.
 func dropUserRows(tx *state.Tx, userID string) {
 	DeleteSessions(tx, userID, "")

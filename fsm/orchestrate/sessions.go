@@ -96,6 +96,15 @@ func SigningLoginKey(tx *state.Tx) (model.LoginKey, error) {
 	return k, state.Put(tx, row)
 }
 
+// YoungLoginKey is the key that SigningLoginKey would give without a write; false when it would make one.
+func YoungLoginKey(r state.Reader) (model.LoginKey, bool) {
+	row, ok := state.Get[model.LoginKeys](r, model.LoginKeysKey)
+	if !ok || len(row.Keys) == 0 || r.Now().Sub(row.Keys[0].Created) >= loginKeyAge {
+		return model.LoginKey{}, false
+	}
+	return row.Keys[0], true
+}
+
 func newLoginKey(tx *state.Tx) model.LoginKey {
 	k := model.LoginKey{ID: newID(), Secret: make([]byte, 32), Created: tx.Now()}
 	_, _ = rand.Read(k.Secret) // never fails: crypto/rand ends the program instead

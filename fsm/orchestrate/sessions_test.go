@@ -212,9 +212,9 @@ func TestIdentity(t *testing.T) {
 	w := newWorld(t)
 	anna, ben := w.user("anna"), w.user("ben")
 	for range 2 {
-		w.do(func(tx *state.Tx) error { return orchestrate.LinkIdentity(tx, anna, "https://op", "7") })
+		w.do(func(tx *state.Tx) error { _, err := orchestrate.LinkIdentity(tx, anna, "https://op", "7"); return err })
 	}
-	w.refused(model.Conflict, "another user", func(tx *state.Tx) error { return orchestrate.LinkIdentity(tx, ben, "https://op", "7") })
+	w.refused(model.Conflict, "another user", func(tx *state.Tx) error { _, err := orchestrate.LinkIdentity(tx, ben, "https://op", "7"); return err })
 	if u, ok := orchestrate.UserOfIdentity(w.db.Local(), "https://op", "7"); !ok || u.ID != anna {
 		t.Errorf("%+v %v", u, ok)
 	}
