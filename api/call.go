@@ -75,7 +75,7 @@ type endpoint struct {
 
 func (s *Server) serve(g *gin.Context) {
 	start := time.Now()
-	c := &call{srv: s, req: g.Request, header: g.Writer.Header(), id: newRequestID(), writer: g.Writer, cancel: func() {}, address: s.cfg.Login.Proxies.Client(g.Request)}
+	c := &call{srv: s, req: g.Request, header: g.Writer.Header(), id: requestID(g.Request.Header), writer: g.Writer, cancel: func() {}, address: s.cfg.Login.Proxies.Client(g.Request)}
 	defer func() { c.cancel() }()
 	c.header.Set(spec.HeaderRequestID, c.id)
 	c.header.Set("Cache-Control", "no-store")

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -179,6 +180,21 @@ func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+// maxRequestID is how long the name of a request may be that its sender gave it.
+const maxRequestID = 128
+
+// requestID is how a request is named in its answer and in the log: as its sender named it, if that can stand in both.
+func requestID(h http.Header) string {
+	id := h.Get(spec.HeaderRequestID)
+	odd := func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("._~:/+=-", r)
+	}
+	if id == "" || len(id) > maxRequestID || strings.ContainsFunc(id, odd) {
+		return newRequestID()
+	}
+	return id
 }
 
 func newRequestID() string {
