@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
+	"sync"
 
 	"github.com/hashicorp/raft"
 )
@@ -20,7 +22,18 @@ const adviceDamaged = "on another member run `muster cluster remove` for this no
 type sumStore struct {
 	raft.LogStore
 	table *crc32.Table
+	rooms sync.Pool // of *sumRoom
 }
+
+// sumRoom is memory for the copies that a store is given. Neither store keeps what it has stored.
+type sumRoom struct {
+	logs []raft.Log
+	list []*raft.Log
+	data []byte
+}
+
+// sumRoomMost bounds what is kept of it: a rush may need more once.
+const sumRoomMost = 1 << 20
 
 func newSumStore(s raft.LogStore) *sumStore {
 	return &sumStore{LogStore: s, table: crc32.MakeTable(crc32.Castagnoli)}
@@ -66,19 +79,28 @@ func (s *sumStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{
 
 // StoreLogs writes entries. Those of the caller stay as they are: raft shares them with its replication.
 func (s *sumStore) StoreLogs(logs []*raft.Log) error {
+	r, ok := s.rooms.Get().(*sumRoom)
+	if !ok {
+		r = &sumRoom{}
+	}
 	size := 0
 	for _, l := range logs {
 		size += len(l.Data) + 4
 	}
-	out, copies, buf := make([]*raft.Log, len(logs)), make([]raft.Log, len(logs)), make([]byte, 0, size)
-	for i, l := range logs {
-		begin := len(buf)
-		buf = binary.BigEndian.AppendUint32(append(buf, l.Data...), s.sum(l, l.Data))
-		copies[i] = *l
-		copies[i].Data = buf[begin:len(buf):len(buf)]
-		out[i] = &copies[i]
+	r.data, r.logs, r.list = slices.Grow(r.data[:0], size), slices.Grow(r.logs[:0], len(logs)), slices.Grow(r.list[:0], len(logs))
+	for _, l := range logs {
+		begin := len(r.data)
+		r.data = binary.BigEndian.AppendUint32(append(r.data, l.Data...), s.sum(l, l.Data))
+		r.logs = append(r.logs, *l)
+		r.logs[len(r.logs)-1].Data = r.data[begin:len(r.data):len(r.data)]
+		r.list = append(r.list, &r.logs[len(r.logs)-1])
 	}
-	return s.LogStore.StoreLogs(out)
+	err := s.LogStore.StoreLogs(r.list)
+	clear(r.logs) // what it names is not to live on here
+	if cap(r.data) <= sumRoomMost {
+		s.rooms.Put(r)
+	}
+	return err
 }
 
 // IsMonotonic says whether the store below takes no gaps; raft then empties it before it goes on from a snapshot.

@@ -52,13 +52,17 @@ func (p *proposer) Propose(ctx context.Context, c *state.Commit) (state.Result, 
 }
 
 // insist tries to commit until the outcome is known: after a try whose outcome is not, the same bytes are sent again,
-// and nothing else. Over, of a duty, says that its term is; a duty also waits where others are told to come back.
+// and nothing else. Once must not keep the bytes when it knows the outcome. Over, of a duty, says that its term is; a duty also waits where others are told to come back.
 func (n *Node) insist(ctx context.Context, c *state.Commit, once func(context.Context, []byte) (state.Result, error), over func() bool) (state.Result, error) {
-	data := c.Encode(make([]byte, 0, sizeHint(c)))
+	room := n.packer.room(c.EncodedSize())
+	data := c.Encode(room.b)
 	unknown := false
-	for over == nil || !over() {
+	for tries := 0; over == nil || !over(); tries++ {
 		res, err := once(ctx, data)
 		if err == nil {
+			if tries == 0 { // after another try, who knows who still has the bytes
+				n.packer.release(room, data)
+			}
 			if unknown && res.Outcome == state.TooOld {
 				return res, model.Errorf(model.Unknown, "the outcome of the write is no longer known; look before trying again")
 			}
@@ -74,16 +78,6 @@ func (n *Node) insist(ctx context.Context, c *state.Commit, once func(context.Co
 		}
 	}
 	return state.Result{}, state.ErrFenced
-}
-
-// sizeHint is about what a commit's encoding takes, rather more than less.
-func sizeHint(c *state.Commit) int {
-	size := 128 + len(c.Actor) + 64*len(c.Reads)
-	for i := range c.Writes {
-		w := &c.Writes[i]
-		size += 64 + len(w.Key) + len(w.Value) + 64*(len(w.Old)+len(w.New))
-	}
-	return size
 }
 
 // proposeOnce tries once: here when leading, else at the leader.

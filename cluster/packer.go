@@ -101,6 +101,30 @@ type packer struct {
 	look    chan struct{} // one of them was answered, or one that is full can be made
 	stop    chan struct{}
 	once    sync.Once
+	rooms   sync.Pool // of *room, for those who encode commits
+}
+
+// room is a piece of memory that is used again.
+type room struct{ b []byte }
+
+// room gives memory for so many bytes, about. Release it when nobody has what was written there any more.
+func (p *packer) room(size int) *room {
+	r, ok := p.rooms.Get().(*room)
+	if !ok {
+		r = &room{}
+	}
+	if cap(r.b) < size {
+		r.b = make([]byte, 0, size)
+	}
+	return r
+}
+
+// release takes back memory, which may have grown into b meanwhile.
+func (p *packer) release(r *room, b []byte) {
+	if cap(b) <= bigCommit {
+		r.b = b[:0]
+		p.rooms.Put(r)
+	}
 }
 
 type flight struct {

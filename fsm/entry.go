@@ -69,6 +69,7 @@ func DecodeEntry(data []byte) (*Entry, error) {
 	var ok bool
 	switch e.Kind {
 	case KindCommits:
+		e.Commits = make([][]byte, 0, len(rest)/512+1)
 		for len(rest) > 0 {
 			var n uint64
 			if n, rest, ok = cutUvarint(rest); !ok || n > uint64(len(rest)) {

@@ -78,9 +78,9 @@ func apply(b *state.Batch, l *raft.Log, known uint32) (res []state.Result, broke
 	if err != nil {
 		return nil, false, err
 	}
-	commits := make([]*state.Commit, len(e.Commits))
+	commits, from := make([]*state.Commit, len(e.Commits)), state.NewBorrower(len(e.Commits))
 	for i, data := range e.Commits {
-		if commits[i], err = state.BorrowCommit(data); err != nil {
+		if commits[i], err = from.Commit(data); err != nil {
 			return nil, false, fmt.Errorf("commit %d: %w", i, err)
 		}
 		if s := commits[i].Schema; s > known {

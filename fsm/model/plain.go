@@ -20,13 +20,8 @@ func plainEnd(data []byte) int {
 	if len(data) < 2 || data[0] != '"' {
 		return 0
 	}
-	for i := 1; i < len(data); i++ {
-		if !plainByte(data[i]) {
-			if data[i] == '"' {
-				return i + 1
-			}
-			return 0
-		}
+	if i := 1 + plainLen(data[1:]); i < len(data) && data[i] == '"' {
+		return i + 1
 	}
 	return 0
 }
@@ -133,6 +128,15 @@ func plainInto(s *string, value []byte) bool {
 	return true
 }
 
+// plainPart is plainInto without a copy: the text is a part of value, which nobody may change.
+func plainPart(s *string, value []byte) bool {
+	if value[0] != '"' {
+		return false
+	}
+	*s = textOf(value[1 : len(value)-1])
+	return true
+}
+
 func plainInt(n *int, value []byte) bool {
 	v, err := strconv.Atoi(string(value))
 	*n = v
@@ -156,10 +160,8 @@ func appendName(b []byte, name string) []byte {
 }
 
 func appendText(b []byte, value string) ([]byte, bool) {
-	for i := range len(value) {
-		if !plainByte(value[i]) {
-			return b, false
-		}
+	if plainLen(bytesOf(value)) < len(value) {
+		return b, false
 	}
 	return append(append(append(b, '"'), value...), '"'), true
 }
@@ -207,16 +209,16 @@ func (s *SettingRow) AppendRow(b []byte) ([]byte, bool) {
 }
 
 // ReadRow reads the row from JSON; false when that is not plain or has more than the fields of the row, and then the
-// row is of no use.
+// row is of no use. What the row holds are parts of data, which nobody may change from then on.
 func (s *SettingRow) ReadRow(data []byte) bool {
 	owner := func(name, value []byte) bool {
 		switch string(name) {
 		case "level":
-			return plainInto((*string)(&s.Owner.Level), value)
+			return plainPart((*string)(&s.Owner.Level), value)
 		case "orgId":
-			return plainInto(&s.Owner.OrgID, value)
+			return plainPart(&s.Owner.OrgID, value)
 		case "id":
-			return plainInto(&s.Owner.ID, value)
+			return plainPart(&s.Owner.ID, value)
 		}
 		return false
 	}
@@ -229,20 +231,20 @@ func (s *SettingRow) ReadRow(data []byte) bool {
 	end, ok := plainObject(data, 0, inner, func(name, value []byte) bool {
 		switch string(name) {
 		case "id":
-			return plainInto(&s.ID, value)
+			return plainPart(&s.ID, value)
 		case "key":
-			return plainInto(&s.Name, value)
+			return plainPart(&s.Name, value)
 		case "version":
 			return plainInt(&s.Version, value)
 		case "value":
-			s.Value = slices.Clone(value)
+			s.Value = value[:len(value):len(value)]
 			return true
 		case "link":
-			return plainInto(&s.Link, value)
+			return plainPart(&s.Link, value)
 		case "property":
-			return plainInto(&s.Property, value)
+			return plainPart(&s.Property, value)
 		case "schema":
-			s.Schema = slices.Clone(value)
+			s.Schema = value[:len(value):len(value)]
 			return true
 		}
 		return false

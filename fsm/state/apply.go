@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"slices"
@@ -55,7 +56,7 @@ func (b *Batch) SetEpoch(value uint64) Result {
 	return Result{Outcome: Applied, Index: b.next.index}
 }
 
-// Commit verifies one commit and applies it. It keeps the values of the writes: nobody may change them. An error means
+// Commit verifies one commit and applies it, and keeps nothing of it. An error means
 // that the tables can no longer be trusted: the node must stop.
 func (b *Batch) Commit(c *Commit) (Result, error) {
 	m := b.st.mem
@@ -192,8 +193,8 @@ func (b *Batch) touch(kind byte, table, name string) {
 	b.changed = append(b.changed, k)
 }
 
-// write changes one row. Its names are copied: they are cut from an entry that is not ours to keep. The value is not:
-// see DecodeCommit.
+// write changes one row. Names and value are copied: they are cut from an entry that is not ours to keep. Each has its
+// own memory: the tree may keep the names of the first version of a row for as long as there is one.
 func (b *Batch) write(w *Write) error {
 	pos := b.pos
 	b.pos++
@@ -211,7 +212,7 @@ func (b *Batch) write(w *Write) error {
 		}
 	} else {
 		rec := newRecord(w.Table, w.Key, w.New)
-		rec.value, rec.version = w.Value, Version{Index: b.next.index, Pos: pos}
+		rec.value, rec.version = bytes.Clone(w.Value), Version{Index: b.next.index, Pos: pos}
 		if err := b.txn.Insert(tableRows, rec); err != nil {
 			return fmt.Errorf("put row %s %q: %w", w.Table, w.Key, err)
 		}

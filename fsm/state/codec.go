@@ -25,6 +25,26 @@ const (
 	flagFresh  = 1 << 1
 )
 
+// EncodedSize is what Encode appends at the most, and some bytes less.
+func (c *Commit) EncodedSize() int {
+	const number = 10 // of 64 bits
+	size := 1 + len(c.ID) + 7*number + len(c.Actor)
+	for i := range c.Reads {
+		size += 1 + len(c.Reads[i].Table) + len(c.Reads[i].Name) + 4
+	}
+	for i := range c.Writes {
+		w := &c.Writes[i]
+		size += 1 + len(w.Table) + len(w.Key) + len(w.Value) + 16 + textsSize(w.Old) + textsSize(w.New)
+	}
+	for i := range c.Events {
+		size += len(c.Events[i].Org) + len(c.Events[i].Object) + 9
+	}
+	for i := range c.Notes {
+		size += c.Notes[i].size()
+	}
+	return size
+}
+
 // Encode appends the commit's encoding to buf. The form is: format byte, ID, then Base, Epoch, Term and
 // Schema as uvarints, the actor, the reads (kind, table, name) and the writes (flags, table, key, old and
 // new ranges, value), each list and text with its length in front as uvarint. From SchemaEvents on follow the
@@ -96,26 +116,55 @@ func formatOf(schema uint32) byte {
 	return commitFormat
 }
 
-// DecodeCommit reads an encoded commit. The result does not refer to data, and the value of each write is its own.
+// DecodeCommit reads an encoded commit. The result does not refer to data.
 // Errors wrap ErrDecode; that of a newer schema is a *SchemaError.
-func DecodeCommit(data []byte) (*Commit, error) { return decodeCommit(decoder{s: string(data)}) }
+func DecodeCommit(data []byte) (*Commit, error) {
+	return decodeCommit(decoder{s: string(data), room: &room{}})
+}
 
-// BorrowCommit is DecodeCommit for who applies the commit while data stays as it is: its texts are parts of data. The
-// machine copies what it keeps.
-func BorrowCommit(data []byte) (*Commit, error) {
-	return decodeCommit(decoder{s: unsafe.String(unsafe.SliceData(data), len(data))})
+// Borrower reads commits for who applies them while their data stays as it is: texts and values are parts of the data. The
+// machine copies what it keeps. It is for one goroutine.
+type Borrower struct{ room room }
+
+// NewBorrower expects so many commits, which then need few pieces of memory in all.
+func NewBorrower(commits int) *Borrower {
+	return &Borrower{room{commits: make([]Commit, 0, commits), ahead: commits}}
+}
+
+// Commit is DecodeCommit, but for what it may refer to.
+func (b *Borrower) Commit(data []byte) (*Commit, error) {
+	return decodeCommit(decoder{s: unsafe.String(unsafe.SliceData(data), len(data)), room: &b.room})
 }
 
 // CheckCommit tells whether DecodeCommit can read data, with the same errors, and copies nothing of it.
 func CheckCommit(data []byte) error {
-	_, err := decodeCommit(decoder{s: unsafe.String(unsafe.SliceData(data), len(data)), valueless: true})
+	_, err := (&Borrower{}).Commit(data)
 	return err
+}
+
+// room is where what is decoded is put: many parts of commits in one piece of memory.
+type room struct {
+	commits []Commit
+	reads   []Read
+	writes  []Write
+	texts   []string
+	ahead   int // how many more are expected, about
+}
+
+// take cuts n items off a slice that has room for them, or else makes another.
+func take[T any](list *[]T, n, ahead int) []T {
+	if cap(*list)-len(*list) < n {
+		*list = make([]T, 0, max(n, min(ahead, 1024)))
+	}
+	at := len(*list)
+	*list = (*list)[:at+n]
+	return (*list)[at : at+n : at+n]
 }
 
 func decodeCommit(d decoder) (*Commit, error) {
 	size := len(d.s)
 	format := d.byte()
-	c := &Commit{}
+	c := &take(&d.room.commits, 1, d.room.ahead)[0]
 	copy(c.ID[:], d.bytes(len(c.ID)))
 	c.Base, c.Epoch, c.Term = d.uvarint(), d.uvarint(), d.uvarint()
 	schema := d.uvarint()
@@ -146,7 +195,7 @@ func (d *decoder) reads() []Read {
 	if n == 0 {
 		return nil
 	}
-	out := make([]Read, n)
+	out := take(&d.room.reads, n, d.room.ahead)
 	for i := range out {
 		out[i] = Read{Kind: ReadKind(d.byte()), Table: d.text(), Name: d.text()}
 		if k := out[i].Kind; k < ReadRow || k > ReadContent {
@@ -161,7 +210,7 @@ func (d *decoder) writes() []Write {
 	if n == 0 {
 		return nil
 	}
-	out := make([]Write, n)
+	out := take(&d.room.writes, n, d.room.ahead)
 	for i := range out {
 		flags := d.byte()
 		if flags&^(flagDelete|flagFresh) != 0 {
@@ -169,8 +218,8 @@ func (d *decoder) writes() []Write {
 		}
 		out[i] = Write{Table: d.text(), Key: d.text(), Old: d.texts(), New: d.texts(),
 			Delete: flags&flagDelete != 0, Fresh: flags&flagFresh != 0}
-		if v := d.bytes(d.count(1)); len(v) > 0 && !d.valueless {
-			out[i].Value = []byte(v)
+		if v := d.bytes(d.count(1)); len(v) > 0 {
+			out[i].Value = alias(v)
 		}
 	}
 	return out
@@ -200,8 +249,8 @@ func (d *decoder) notes() []LogNote {
 	out := make([]LogNote, n)
 	for i := range out {
 		out[i].Log = d.text()
-		if data := d.bytes(d.count(1)); len(data) > 0 && !d.valueless {
-			out[i].Data = []byte(data)
+		if data := d.bytes(d.count(1)); len(data) > 0 {
+			out[i].Data = alias(data)
 		}
 	}
 	return out
@@ -222,10 +271,10 @@ func appendTexts(buf []byte, list []string) []byte {
 
 // decoder reads from a text and remembers the first error; after one, everything reads as zero.
 type decoder struct {
-	s         string
-	off       int
-	err       error
-	valueless bool // leaves out the values of writes, which would be copied
+	s    string
+	off  int
+	err  error
+	room *room // for the parts of commits
 }
 
 func (d *decoder) fail(why string) {
@@ -291,11 +340,19 @@ func (d *decoder) texts() []string {
 	if n == 0 {
 		return nil
 	}
-	out := make([]string, n)
+	out := d.strings(n)
 	for i := range out {
 		out[i] = d.text()
 	}
 	return out
+}
+
+// strings makes room for n texts.
+func (d *decoder) strings(n int) []string {
+	if d.room == nil {
+		return make([]string, n)
+	}
+	return take(&d.room.texts, n, 4*d.room.ahead)
 }
 
 func (d *decoder) end() error {

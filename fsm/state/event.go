@@ -64,7 +64,7 @@ func (q quiet) Now() time.Time { return q.tx.Now() }
 func (q quiet) store() *Store { return q.tx.store() }
 
 func (q quiet) row(table, key string) *record {
-	if p, ok := q.tx.writes[rowID(table, key)]; ok {
+	if p := q.tx.writes.of(table, key); p != nil {
 		return p.rec
 	}
 	return q.tx.base.row(table, key)

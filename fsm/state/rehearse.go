@@ -11,7 +11,7 @@ import (
 // Rehearse starts a transaction on a view that is only tried: it reads and writes as any other, and can never be
 // committed. What it would do is told by Fresh and Deeds. Large contents need not be staged for it.
 func Rehearse(v *View, actor string) *Tx {
-	return &Tx{base: v, opts: TxOptions{Actor: actor}, reads: map[Read]struct{}{}, writes: map[string]*pending{}, rehearsal: true}
+	return &Tx{base: v, opts: TxOptions{Actor: actor}, rehearsal: true}
 }
 
 // errRehearsal says that a transaction which was only tried was to be committed, or one to be committed was to be tried.
@@ -50,8 +50,7 @@ type Deed struct {
 // Deeds are what the transaction would tell events of, by kind. Before the schema that knows events there are none.
 func (tx *Tx) Deeds() []Deed {
 	counts := map[string]int{}
-	for _, id := range sortedKeys(tx.writes) {
-		p := tx.writes[id]
+	for _, p := range tx.writes.sorted() {
 		if w, ok := p.write(); ok && p.event != nil {
 			counts[w.Table+deed(&w)]++
 		}
@@ -106,8 +105,7 @@ func (tx *Tx) Fits() error {
 // Fresh are the rows of T's table that the transaction has put and that were not there before, by key. They are shared.
 func Fresh[T any, P rowPtr[T]](tx *Tx) []*T {
 	var out []*T
-	for _, id := range sortedKeys(tx.writes) {
-		p := tx.writes[id]
+	for _, p := range tx.writes.sorted() {
 		if p.old == nil && p.rec != nil && p.rec.table == P(nil).Table() {
 			out = append(out, shared[T](p.rec))
 		}

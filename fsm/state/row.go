@@ -7,6 +7,7 @@ package state
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -70,7 +71,7 @@ func Edit[T any, P rowPtr[T]](tx *Tx, key string) (*T, bool) {
 	if rec == nil {
 		return nil, false
 	}
-	return decode[T](rec), true
+	return decode[T](rec, slices.Clone(rec.value)), true
 }
 
 // Find reads the member of a range that has at most one; of more it gives the first by key. The result is
@@ -178,7 +179,8 @@ func (c corrupt) Error() string { return c.err.Error() }
 func (c corrupt) Unwrap() error { return c.err }
 
 // A row may read and write its JSON at once, without reflection: appender and reader. Both answer false for what they
-// leave to encoding/json, and otherwise do just what that does.
+// leave to encoding/json, and otherwise do just what that does. What ReadRow reads may be parts of data, which is the
+// stored value of a row that is shared: nothing of either changes.
 type (
 	appender interface{ AppendRow(b []byte) ([]byte, bool) }
 	reader   interface{ ReadRow(data []byte) bool }
@@ -194,16 +196,16 @@ func encode(row any) ([]byte, error) {
 	return json.Marshal(row)
 }
 
-// decode makes a fresh object of a record.
-func decode[T any](r *record) *T {
+// decode makes a fresh object of a record's value, of which the object may hold parts.
+func decode[T any](r *record, value []byte) *T {
 	t := new(T)
 	if quick, ok := any(t).(reader); ok {
-		if quick.ReadRow(r.value) {
+		if quick.ReadRow(value) {
 			return t
 		}
 		t = new(T)
 	}
-	if err := json.Unmarshal(r.value, t); err != nil {
+	if err := json.Unmarshal(value, t); err != nil {
 		panic(corrupt{fmt.Errorf("row %s %q does not read as %T: %w", r.table, r.key, t, err)})
 	}
 	return t
@@ -216,7 +218,7 @@ func shared[T any](r *record) *T {
 			return t
 		}
 	}
-	var obj any = decode[T](r)
+	var obj any = decode[T](r, r.value)
 	if !r.cache.CompareAndSwap(nil, &obj) {
 		if t, ok := (*r.cache.Load()).(*T); ok {
 			return t

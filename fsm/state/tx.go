@@ -22,8 +22,8 @@ type TxOptions struct {
 type Tx struct {
 	base   *View
 	opts   TxOptions
-	reads  map[Read]struct{}
-	writes map[string]*pending
+	reads  readSet
+	writes writeSet
 	notes  []LogNote
 	// rehearsal says that it is only tried, and never committed.
 	rehearsal bool
@@ -32,15 +32,16 @@ type Tx struct {
 
 // pending is a row as the transaction will leave it.
 type pending struct {
-	old   *record // as committed; nil when absent
-	rec   *record // as written; nil when deleted
-	event *noted  // to be told of the write; nil when there is nothing to tell
+	table, key string
+	old        *record // as committed; nil when absent
+	rec        *record // as written; nil when deleted
+	event      *noted  // to be told of the write; nil when there is nothing to tell
 }
 
 // Begin starts a transaction on the present view of the store.
 func (s *Store) Begin(o TxOptions) *Tx {
 	v := s.View().At(o.Now)
-	return &Tx{base: v, opts: o, reads: map[Read]struct{}{}, writes: map[string]*pending{}}
+	return &Tx{base: v, opts: o}
 }
 
 // Index is the raft index of the snapshot that the transaction reads.
@@ -61,11 +62,11 @@ func (tx *Tx) Actor() string { return tx.opts.Actor }
 func (tx *Tx) store() *Store { return tx.base.st }
 
 func (tx *Tx) read(kind ReadKind, table, name string) {
-	tx.reads[Read{Kind: kind, Table: table, Name: name}] = struct{}{}
+	tx.reads.add(Read{Kind: kind, Table: table, Name: name})
 }
 
 func (tx *Tx) row(table, key string) *record {
-	if p, ok := tx.writes[rowID(table, key)]; ok {
+	if p := tx.writes.of(table, key); p != nil {
 		return p.rec
 	}
 	tx.read(ReadRow, table, key)
@@ -73,7 +74,7 @@ func (tx *Tx) row(table, key string) *record {
 }
 
 func (tx *Tx) exists(table, key string) bool {
-	if p, ok := tx.writes[rowID(table, key)]; ok {
+	if p := tx.writes.of(table, key); p != nil {
 		return p.rec != nil
 	}
 	tx.read(ReadExists, table, key)
@@ -135,7 +136,7 @@ func (tx *Tx) membersNow(table, rng string) []*record {
 // has taken out of it. It is nil when the transaction has not touched the range.
 func (tx *Tx) written(table, rng string) map[string]*record {
 	var out map[string]*record
-	for _, p := range tx.writes {
+	for _, p := range tx.writes.list {
 		now := p.rec != nil && p.rec.in(table, rng)
 		if !now && (p.old == nil || !p.old.in(table, rng)) {
 			continue
@@ -187,14 +188,13 @@ func (tx *Tx) put(rec *record, parentTable, parentKey string, known *knownFields
 // pending gives the entry of a row in the write buffer and makes it with what is stored. The write of a
 // row is verified as a read of it, so a read before is no longer noted.
 func (tx *Tx) pending(table, key string) *pending {
-	id := rowID(table, key)
-	p := tx.writes[id]
+	p := tx.writes.of(table, key)
 	if p == nil {
 		old := tx.base.row(table, key)
-		p = &pending{old: old, rec: old}
-		tx.writes[id] = p
-		delete(tx.reads, Read{Kind: ReadRow, Table: table, Name: key})
-		delete(tx.reads, Read{Kind: ReadExists, Table: table, Name: key})
+		p = &pending{table: table, key: key, old: old, rec: old}
+		tx.writes.add(p)
+		tx.reads.drop(Read{Kind: ReadRow, Table: table, Name: key})
+		tx.reads.drop(Read{Kind: ReadExists, Table: table, Name: key})
 	}
 	return p
 }
@@ -211,16 +211,12 @@ func (tx *Tx) Commit() (*Commit, error) {
 func (tx *Tx) assemble() (*Commit, error) {
 	c := &Commit{Base: tx.base.Index(), Epoch: tx.base.Epoch(), Term: tx.opts.Term, Schema: tx.base.pub.schema, Actor: tx.opts.Actor}
 	size := 64 + len(c.Actor)
-	for _, id := range sortedKeys(tx.writes) {
-		p := tx.writes[id]
+	for _, p := range tx.writes.sorted() {
 		w, ok := p.write()
 		if !ok {
 			continue
 		}
-		size += len(w.Table) + len(w.Key) + len(w.Value) + 16
-		for _, r := range slices.Concat(w.Old, w.New) {
-			size += len(r) + 3
-		}
+		size += len(w.Table) + len(w.Key) + len(w.Value) + 16 + textsSize(w.Old) + textsSize(w.New)
 		if p.event != nil {
 			size += len(p.event.org) + len(p.event.object) + 5
 			c.Events = append(c.Events, EventNote{Write: len(c.Writes), Org: p.event.org, Object: p.event.object})
@@ -234,15 +230,14 @@ func (tx *Tx) assemble() (*Commit, error) {
 		size += tx.notes[i].size()
 	}
 	c.Notes = tx.notes
-	for r := range tx.reads {
+	c.Reads = tx.reads.all()
+	for _, r := range c.Reads {
 		size += len(r.Table) + len(r.Name) + 5
-		c.Reads = append(c.Reads, r)
 	}
 	// A row put and deleted again within the transaction leaves no write, but was read.
-	for id, p := range tx.writes {
+	for _, p := range tx.writes.list {
 		if p.old == nil && p.rec == nil {
-			table, key, _ := strings.Cut(id, sep)
-			c.Reads = append(c.Reads, Read{Kind: ReadRow, Table: table, Name: key})
+			c.Reads = append(c.Reads, Read{Kind: ReadRow, Table: p.table, Name: p.key})
 		}
 	}
 	slices.SortFunc(c.Reads, compareReads)
@@ -269,13 +264,12 @@ func (p *pending) write() (Write, bool) {
 	return w, true
 }
 
-func sortedKeys(m map[string]*pending) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
+// textsSize is what texts add to the size of a commit.
+func textsSize(list []string) (n int) {
+	for _, s := range list {
+		n += len(s) + 3
 	}
-	slices.Sort(out)
-	return out
+	return n
 }
 
 func compareReads(a, b Read) int {
