@@ -201,6 +201,9 @@ func (c *call) runFree(end endpoint) (reply, error) {
 		return reply{}, err
 	}
 	value, err := end.free(c)
+	if err == nil && c.reads() {
+		value, err = c.page(c.srv.cfg.Store.Local().Epoch(), value)
+	}
 	if err != nil {
 		return reply{}, err
 	}

@@ -185,6 +185,9 @@ func (c *call) look(view *state.View, end endpoint) (reply, *lookError) {
 	if err != nil {
 		return reply{}, &lookError{err: err, wait: model.CodeOf(err) == model.NotFound}
 	}
+	if value, err = c.page(view.Epoch(), value); err != nil {
+		return reply{}, &lookError{err: err}
+	}
 	answer, err := c.encode(value)
 	if err != nil {
 		return reply{}, &lookError{err: err}

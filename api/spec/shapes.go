@@ -5,11 +5,16 @@ import "github.com/muster-hq/muster/fsm/model"
 // TimeFormat is the form of timestamps on the wire (contract section 6), for time.Format.
 const TimeFormat = "2006-01-02T15:04:05.000-0700"
 
-// List is the envelope of lists (contract section 1.4).
+// List is the envelope of lists (contract section 1.4). Cursor is there when a part was asked for and more follows: it is what to
+// ask for the next part with.
 type List[T any] struct {
-	Count int `json:"count"`
-	Items []T `json:"items"`
+	Count  int    `json:"count"`
+	Items  []T    `json:"items"`
+	Cursor string `json:"cursor,omitempty"`
 }
+
+// WithCursor is the list with a cursor.
+func (l List[T]) WithCursor(cursor string) any { l.Cursor = cursor; return l }
 
 // Problem is the body of an error: the contract's error texts, and the fields of RFC 9457.
 type Problem struct {
