@@ -22,13 +22,24 @@ const (
 // failoverSection kills leaders, ours and etcd's in turns, all with shipped defaults.
 func failoverSection() section {
 	return section{name: "failover", budget: 4 * time.Minute, run: runFailover, rows: []want{
-		{name: rowFailover, bar: report.AtMost(0.5)},
-		{name: rowWorst, bar: report.AtMost(1)},
+		{rowFailover, report.AtMost(0.5), allStores},
+		{rowWorst, report.AtMost(1), allStores},
 	}}
 }
 
-func runFailover(ctx context.Context, r *run) (err error) {
-	p, err := startPair(ctx, r, "failover")
+func runFailover(ctx context.Context, r *run) error {
+	var errs []error
+	for _, store := range r.stores {
+		if err := r.failoverOf(ctx, store); err != nil {
+			errs = append(errs, fmt.Errorf("with %s: %w", store, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// failoverOf measures with one log store.
+func (r *run) failoverOf(ctx context.Context, store string) (err error) {
+	p, err := startPair(ctx, r, "failover", store)
 	if err != nil {
 		return err
 	}
@@ -44,11 +55,11 @@ func runFailover(ctx context.Context, r *run) (err error) {
 			return err
 		}
 		mine = append(mine, ms(took))
-		r.say("failover %d: ours %.0f ms, %s %.0f ms", i+1, mine[i], etcdName, other[i])
+		r.say("failover %d with %s: ours %.0f ms, %s %.0f ms", i+1, store, mine[i], etcdName, other[i])
 	}
-	r.add("", etcdName, report.Compare(rowFailover, mine, other, report.AtMost(0.5)))
-	r.add("", etcdName, report.Compare(rowWorst, []float64{slices.Max(mine)}, other, report.AtMost(1)))
-	r.note("failover ms: ours %.0f; %s %.0f", mine, etcdName, other)
+	r.add(store, etcdName, report.Compare(rowFailover, mine, other, report.AtMost(0.5)))
+	r.add(store, etcdName, report.Compare(rowWorst, []float64{slices.Max(mine)}, other, report.AtMost(1)))
+	r.note("failover ms%s: ours %.0f; %s %.0f", in(store), mine, etcdName, other)
 	return nil
 }
 

@@ -64,15 +64,15 @@ func TestElectionsRow(t *testing.T) {
 	first := nodeState{Term: 3}
 	last := nodeState{Term: 7, Terms: []termSeen{{3, s}, {4, 20 * s}, {5, 40 * s}, {7, 60 * s}}} // term 6 was never opened
 	seen := stallReport{Stalls: []stall{{19 * s, 150 * time.Millisecond}, {39 * s, 60 * time.Millisecond}, {50 * s, time.Second}}}
-	row := electionsRow(&run{}, first, last, seen, 0)
+	row := electionsRow(&run{}, storeBolt, first, last, seen, 0)
 	if row.Value != 3 || row.Holds || row.Note == "" {
 		t.Errorf("%+v", row)
 	}
-	row = electionsRow(&run{}, first, nodeState{Term: 4, Terms: last.Terms[:2]}, seen, 0)
+	row = electionsRow(&run{}, storeBolt, first, nodeState{Term: 4, Terms: last.Terms[:2]}, seen, 0)
 	if row.Value != 0 || !row.Holds {
 		t.Errorf("an election in a stall of the machine: %+v", row)
 	}
-	if row := electionsRow(&run{}, first, nodeState{Term: 3}, seen, 0); row.Value != 0 || !row.Holds || row.Note != "" {
+	if row := electionsRow(&run{}, storeBolt, first, nodeState{Term: 3}, seen, 0); row.Value != 0 || !row.Holds || row.Note != "" {
 		t.Errorf("no election: %+v", row)
 	}
 }

@@ -23,6 +23,9 @@ const (
 
 var allStores = []string{storeBolt, storeWAL}
 
+// noLog is told of rows that are measured once, whatever the log stores.
+const noLog = "no log store has a part in it"
+
 // run is one run of the benchmark: where the sections put what they found.
 type run struct {
 	options
