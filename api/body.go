@@ -25,7 +25,13 @@ func (c *call) readBody(want bodyKind) error {
 		return model.Errorf(model.TooLarge, "the body is larger than %d bytes: it has %d", limit, c.req.ContentLength)
 	}
 	pace := &pacedBody{ReadCloser: c.req.Body, rc: http.NewResponseController(c.writer), start: time.Now()}
-	c.req.Body = http.MaxBytesReader(c.writer, pace, limit+64<<10)
+	body, err := decoded(c.req.Header, http.MaxBytesReader(c.writer, pace, limit+64<<10))
+	if err != nil {
+		c.header.Set("Accept-Encoding", "gzip, zstd")
+		return err
+	}
+	defer body.Close() //nolint:errcheck // it was read, or is not wanted any more
+	c.req.Body = http.MaxBytesReader(c.writer, body, limit+64<<10)
 	if err := c.readWithin(want, limit); err != nil {
 		return pace.blame(err)
 	}
@@ -78,6 +84,10 @@ func (c *call) bodyLimit(want bodyKind) int64 {
 
 func bodyError(err error, limit int64) error {
 	var large *http.MaxBytesError
+	var told *model.Error
+	if errors.As(err, &told) {
+		return err
+	}
 	if errors.As(err, &large) {
 		return model.Errorf(model.TooLarge, "the body is larger than %d bytes", limit)
 	}

@@ -82,7 +82,7 @@ func (s *Server) serve(g *gin.Context) {
 	c.header.Set("X-Content-Type-Options", "nosniff")
 	answer, err := s.recovered(c)
 	if err == nil && !answer.gone {
-		err = answer.send(g.Writer)
+		err = c.compressed(answer).send(g.Writer)
 	}
 	if err != nil && !g.Writer.Written() {
 		s.fault(c, err)

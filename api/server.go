@@ -95,7 +95,9 @@ type Server struct {
 	guard     *auth.Guard
 	uses      *uses
 	cross     *http.CrossOriginProtection
-	engine    *gin.Engine
+
+	compressors *compressors
+	engine      *gin.Engine
 }
 
 // New makes a server. The error says what the configuration lacks, or which built route has no handler.
@@ -123,6 +125,10 @@ func New(cfg Config) (*Server, error) {
 		if _, ok := s.endpoints[r.Name]; r.State == spec.Built && !ok {
 			return nil, errors.New("api: no handler for the built route " + r.Name)
 		}
+	}
+	var err error
+	if s.compressors, err = newCompressors(); err != nil {
+		return nil, err
 	}
 	s.engine = s.router()
 	return s, nil

@@ -20,7 +20,7 @@ func tagOf(epoch uint64, r reply) string {
 
 // epochOfTag is the epoch that a tag of ours names; false for other tags.
 func epochOfTag(tag string) (uint64, bool) {
-	text, _, ok := strings.Cut(strings.Trim(tag, `"`), "-")
+	text, _, ok := strings.Cut(strings.Trim(strings.TrimPrefix(tag, "W/"), `"`), "-")
 	epoch, err := strconv.ParseUint(text, 10, 64)
 	return epoch, ok && err == nil
 }
@@ -88,7 +88,7 @@ func (c *call) matches(tx *state.Tx) error {
 	now := tagOf(tx.Epoch(), answer)
 	other := false
 	for _, tag := range want {
-		if tag == "*" || tag == now {
+		if tag == "*" || strings.TrimPrefix(tag, "W/") == now { // weak is only its form on the wire; the digest is of the content
 			return nil
 		}
 		epoch, ours := epochOfTag(tag)

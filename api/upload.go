@@ -39,6 +39,10 @@ func readUpload(r *http.Request, limit int64) ([]byte, error) {
 
 func formError(err error, limit int64) error {
 	var large *http.MaxBytesError
+	var told *model.Error
+	if errors.As(err, &told) {
+		return told
+	}
 	if errors.As(err, &large) {
 		return model.Errorf(model.TooLarge, "the file is larger than %d bytes", limit)
 	}
