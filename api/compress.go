@@ -79,9 +79,7 @@ func (c *call) compressed(r reply) reply {
 	}
 	c.header.Set("Content-Encoding", coding)
 	r.body = small
-	if r.tag != "" {
-		r.tag = "W/" + r.tag // the same content in other bytes
-	}
+	r.tag = codedTag(r.tag, coding)
 	return r
 }
 

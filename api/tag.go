@@ -18,9 +18,27 @@ func tagOf(epoch uint64, r reply) string {
 	return `"` + strconv.FormatUint(epoch, 10) + "-" + hex.EncodeToString(sum[:16]) + `"`
 }
 
+// codedTag is the tag of an answer in a coding: a tag is of bytes, and these are others.
+func codedTag(tag, coding string) string {
+	if tag == "" {
+		return ""
+	}
+	return strings.TrimSuffix(tag, `"`) + "-" + coding + `"`
+}
+
+// uncoded is the tag of the same answer as it is.
+func uncoded(tag string) string {
+	for _, coding := range []string{"gzip", "zstd"} {
+		if plain, ok := strings.CutSuffix(tag, "-"+coding+`"`); ok {
+			return plain + `"`
+		}
+	}
+	return tag
+}
+
 // epochOfTag is the epoch that a tag of ours names; false for other tags.
 func epochOfTag(tag string) (uint64, bool) {
-	text, _, ok := strings.Cut(strings.Trim(strings.TrimPrefix(tag, "W/"), `"`), "-")
+	text, _, ok := strings.Cut(strings.Trim(tag, `"`), "-")
 	epoch, err := strconv.ParseUint(text, 10, 64)
 	return epoch, ok && err == nil
 }
@@ -52,7 +70,7 @@ func (c *call) has(answer reply) bool {
 		return false
 	}
 	for _, tag := range tags(c.req.Header, "If-None-Match") {
-		if tag == "*" || strings.TrimPrefix(tag, "W/") == answer.tag {
+		if tag == "*" || uncoded(strings.TrimPrefix(tag, "W/")) == answer.tag {
 			return true
 		}
 	}
@@ -88,7 +106,7 @@ func (c *call) matches(tx *state.Tx) error {
 	now := tagOf(tx.Epoch(), answer)
 	other := false
 	for _, tag := range want {
-		if tag == "*" || strings.TrimPrefix(tag, "W/") == now { // weak is only its form on the wire; the digest is of the content
+		if tag == "*" || uncoded(tag) == now {
 			return nil
 		}
 		epoch, ours := epochOfTag(tag)
