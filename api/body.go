@@ -58,6 +58,9 @@ func (c *call) readWithin(want bodyKind, limit int64) error {
 		return model.Errorf(model.TooLarge, "the body is larger than %d bytes", limit)
 	}
 	c.body = b
+	if want == listBody {
+		return checkJSON(b, aList)
+	}
 	return checkJSON(b, anObject)
 }
 

@@ -48,6 +48,7 @@ type bodyKind int
 const (
 	noBody     bodyKind = iota // whatever is sent is ignored
 	objectBody                 // a JSON object
+	listBody                   // a JSON list
 	uploadBody                 // a form with a part named file; body is the file's content
 )
 

@@ -130,30 +130,3 @@ func (c *call) context(r state.Reader, at scope, row *model.ContextRow, err erro
 	}
 	return orchestrate.ContextDoc(r, row, c.show(at.role)), nil
 }
-
-func instanceEndpoints() map[string]endpoint {
-	locked := func(locked bool) endpoint {
-		return acting(auth.Operate, func(_ *call, tx *state.Tx, at scope) (any, error) {
-			return nil, orchestrate.LockInstance(tx, at.org.ID, at.host.ID, locked)
-		})
-	}
-	forget := acting(auth.Operate, func(_ *call, tx *state.Tx, at scope) (any, error) {
-		return nil, orchestrate.DeleteInstance(tx, at.org.ID, at.host.ID)
-	})
-	return map[string]endpoint{
-		"host.instance.show": reading(auth.Read, func(_ *call, r state.Reader, at scope) (any, error) {
-			return orchestrate.GetInstance(r, at.org.ID, at.host.ID)
-		}),
-		// A machine without a console still answers an object (contract section 2.1).
-		"host.instance.vnc.show": reading(auth.Read, func(_ *call, r state.Reader, at scope) (any, error) {
-			if _, err := orchestrate.GetInstance(r, at.org.ID, at.host.ID); err != nil {
-				return nil, err
-			}
-			return map[string]string{"hostname": "", "port": ""}, nil
-		}),
-		"host.instance.delete": forget,
-		"host.instance.forget": forget,
-		"host.instance.lock":   locked(true),
-		"host.instance.unlock": locked(false),
-	}
-}

@@ -1,6 +1,9 @@
 package api
 
 import (
+	"context"
+	"slices"
+
 	"github.com/muster-hq/muster/api/auth"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
@@ -59,37 +62,51 @@ func platformEndpoints() map[string]endpoint {
 		if err != nil {
 			return nil, err
 		}
-		return orchestrate.PlatformDoc(r, row, c.show(at.role)), nil
+		return c.platform(r, at, row), nil
 	}
 	find := func(c *call, r state.Reader, at scope) (*model.PlatformRow, error) {
 		return orchestrate.PlatformByName(r, at.org.ID, c.params["plat"])
 	}
-	// Lists that only a driver fills: no class of driver that makes images exists.
-	ofDriver := reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
-		if _, err := find(c, r, at); err != nil {
-			return nil, err
-		}
-		return list[struct{}](nil), nil
-	})
 	return map[string]endpoint{
-		"platforms.images.show":                  ofDriver,
-		"platforms.driver.image_parameters.show": ofDriver,
+		"platforms.images.show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
+			row, err := find(c, r, at)
+			if err != nil {
+				return nil, err
+			}
+			ctx, cancel := context.WithTimeout(c.req.Context(), driverTimeout)
+			defer cancel()
+			images, err := c.srv.cfg.Machines.Images(ctx, r, row)
+			if err != nil {
+				return nil, &model.Error{Code: model.Unavailable, Messages: []string{"the platform does not tell its images: " + err.Error()}}
+			}
+			return list(images), nil
+		}),
+		"platforms.driver.image_parameters.show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
+			row, err := find(c, r, at)
+			if err != nil {
+				return nil, err
+			}
+			return list(c.srv.cfg.Machines.ImageParameters(row.Document.Driver.ClassName)), nil
+		}),
 		"platforms.list": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			docs := []model.Platform{}
 			for _, row := range orchestrate.Platforms(r, at.org.ID) {
-				docs = append(docs, orchestrate.PlatformDoc(r, row, c.show(at.role)))
+				docs = append(docs, c.platform(r, at, row))
 			}
 			return list(docs), nil
 		}),
 		// default and test ask the driver; a class without one is stored as it is.
-		"platforms.create": changing(auth.Design, func(c *call, tx *state.Tx, at scope) (any, error) {
+		"platforms.create": {need: auth.Design, body: objectBody, stage: testPlatform, write: func(c *call, tx *state.Tx, at scope) (any, error) {
 			doc, err := model.Decode[model.Platform](c.body)
 			if err != nil {
 				return nil, err
 			}
+			if c.flag("default", false) {
+				doc = withDefaults(doc, c.srv.cfg.Machines)
+			}
 			row, err := orchestrate.CreatePlatform(tx, at.org.ID, doc)
 			return answer(c, tx, at, row, err)
-		}),
+		}},
 		"platforms.show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			row, err := find(c, r, at)
 			return answer(c, r, at, row, err)
@@ -123,6 +140,45 @@ func platformEndpoints() map[string]endpoint {
 			return answer(c, tx, at, row, err)
 		}),
 	}
+}
+
+// platform is the document of a platform, with what its driver says of itself.
+func (c *call) platform(r state.Reader, at scope, row *model.PlatformRow) model.Platform {
+	doc := orchestrate.PlatformDoc(r, row, c.show(at.role))
+	if info, ok := c.srv.cfg.Machines.Driver(doc.Driver.ClassName); ok {
+		doc.Driver.Name, doc.Driver.Description = info.Name, info.Text
+	}
+	return doc
+}
+
+// testPlatform lets the driver try the settings of a platform that is to be stored, when that is asked for.
+func testPlatform(c *call) error {
+	if !c.flag("test", false) {
+		return nil
+	}
+	doc, err := model.Decode[model.Platform](c.body)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.req.Context(), driverTimeout)
+	defer cancel()
+	return c.srv.cfg.Machines.Test(ctx, doc.Driver.ClassName, doc.Settings)
+}
+
+// withDefaults adds to a platform what its driver needs and it does not have.
+func withDefaults(doc model.Platform, m Machines) model.Platform {
+	settings, parameters := m.Defaults(doc.Driver.ClassName)
+	for _, s := range settings {
+		if !slices.ContainsFunc(doc.Settings, func(o model.Setting) bool { return o.Key == s.Key }) {
+			doc.Settings = append(doc.Settings, s)
+		}
+	}
+	for _, p := range parameters {
+		if !slices.ContainsFunc(doc.Parameters, func(o model.Parameter) bool { return o.Key == p.Key || o.Name == p.Name }) {
+			doc.Parameters = append(doc.Parameters, p)
+		}
+	}
+	return doc
 }
 
 func distributionEndpoints() map[string]endpoint {

@@ -79,6 +79,9 @@ type Config struct {
 	// text to hand out; nil: making one answers 501.
 	EnrolToken func(tx *state.Tx, orgID, envID string, uses int, expires time.Time) (id, text string, err error)
 
+	// Machines asks the drivers that make machines; nil: there are none, and provisioning is refused.
+	Machines Machines
+
 	// Login is how people log in.
 	Login Login
 
@@ -107,6 +110,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 30 * time.Second
+	}
+	if cfg.Machines == nil {
+		cfg.Machines = noMachines{}
 	}
 	if cfg.Root == "" {
 		cfg.Root = "/api"

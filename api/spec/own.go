@@ -19,6 +19,12 @@ func own() []Section {
 			{POST, "{E}/enroltokens/", "enroltokens.create", Built, "", "EnrolTokenRequest", "EnrolToken with its token, this once"},
 			{DELETE, "{E}/enroltokens/{id}", "enroltokens.delete", Built, "", "", "ignored"},
 		}},
+		{Own, "Machines", []Row{
+			{POST, "{H}/instance/token", "host.instance.token", Built, "", "empty", "EnrolToken with its token, as long as it is not used"},
+			{GET, "{O}/machines/", "machines.list", Built, "", "", "list of Machine: what drivers are to do"},
+			{PUT, "{O}/machines/{id}/_retry", "machines.retry", Built, "", "empty", "Machine"},
+			{DELETE, "{O}/machines/{id}", "machines.delete", Built, "", "", "ignored; leaves the machine alone"},
+		}},
 		{Own, "One-time addresses of rendered files", []Row{
 			{GET, "/links/{token...}", "links.show", Built, "", "", "raw text; needs no credentials, works once"},
 		}},

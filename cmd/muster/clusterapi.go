@@ -277,3 +277,20 @@ func (e enrolTokens) CreateEnrolToken(tx *state.Tx, orgID, envID string, uses in
 	}
 	return t.ID, t.String(), nil
 }
+
+// MachineToken is the text of the token with which the agent of an instance enrols.
+func (e enrolTokens) MachineToken(r state.Reader, i *model.InstanceRow) (string, error) {
+	key, err := orchestrate.SigningKey(r, i.OrgID)
+	if err != nil {
+		return "", err
+	}
+	id, seed, err := orchestrate.MachineToken(r, i.OrgID, i.ID)
+	if err != nil {
+		return "", err
+	}
+	t := wire.EnrolToken{ID: id, Seed: seed, CA: e.ca, Key: key.Public().(ed25519.PublicKey)}
+	if doc, err := orchestrate.GetInstance(r, i.OrgID, i.HostID); err == nil {
+		t.Organization, t.Environment = doc.Organization, doc.Environment
+	}
+	return t.String(), nil
+}

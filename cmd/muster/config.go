@@ -18,6 +18,9 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/muster-hq/muster/cluster"
+	"github.com/muster-hq/muster/drivers"
+	"github.com/muster-hq/muster/drivers/free"
+	"github.com/muster-hq/muster/fsm/model"
 )
 
 // serverConfig is what `muster server` can be told. Flags win over the environment (MUSTER_ and the flag's
@@ -51,6 +54,16 @@ type serverConfig struct {
 	Autopilot    autopilotConfig `yaml:"autopilot"`
 	Login        loginConfig     `yaml:",inline"`
 	Lives        livesConfig     `yaml:",inline"`
+
+	drivers *drivers.Set // of machines; nil: those of every server
+}
+
+// machines are the drivers that a server has.
+func (c serverConfig) machines() drivers.Set {
+	if c.drivers != nil {
+		return *c.drivers
+	}
+	return drivers.Set{ByClass: map[string]drivers.Driver{model.FreeDriver: free.Driver{}}}
 }
 
 // livesConfig is how long what proves membership holds. The leader's word counts, so all nodes should have the same.

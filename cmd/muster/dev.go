@@ -21,6 +21,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-hq/muster/cluster"
+	"github.com/muster-hq/muster/drivers"
+	"github.com/muster-hq/muster/drivers/simulate"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
@@ -51,13 +53,18 @@ type devAdmin struct {
 func devCommand() *cobra.Command {
 	var nodes int
 	var data, httpAddr, level string
+	var simulate bool
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "run a whole installation in this process, to try things out",
 		Long: `Run one node, or three, in this process, with embedded hubs, an organization "Dev" with an environment
 "Default", and a token with which any number of agents may enrol. It prints how to use it from another
 terminal, and writes the same to DIR/dev.json once it is ready. State survives a restart with the same --data;
-Ctrl-C stops it.`,
+Ctrl-C stops it.
+
+With --simulate, hosts can be provisioned on a platform of any class of driver. Their machines are agents in this
+process with the real protocol, each on a folder below DIR/machines. Files are written there; packages, services,
+users and groups are only written down, and no program is run. Packages whose name begins with no-such- fail.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if nodes != 1 && nodes != 3 {
@@ -71,10 +78,11 @@ Ctrl-C stops it.`,
 			if err != nil {
 				return err
 			}
-			d := &dev{dir: dir, log: log, level: logLevel, out: cmd.OutOrStdout()}
+			d := &dev{dir: dir, log: log, level: logLevel, out: cmd.OutOrStdout(), simulate: simulate}
 			return d.run(cmd.Context(), nodes, httpAddr)
 		},
 	}
+	cmd.Flags().BoolVar(&simulate, "simulate", false, "make machines for every class of driver: agents in this process, each on a scratch folder below --data")
 	cmd.Flags().IntVar(&nodes, "nodes", 1, "1 or 3")
 	cmd.Flags().StringVar(&data, "data", "muster-dev", "folder of its state")
 	cmd.Flags().StringVar(&httpAddr, "http", "127.0.0.1:8000", "address of the first node's REST API")
@@ -89,6 +97,9 @@ type dev struct {
 	level   *slog.LevelVar
 	out     io.Writer
 	members []*server
+
+	simulate bool             // machines
+	machines *simulate.Driver // likewise
 }
 
 func (d *dev) run(ctx context.Context, nodes int, httpAddr string) (err error) {
@@ -107,12 +118,18 @@ func (d *dev) run(ctx context.Context, nodes int, httpAddr string) (err error) {
 			err = nil // asked to stop, be it before all was up
 		}
 		d.level.Set(max(d.level.Level(), slog.LevelError)) // that the others leave is no news to those that are left
+		if d.machines != nil {
+			d.machines.Close()
+		}
 		for _, m := range d.members {
 			err = errors.Join(err, m.shutdown())
 		}
 	}()
 	cfgs, err := d.configs(nodes, httpAddr)
 	if err != nil {
+		return err
+	}
+	if err := d.openMachines(cfgs); err != nil {
 		return err
 	}
 	if err := d.open(ctx, cfgs); err != nil {
@@ -146,6 +163,25 @@ func (d *dev) run(ctx context.Context, nodes int, httpAddr string) (err error) {
 	case err := <-ended:
 		return err
 	}
+}
+
+// openMachines makes the driver of simulated machines, and gives it to all nodes.
+func (d *dev) openMachines(cfgs []serverConfig) (err error) {
+	if !d.simulate {
+		return nil
+	}
+	var urls []string
+	for _, c := range cfgs {
+		urls = append(urls, "amqps://"+c.BusListen)
+	}
+	d.machines, err = simulate.New(simulate.Options{Dir: filepath.Join(d.dir, "machines"), URLs: urls, Log: d.log.With("part", "simulation"), Version: version})
+	if err != nil {
+		return err
+	}
+	for i := range cfgs {
+		cfgs[i].drivers = &drivers.Set{Any: d.machines}
+	}
+	return nil
 }
 
 // configs gives each node its folder and its ports: the same ones at each start.

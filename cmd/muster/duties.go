@@ -20,6 +20,7 @@ import (
 	"github.com/muster-hq/muster/cluster"
 	"github.com/muster-hq/muster/dispatch"
 	"github.com/muster-hq/muster/dispatch/bus"
+	"github.com/muster-hq/muster/dispatch/provision"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
@@ -42,6 +43,7 @@ func (d *duties) list() []cluster.NamedDuty {
 	return []cluster.NamedDuty{
 		{Name: "first administrator", Run: d.firstAdministrator},
 		{Name: "dispatch", Run: d.dispatch},
+		{Name: "provision", Run: d.provision},
 		{Name: "old requests", Run: d.forgetRequests},
 	}
 }
@@ -154,14 +156,9 @@ type leadStore struct {
 func (s leadStore) Local() *state.View { return s.node.Local() }
 
 func (d *duties) dispatch(ctx context.Context, lead *cluster.Lead) error {
-	select {
-	case <-d.opened:
-	case <-ctx.Done():
-		return nil
-	}
-	n := d.node.Load()
+	n, err := d.open(ctx)
 	if n == nil {
-		return errors.New("the node did not open")
+		return err
 	}
 	hubs, err := d.hubs(n)
 	if err != nil {
@@ -170,6 +167,31 @@ func (d *duties) dispatch(ctx context.Context, lead *cluster.Lead) error {
 	return dispatch.New(dispatch.Config{
 		Term: lead.Term, Store: leadStore{lead, n}, Hubs: hubs, Log: d.log.With("part", "dispatch", "term", lead.Term),
 	}).Run(ctx)
+}
+
+// provision drives the work on machines.
+func (d *duties) provision(ctx context.Context, lead *cluster.Lead) error {
+	n, err := d.open(ctx)
+	if n == nil {
+		return err
+	}
+	return provision.New(provision.Config{
+		Epoch: lead.Epoch, Term: lead.Term, Store: leadStore{lead, n}, Drivers: d.cfg.machines(),
+		Token: enrolTokens{d.cfg.pin(n)}.MachineToken, Log: d.log.With("part", "provision", "term", lead.Term),
+	}).Run(ctx)
+}
+
+// open waits for the node; nil without an error when ctx ends before.
+func (d *duties) open(ctx context.Context) (*cluster.Node, error) {
+	select {
+	case <-d.opened:
+	case <-ctx.Done():
+		return nil, nil
+	}
+	if n := d.node.Load(); n != nil {
+		return n, nil
+	}
+	return nil, errors.New("the node did not open")
 }
 
 // Pauses of dispatch between attempts at a hub or broker: shorter than those of agents, since there is one

@@ -19,6 +19,7 @@ import (
 	"github.com/muster-hq/muster/dispatch/bus"
 	"github.com/muster-hq/muster/dispatch/bus/rabbitauth"
 	"github.com/muster-hq/muster/dispatch/hub"
+	"github.com/muster-hq/muster/dispatch/provision"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 )
 
@@ -256,7 +257,8 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	}
 	rest, err := api.New(api.Config{
 		Login: login, Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, Snapshots: snapshotAPI{n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
-		Ready: func(context.Context) error { return m.ready(n) }, Leads: n.IsLeader, Age: n.Age, Stop: m.stopping(run), PublicURL: m.cfg.PublicURL,
+		Machines: provision.Desk{Drivers: m.cfg.machines(), MachineToken: enrolTokens{m.cfg.pin(n)}.MachineToken},
+		Ready:    func(context.Context) error { return m.ready(n) }, Leads: n.IsLeader, Age: n.Age, Stop: m.stopping(run), PublicURL: m.cfg.PublicURL,
 	})
 	if err != nil {
 		return nil, errors.Join(err, c.shutdown(ctx))

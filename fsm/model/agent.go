@@ -115,6 +115,9 @@ type EnrolToken struct {
 	Expires   time.Time `json:"expires,omitzero"` // zero: never
 	Created   time.Time `json:"created"`
 	Creator   string    `json:"creator"`
+
+	HostID     string `json:"hostId,omitempty"`     // bound to the machine of one host; "": makes any host of the environment
+	InstanceID string `json:"instanceId,omitempty"` // that machine
 }
 
 // Table names the table of enrolment tokens.

@@ -38,7 +38,8 @@ type Instance struct {
 	Hostname     string        `json:"hostname"`
 	Locked       bool          `json:"locked"`
 	Properties   []Property    `json:"properties"`
-	Waiting      string        `json:"waiting,omitempty"` // why the machine gets no orders
+	Waiting      string        `json:"waiting,omitempty"` // why the machine gets no orders, or what its provisioning waits for
+	Error        string        `json:"error,omitempty"`   // what went wrong last with the machine; absent when all went well
 }
 
 // InstanceRow is what is kept of the machine of a host. Its key is the host's id.
@@ -51,6 +52,12 @@ type InstanceRow struct {
 	Locked     bool          `json:"locked,omitempty"`
 	Properties []Property    `json:"properties,omitempty"` // by key
 	Created    time.Time     `json:"created"`
+
+	Provisioning bool   `json:"provisioning,omitempty"` // its agent has not enrolled yet
+	Installs     int    `json:"installs,omitempty"`     // changes with a lower number are part of the provisioning
+	PlatformID   string `json:"platformId,omitempty"`   // whose driver has to do with it; "" of one that enrolled by itself
+	Handle       string `json:"handle,omitempty"`       // what the driver calls the machine
+	Error        string `json:"error,omitempty"`        // what the driver's last failure was
 }
 
 // Table names the table of instances.

@@ -7,7 +7,8 @@ import (
 	"github.com/muster-hq/muster/fsm/state"
 )
 
-// provisioned finds an application on a host that has a machine. Errors: NotFound, Conflict (no instance).
+// provisioned finds an application on a host that has a machine. Errors: NotFound, Conflict (no instance, or one whose agent
+// has not enrolled yet).
 func provisioned(tx *state.Tx, orgID, hostID, appName string) (*planner, error) {
 	ctx, _, err := ContextByName(tx, orgID, hostID, appName)
 	if err != nil {
@@ -17,8 +18,8 @@ func provisioned(tx *state.Tx, orgID, hostID, appName string) (*planner, error) 
 	if p == nil {
 		return nil, model.Errorf(model.NotFound, "host not found")
 	}
-	if _, ok := state.Get[model.InstanceRow](tx, hostID); !ok {
-		return nil, noInstance(model.Conflict, p.host)
+	if err := hasMachine(tx, p.host); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -132,8 +133,8 @@ func Rebuild(tx *state.Tx, orgID, hostID string) (*model.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := state.Get[model.InstanceRow](tx, hostID); !ok {
-		return nil, noInstance(model.Conflict, h)
+	if err := hasMachine(tx, h); err != nil {
+		return nil, err
 	}
 	return QueueChange(tx, hostID, PlanRebuild(tx, hostID))
 }

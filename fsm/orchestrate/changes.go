@@ -10,13 +10,13 @@ import (
 )
 
 // QueueChange numbers a draft, stores its contents and makes it a change of the host, which is UPDATING from then
-// on. A draft without tasks, or for a host without an instance, is dropped: the change is nil. Numbers begin at 0
+// on. A draft without tasks, or for a host without a machine whose agent has enrolled, is dropped: the change is nil. Numbers begin at 0
 // and are never given twice. Error: TooLarge when a content or the change does not fit a commit.
 func QueueChange(tx *state.Tx, hostID string, d Draft) (*model.Change, error) {
 	if len(d.Tasks) == 0 {
 		return nil, nil
 	}
-	if _, ok := state.Get[model.InstanceRow](tx, hostID); !ok {
+	if i, ok := state.Get[model.InstanceRow](tx, hostID); !ok || i.Provisioning { // then what is described gets installed
 		return nil, nil
 	}
 	counter, ok := state.Edit[model.ChangeCounter](tx, hostID)
@@ -201,7 +201,7 @@ func RetryChange(tx *state.Tx, orgID, hostID string, num int, skipInterrupted bo
 	}
 	c, err := QueueChange(tx, hostID, d)
 	if err == nil && c == nil {
-		err = noInstance(model.Conflict, h)
+		err = cmp.Or(hasMachine(tx, h), noInstance(model.Conflict, h))
 	}
 	return c, err
 }

@@ -135,10 +135,7 @@ func Enrol(tx *state.Tx, e Enrolment) (*model.Agent, error) {
 	if token.Uses > 0 && token.Used >= token.Uses {
 		return nil, model.Errorf(model.Forbidden, "the enrolment token was good for %d enrolment(s) and is used up: ask for a new one", token.Uses)
 	}
-	if !hostNames().MatchString(e.Name) {
-		return nil, model.Errorf(model.Invalid, "the host name %q is not usable: give one of letters, digits, dots and dashes with --name", e.Name)
-	}
-	host, err := AdoptHost(tx, token.OrgID, token.EnvID, e.Name, properties(e.Facts)...)
+	host, err := newcomersHost(tx, token, e)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +144,7 @@ func Enrol(tx *state.Tx, e Enrolment) (*model.Agent, error) {
 		return nil, err
 	}
 	a := &model.Agent{
-		ID: e.AgentID, OrgID: token.OrgID, EnvID: token.EnvID, HostID: host.Key(), PublicKey: e.PublicKey, Exchange: e.Exchange,
+		ID: e.AgentID, OrgID: token.OrgID, EnvID: host.EnvID, HostID: host.Key(), PublicKey: e.PublicKey, Exchange: e.Exchange,
 		TokenID: e.TokenID, Facts: e.Facts, Enrolled: tx.Now(),
 	}
 	if err := state.Put(tx, a); err != nil {
@@ -157,6 +154,18 @@ func Enrol(tx *state.Tx, e Enrolment) (*model.Agent, error) {
 		return nil, err
 	}
 	return a, state.Put(tx, &model.Presence{AgentID: a.ID, Up: true, Since: tx.Now()})
+}
+
+// newcomersHost is the host that a newcomer becomes: that of the machine which the token is bound to, whatever the newcomer
+// calls itself, else the one of the newcomer's name.
+func newcomersHost(tx *state.Tx, token *model.EnrolToken, e Enrolment) (*model.HostRow, error) {
+	if token.InstanceID != "" {
+		return enrolMachine(tx, token, e.Facts)
+	}
+	if !hostNames().MatchString(e.Name) {
+		return nil, model.Errorf(model.Invalid, "the host name %q is not usable: give one of letters, digits, dots and dashes with --name", e.Name)
+	}
+	return AdoptHost(tx, token.OrgID, token.EnvID, e.Name, properties(e.Facts)...)
 }
 
 // RemoveAgent forgets the agent of a host, if it has one, with all that hangs on it.

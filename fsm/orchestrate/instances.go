@@ -14,13 +14,28 @@ func HostState(r state.Reader, hostID string) model.HostState {
 	if !ok {
 		return model.HostDefined
 	}
+	if instance.Provisioning {
+		if instance.State == model.InstanceError {
+			return model.HostError
+		}
+		return model.HostProvisioning
+	}
+	open := len(state.Keys[model.Change](r, model.OpenChangesOf(hostID))) > 0
 	switch {
-	case len(state.Keys[model.Change](r, model.OpenChangesOf(hostID))) > 0:
+	case open && installs(r, instance):
+		return model.HostProvisioning
+	case open:
 		return model.HostUpdating
 	case lastChangeFailed(r, instance), len(state.Keys[model.ComplianceRow](r, model.ComplianceOf(hostID))) > 0:
 		return model.HostError
 	}
 	return model.HostReady
+}
+
+// installs says whether the applications of a machine that was provisioned are being installed still.
+func installs(r state.Reader, i *model.InstanceRow) bool {
+	first := firstOpen(r, i.HostID)
+	return first != nil && first.OrderNum < i.Installs
 }
 
 // lastChangeFailed says whether the done change with the highest number has a failed task. What failed on an
@@ -55,8 +70,13 @@ func createInstance(tx *state.Tx, h *model.HostRow, props []model.Property) erro
 	if err := state.Put(tx, i); err != nil {
 		return err
 	}
-	for _, ctx := range contextsByPosition(tx, h.ID) {
-		if _, err := QueueChange(tx, h.ID, PlanInstall(tx, ctx)); err != nil {
+	return installAll(tx, h.ID)
+}
+
+// installAll queues the installation of the applications that a host has.
+func installAll(tx *state.Tx, hostID string) error {
+	for _, ctx := range contextsByPosition(tx, hostID) {
+		if _, err := QueueChange(tx, hostID, PlanInstall(tx, ctx)); err != nil {
 			return err
 		}
 	}
@@ -102,7 +122,10 @@ func GetInstance(r state.Reader, orgID, hostID string) (model.Instance, error) {
 			doc.SynapseState = model.SynapseUp
 		}
 	}
-	doc.Waiting = WaitsFor(r, hostID)
+	doc.Waiting, doc.Error = WaitsFor(r, hostID), i.Error
+	if doc.Waiting == "" {
+		doc.Waiting = machineWaits(r, i)
+	}
 	if doc.Properties == nil {
 		doc.Properties = []model.Property{}
 	}
@@ -164,6 +187,7 @@ func DeleteInstance(tx *state.Tx, orgID, hostID string) error {
 // dropInstance deletes the machine of a host and what came from it.
 func dropInstance(tx *state.Tx, hostID string) {
 	RemoveAgent(tx, hostID)
+	dropMachine(tx, hostID)
 	for _, k := range state.Keys[model.ComplianceRow](tx, model.ComplianceOf(hostID)) {
 		state.Delete[model.ComplianceRow](tx, k)
 	}

@@ -121,6 +121,9 @@ func DeleteOrganization(tx *state.Tx, orgID string) error {
 	if err := inUse(tx, with, "organization %q has %d host(s) with an instance: delete or forget the instances first", o.Name, len(with)); err != nil {
 		return err
 	}
+	if n := len(state.Keys[model.MachineWork](tx, model.MachineWorkOf(orgID))); n > 0 {
+		return model.Errorf(model.Conflict, "%d machine(s) of organization %q are still to be destroyed: look at its machines, and delete those there that are to be left alone", n, o.Name)
+	}
 	dropOrchestrations(tx, orgID)
 	for _, e := range Environments(tx, orgID) {
 		for _, h := range Hosts(tx, orgID, e.ID) {

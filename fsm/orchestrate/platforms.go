@@ -115,6 +115,9 @@ func DeletePlatform(tx *state.Tx, orgID, id string) error {
 	if err := inUse(tx, hosts, "platform %q is that of %d host(s): detach it there first", p.Name, len(hosts)); err != nil {
 		return err
 	}
+	if n := len(state.Keys[model.MachineWork](tx, model.MachineWorkOfPlatform(id))); n > 0 {
+		return model.Errorf(model.Conflict, "%d machine(s) of platform %q are still to be destroyed: look at the organization's machines, and delete those there that are to be left alone", n, p.Name)
+	}
 	dropOwned(tx, id)
 	state.Delete[model.PlatformRow](tx, id)
 	return nil
