@@ -56,7 +56,10 @@ func rules() []rule {
 		{[]string{"dispatch/wire"}, nil, nil, "both sides import the wire"},
 		{[]string{"dispatch/bus"}, nil, []string{"dispatch/wire"}, "both sides import the bus"},
 		{[]string{"dispatch/hub"}, nil, []string{"dispatch/wire", "dispatch/bus"}, "the hub knows no state"},
-		{[]string{"dispatch"}, []string{"dispatch/wire", "dispatch/bus", "dispatch/hub"}, []string{"fsm"}, apart},
+		{[]string{"dispatch"}, []string{"dispatch/wire", "dispatch/bus", "dispatch/hub", "dispatch/provision"}, []string{"fsm"}, apart},
+		{[]string{"dispatch/provision"}, nil, []string{"fsm", "drivers"}, apart},
+		{[]string{"drivers"}, []string{"drivers/simulate"}, []string{"fsm/model"}, "a driver knows machines, and neither state nor bus"},
+		{[]string{"drivers/simulate"}, nil, []string{"drivers", "fsm/model", "agent", "dispatch/wire", "dispatch/bus"}, "a simulated machine is an agent"},
 		{[]string{"agent", "cmd/muster-agent"}, []string{"agent/agenttest"}, []string{"dispatch/wire", "dispatch/bus"}, "the agent carries no server code"},
 	}
 }

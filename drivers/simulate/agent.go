@@ -35,8 +35,11 @@ func (d *Driver) start(m *machine) {
 		for ctx.Err() == nil {
 			err := d.work(ctx, at, token, told, log)
 			var refused *agent.RefusedError
-			if err == nil || errors.As(err, &refused) {
-				log.Warn("the agent of a simulated machine has ended", "error", err)
+			if errors.As(err, &refused) {
+				log.Warn("the agent of a simulated machine is not let in", "error", err)
+				return
+			}
+			if ctx.Err() != nil {
 				return
 			}
 			log.Warn("the agent of a simulated machine is started again", "error", err)
