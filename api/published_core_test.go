@@ -13,8 +13,7 @@ import (
 // built must leave it.
 func notRecorded() []string {
 	return []string{
-		"host.instance.set", "host.instance.properties.set", "host.instance.files.show", "host.instance.status.show", "host.instance.start",
-		"host.instance.pause", "host.instance.resume", "host.instance.stop", "host.instance.off", "host.instance.create_image", "host.instance.alerts.clear",
+		"host.instance.files.show", "host.instance.status.show", "host.instance.alerts.clear",
 		"audit.list", "notification.list", "agent.list", "other.list", "environment.audit.list", "environment.notification.list", "environment.agent.list",
 		"environment.other.list", "host.audit.list", "host.notification.list", "host.other.list",
 		"jobs.create", "jobs.show", "jobs.update", "jobs.delete", "jobs.run",
@@ -23,7 +22,7 @@ func notRecorded() []string {
 
 // publishedCore has at least one exchange for every CORE row of the contract, in an order that works.
 func publishedCore() []exchange {
-	return slices.Concat(coreOrganizationCases(), coreSettingCases(), coreKitCases(), coreHostCases(), coreLiveCases(), coreEndCases())
+	return slices.Concat(coreOrganizationCases(), coreSettingCases(), coreKitCases(), coreHostCases(), coreLiveCases(), coreMachineCases(), coreEndCases())
 }
 
 const clientFlags = "?secret_only=False&no_secret=False&obfuscate=False"
@@ -229,7 +228,7 @@ func rowOf(t *testing.T, m *spec.Matcher, e exchange) spec.Route {
 // TestPublishedCore plays exchanges of the published client for every CORE row of the contract's section 2.1, and counts
 // them against the route table.
 func TestPublishedCore(t *testing.T) {
-	s := newSite(t).furnish().furnishMore()
+	s := newSite(t, withDesk).furnish().furnishMore().furnishMachines()
 	s.furnishMost("acme", "Dev", "web1", "web")
 	m, cases, recorded := spec.NewMatcher(spec.Routes()), publishedCore(), map[string]int{}
 	uploads := map[string][2]string{"files.content.set": {"/applications/web/files/site.conf/content", ""}, "thumb.set": {"/applications/web/thumb", ""}}
