@@ -113,6 +113,7 @@ func newNouns(getenv func(string) string) []*cobra.Command {
 		organizationCommand, environmentCommand, hostCommand, applicationCommand, platformCommand, distributionCommand, flavorCommand, settingCommand, fileCommand,
 		parameterCommand, groupCommand, hostgroupCommand, orchestrationCommand, webhookCommand, notificationCommand, userCommand, keyCommand, changeCommand, complianceCommand,
 		enrolTokenCommand, accountCommand, invitationCommand, eventsCommand, clusterCommand, snapshotCommand, debugCommand,
+		exportCommand, importCommand, diffCommand, applyCommand,
 	}
 	var all []*cobra.Command
 	for _, build := range builders {

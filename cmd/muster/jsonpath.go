@@ -1,15 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 
 	"github.com/ohler55/ojg/jp"
+
+	"github.com/muster-hq/muster/internal/ordered"
 )
 
 // jsonPath is what -o jsonpath=... prints of a document: texts and expressions in turns.
@@ -108,7 +108,7 @@ func parseExpression(s string) (e jp.Expr, err error) {
 
 // print prints what the expressions find in a document.
 func (p *jsonPath) print(w io.Writer, doc []byte) error {
-	v, err := decodeOrdered(doc)
+	v, err := forPaths(doc)
 	if err != nil {
 		return fmt.Errorf("printing by JSONPath: %w", err)
 	}
@@ -159,104 +159,29 @@ func pathText(v any) (string, error) {
 	return string(b), nil
 }
 
-// object is a JSON object that keeps the order of its keys. It is a jp.Keyed.
-type object struct {
-	keys   []string
-	values map[string]any
+// forPaths decodes a document for JSONPath: whole numbers as int64 where they fit, so that filters can compare them.
+func forPaths(doc []byte) (any, error) {
+	v, err := ordered.Decode(doc)
+	return filterable(v), err
 }
 
-// ValueForKey gives a value.
-func (o *object) ValueForKey(key string) (any, bool) { v, ok := o.values[key]; return v, ok }
-
-// Keys are the keys as the document has them.
-func (o *object) Keys() []string { return o.keys }
-
-// SetValueForKey adds or replaces a value.
-func (o *object) SetValueForKey(key string, value any) {
-	if _, ok := o.values[key]; !ok {
-		o.keys = append(o.keys, key)
-	}
-	o.values[key] = value
-}
-
-// RemoveValueForKey does nothing: documents are only read.
-func (o *object) RemoveValueForKey(string) {}
-
-// MarshalJSON keeps the order.
-func (o *object) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteByte('{')
-	for i, k := range o.keys {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		key, err := json.Marshal(k)
-		if err != nil {
-			return nil, err
-		}
-		value, err := json.Marshal(o.values[k])
-		if err != nil {
-			return nil, err
-		}
-		b.Write(key)
-		b.WriteByte(':')
-		b.Write(value)
-	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
-}
-
-// decodeOrdered decodes JSON with the order of keys, whole numbers as int64 where they fit, others as they are written.
-func decodeOrdered(doc []byte) (any, error) {
-	dec := json.NewDecoder(bytes.NewReader(doc))
-	dec.UseNumber()
-	return decodeValue(dec)
-}
-
-func decodeValue(dec *json.Decoder) (any, error) {
-	tok, err := dec.Token()
-	if err != nil {
-		return nil, err
-	}
-	switch t := tok.(type) {
+func filterable(v any) any {
+	switch v := v.(type) {
 	case json.Number:
-		if n, err := t.Int64(); err == nil {
-			return n, nil
+		if n, err := v.Int64(); err == nil {
+			return n
 		}
-		if strings.ContainsAny(t.String(), ".eE") {
-			return t.Float64()
+		if f, err := v.Float64(); err == nil && strings.ContainsAny(v.String(), ".eE") {
+			return f
 		}
-		return t, nil
-	case json.Delim:
-		if t == '[' {
-			list := []any{}
-			for dec.More() {
-				v, err := decodeValue(dec)
-				if err != nil {
-					return nil, err
-				}
-				list = append(list, v)
-			}
-			_, err := dec.Token()
-			return list, err
+	case []any:
+		for i := range v {
+			v[i] = filterable(v[i])
 		}
-		if t != '{' {
-			return nil, errors.New("the document is not whole")
+	case *ordered.Object:
+		for _, k := range v.Keys() {
+			v.SetValueForKey(k, filterable(v.Get(k)))
 		}
-		o := &object{values: map[string]any{}}
-		for dec.More() {
-			key, err := dec.Token()
-			if err != nil {
-				return nil, err
-			}
-			v, err := decodeValue(dec)
-			if err != nil {
-				return nil, err
-			}
-			o.SetValueForKey(fmt.Sprint(key), v)
-		}
-		_, err := dec.Token()
-		return o, err
 	}
-	return tok, nil
+	return v
 }

@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/muster-hq/muster/internal/ordered"
 )
 
 // column is a column of a table: its title, and the field it shows, with dots for fields of fields.
@@ -126,14 +128,13 @@ func widened(cols []column, items []json.RawMessage) []column {
 		have[col.field] = true
 	}
 	for _, it := range items {
-		doc, err := decodeOrdered(it)
-		o, ok := doc.(*object)
-		if err != nil || !ok {
-			continue
+		o, err := ordered.DecodeObject(it)
+		if err != nil {
+			continue // shows as empty cells
 		}
-		for _, key := range o.keys {
-			switch o.values[key].(type) {
-			case nil, *object, []any:
+		for _, key := range o.Keys() {
+			switch o.Get(key).(type) {
+			case nil, *ordered.Object, []any:
 			default:
 				if !have[key] {
 					have[key] = true

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -37,24 +36,6 @@ func TestJSONPathOutput(t *testing.T) {
 	for _, bad := range []string{"", "$[", "{.name", "{.a[}", `{"x}`, "[?(@.x "} {
 		if _, err := parseJSONPath(bad); exitCode(err) != exitUsage || !strings.Contains(err.Error(), "jsonpath") {
 			t.Errorf("%q: %v", bad, err)
-		}
-	}
-}
-
-// A document goes through unchanged, in its own order.
-func TestDecodeOrdered(t *testing.T) {
-	for _, doc := range []string{`{"b":1,"a":[null,true,"x",{}],"c":{"z":123456789012345678901234567890,"y":-1}}`, `[]`, `"x"`, `{}`} {
-		v, err := decodeOrdered([]byte(doc))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b, err := json.Marshal(v); err != nil || string(b) != doc {
-			t.Errorf("%s became %s, %v", doc, b, err)
-		}
-	}
-	for _, doc := range []string{``, `{`, `[1,`, `{"a"`, `]`} {
-		if v, err := decodeOrdered([]byte(doc)); err == nil {
-			t.Errorf("%q became %v", doc, v)
 		}
 	}
 }
