@@ -9,10 +9,11 @@ import (
 // costs more than they do.
 const fewInSet = 12
 
-// readSet is what a transaction has read. The zero value is empty.
+// readSet is what a transaction has read. The zero value is empty; it is not to be copied.
 type readSet struct {
 	list []Read
 	many map[Read]struct{} // all of them, in place of list
+	room [3]Read           // of the first ones
 }
 
 func (s *readSet) add(r Read) {
@@ -24,6 +25,9 @@ func (s *readSet) add(r Read) {
 		return
 	}
 	if len(s.list) < fewInSet {
+		if s.list == nil {
+			s.list = s.room[:0]
+		}
 		s.list = append(s.list, r)
 		return
 	}
@@ -54,10 +58,11 @@ func (s *readSet) all() []Read {
 	return out
 }
 
-// writeSet holds the rows that a transaction writes. The zero value is empty.
+// writeSet holds the rows that a transaction writes. The zero value is empty; it is not to be copied.
 type writeSet struct {
 	list []*pending
 	many map[string]*pending // all of list by rowID, once there are many
+	room [2]*pending         // of the first ones
 }
 
 // of gives the row's entry, nil when it has none.
@@ -75,6 +80,9 @@ func (s *writeSet) of(table, key string) *pending {
 
 // add takes an entry of a row that has none.
 func (s *writeSet) add(p *pending) {
+	if s.list == nil {
+		s.list = s.room[:0]
+	}
 	s.list = append(s.list, p)
 	switch {
 	case s.many != nil:

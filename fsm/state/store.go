@@ -42,6 +42,7 @@ type Store struct {
 	turns turns
 	enc   *zstd.Encoder // of contents; safe for concurrent EncodeAll
 	dec   *zstd.Decoder
+	names sync.Pool // of *rowName
 
 	tables     *Tables
 	version    string
@@ -133,7 +134,7 @@ func (s *Store) WaitIndex(ctx context.Context, index uint64) error {
 // publish shows a new state to readers and ends the waits for it.
 func (s *Store) publish(p *published) {
 	p.next = make(chan struct{})
-	p.txn, p.of = p.db.Txn(false), p.db
+	p.txn, p.of, p.names = p.db.Txn(false), p.db, &s.names
 	old := s.pub.Swap(p)
 	close(old.next)
 }

@@ -40,7 +40,10 @@ type pending struct {
 
 // Begin starts a transaction on the present view of the store.
 func (s *Store) Begin(o TxOptions) *Tx {
-	v := s.View().At(o.Now)
+	v := s.View()
+	if o.Now.After(v.now) {
+		v.now = o.Now
+	}
 	return &Tx{base: v, opts: o}
 }
 
@@ -211,6 +214,9 @@ func (tx *Tx) Commit() (*Commit, error) {
 func (tx *Tx) assemble() (*Commit, error) {
 	c := &Commit{Base: tx.base.Index(), Epoch: tx.base.Epoch(), Term: tx.opts.Term, Schema: tx.base.pub.schema, Actor: tx.opts.Actor}
 	size := 64 + len(c.Actor)
+	if n := len(tx.writes.list); n > 0 {
+		c.Writes = make([]Write, 0, n)
+	}
 	for _, p := range tx.writes.sorted() {
 		w, ok := p.write()
 		if !ok {

@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -110,6 +111,7 @@ type published struct {
 	next   chan struct{} // closed when there is a newer one
 	txn    *memdb.Txn    // reads of; shared by all readers, as nothing in it changes
 	of     *memdb.MemDB
+	names  *sync.Pool // of *rowName; nil is none
 }
 
 // reader reads the tables. A transaction of memdb that only reads may be used by many at once.
@@ -121,11 +123,28 @@ func (p *published) reader() *memdb.Txn {
 }
 
 func (p *published) row(table, key string) *record {
-	obj, err := p.reader().First(tableRows, "id", rowID(table, key))
+	var n *rowName
+	if p.names != nil {
+		n, _ = p.names.Get().(*rowName)
+	}
+	if n == nil {
+		n = &rowName{}
+	}
+	n.table, n.key = table, key
+	obj, err := p.reader().First(tableRows, "id", n)
+	if n.table, n.key = "", ""; p.names != nil {
+		p.names.Put(n)
+	}
 	if err != nil || obj == nil {
 		return nil
 	}
 	return obj.(*record)
+}
+
+// rowName is a row's key for textIndex, to be looked up once. Its memory is used again, as memdb does not keep it.
+type rowName struct {
+	table, key string
+	text       []byte
 }
 
 func (p *published) first(table, rng string) (string, bool) {
@@ -205,8 +224,12 @@ func (textIndex) FromObject(obj any) (bool, []byte, error) {
 // FromArgs is memdb's: the key that is looked up.
 func (textIndex) FromArgs(args ...any) ([]byte, error) {
 	if len(args) == 1 {
-		if s, ok := args[0].(string); ok {
-			return alias(s), nil
+		switch a := args[0].(type) {
+		case string:
+			return alias(a), nil
+		case *rowName:
+			a.text = append(append(append(a.text[:0], a.table...), sep...), a.key...)
+			return a.text, nil
 		}
 	}
 	return nil, errWrongObject
