@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/muster-hq/muster/api/auth"
+	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
@@ -22,7 +23,10 @@ func changeEndpoints() map[string]endpoint {
 	return map[string]endpoint{
 		"host.changes.list": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			changes, err := orchestrate.Changes(r, at.org.ID, at.host.ID, c.flag("show_processed", false))
-			return list(changes), err
+			if err != nil {
+				return nil, err
+			}
+			return spec.ChangeList{Count: len(changes), Items: changes, ToCome: orchestrate.ToCome(r, at.org.ID, at.host.ID)}, nil
 		}),
 		"host.changes.show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			num, err := c.number()

@@ -61,9 +61,9 @@ func (c *Client) LastChange(ctx context.Context, host map[string]string) (int, e
 // blockFor is how long the server may hold an answer back while there is nothing new.
 const blockFor = 30 * time.Second
 
-// changesAfter lists a host's changes once there is something newer than a place, and at once where that is "". Next is
-// the place of this answer.
-func (c *Client) changesAfter(ctx context.Context, host map[string]string, at string) (list []Change, next string, err error) {
+// changesAfter lists a host's changes once there is something newer than a place, and at once where that is "". Coming
+// says that the host is still to get some. Next is the place of this answer.
+func (c *Client) changesAfter(ctx context.Context, host map[string]string, at string) (list []Change, coming bool, next string, err error) {
 	q := url.Values{"show_processed": {"true"}}
 	if at != "" {
 		wait := blockFor
@@ -76,11 +76,14 @@ func (c *Client) changesAfter(ctx context.Context, host map[string]string, at st
 	op := Op{Name: "host.changes.list", Params: host, Query: q}
 	a := c.send(ctx, op, nil, "application/json")
 	if a.err != nil {
-		return nil, "", a.err
+		return nil, false, "", a.err
 	}
-	var l spec.List[Change]
+	var l struct {
+		spec.List[Change]
+		ToCome []model.ToCome `json:"toCome"`
+	}
 	err = op.decode(a.body, &l)
-	return l.Items, a.at, err
+	return l.Items, len(l.ToCome) > 0, a.at, err
 }
 
 // WaitChanges waits until every change of a host after number `after` is processed, and gives those
@@ -94,7 +97,7 @@ func (c *Client) WaitChanges(ctx context.Context, host map[string]string, after 
 	var last []Change
 	at := ""
 	for {
-		all, next, err := c.changesAfter(ctx, host, at)
+		all, coming, next, err := c.changesAfter(ctx, host, at)
 		code := model.CodeOf(err)
 		news := false
 		switch {
@@ -109,7 +112,7 @@ func (c *Client) WaitChanges(ctx context.Context, host map[string]string, after 
 			if tell != nil {
 				tell(last)
 			}
-			if !slices.ContainsFunc(last, Change.Pending) {
+			if !coming && !slices.ContainsFunc(last, Change.Pending) {
 				return last, nil
 			}
 			at, news = next, next != "" && next != at

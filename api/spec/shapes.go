@@ -16,6 +16,14 @@ type List[T any] struct {
 // WithCursor is the list with a cursor.
 func (l List[T]) WithCursor(cursor string) any { l.Cursor = cursor; return l }
 
+// ChangeList is the list of a host's changes.
+type ChangeList struct {
+	Count int                `json:"count"`
+	Items []model.ChangeView `json:"items"`
+	// ToCome are changes that the host is still to get: writes that concern many hosts are planned host by host.
+	ToCome []model.ToCome `json:"toCome,omitempty"`
+}
+
 // Problem is the body of an error: the contract's error texts, and the fields of RFC 9457.
 type Problem struct {
 	Error     []string   `json:"error"`

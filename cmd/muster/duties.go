@@ -45,6 +45,7 @@ func (d *duties) list() []cluster.NamedDuty {
 		{Name: "dispatch", Run: d.dispatch},
 		{Name: "provision", Run: d.provision},
 		{Name: "old requests", Run: d.forgetRequests},
+		{Name: "plans", Run: d.expandIntents},
 	}
 }
 
@@ -64,6 +65,26 @@ func (d *duties) forgetRequests(ctx context.Context, lead *cluster.Lead) error {
 			return nil
 		}
 	}
+}
+
+// expandIntents gives hosts the changes that large writes mean for them, as soon as there are such writes.
+func (d *duties) expandIntents(ctx context.Context, lead *cluster.Lead) error {
+	select {
+	case <-d.opened:
+	case <-ctx.Done():
+		return nil
+	}
+	n := d.node.Load()
+	if n == nil {
+		return errors.New("the node did not open")
+	}
+	return orchestrate.NewExpander(lead).Work(ctx, func(ctx context.Context) error {
+		ws := state.NewWatchSet()
+		if orchestrate.IntentsPending(n.Local().Watched(ws)) {
+			return ctx.Err()
+		}
+		return ws.Wait(ctx)
+	})
 }
 
 // adminName is the login of the first administrator.

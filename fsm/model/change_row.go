@@ -53,6 +53,8 @@ func FailedChangesOf(hostID string) string { return "failed/" + hostID }
 type ChangeCounter struct {
 	HostID string `json:"hostId"`
 	Next   int    `json:"next"` // orderNum of the next change
+	// Intent is the sequence of the last intent of the organization that the host has got its changes of.
+	Intent uint64 `json:"intent,omitempty"`
 }
 
 // Table names the table of counters.

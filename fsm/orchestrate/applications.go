@@ -68,8 +68,12 @@ func UpdateApplication(tx *state.Tx, orgID, appID string, patch []byte, t Trigge
 	if err != nil {
 		return nil, err
 	}
-	before := planContexts(tx, a.ID)
 	was := a.Document
+	many := mayIntend(tx) && len(state.Keys[model.ContextRow](tx, model.ContextsOfApplication(a.ID))) > maxDirect
+	var before []planned
+	if !many {
+		before = planContexts(tx, a.ID)
+	}
 	doc, err := model.Merge(was, patch)
 	if err != nil {
 		return nil, err
@@ -88,16 +92,18 @@ func UpdateApplication(tx *state.Tx, orgID, appID string, patch []byte, t Trigge
 	if err := putKit(tx, a); err != nil {
 		return nil, err
 	}
+	var drafts hostDrafts
 	for _, b := range before {
 		is := PlanApply(tx, b.ctx)
 		if !t.Force {
 			is = onlyDiffering(tx, b, is)
 		}
-		if _, err := QueueChange(tx, b.ctx.HostID, is); err != nil {
-			return nil, err
-		}
+		drafts = append(drafts, hostDraft{b.ctx.HostID, is})
 	}
-	return a, nil
+	if many || mayIntend(tx) && drafts.bytes() > maxDirectBytes {
+		return a, intend(tx, model.IntentRow{OrgID: orgID, Kind: model.IntentApplication, AppID: appID, Force: t.Force})
+	}
+	return a, drafts.queue(tx)
 }
 
 // planned is what an application on a host came to before a change of the application.

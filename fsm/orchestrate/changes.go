@@ -19,6 +19,17 @@ func QueueChange(tx *state.Tx, hostID string, d Draft) (*model.Change, error) {
 	if i, ok := state.Get[model.InstanceRow](tx, hostID); !ok || i.Provisioning { // then what is described gets installed
 		return nil, nil
 	}
+	if err := catchUp(tx, hostID); err != nil {
+		return nil, err
+	}
+	return queueNow(tx, hostID, d, tx.Actor())
+}
+
+// queueNow is QueueChange once the host has got all that earlier writes mean for it. actor is who asked for it.
+func queueNow(tx *state.Tx, hostID string, d Draft, actor string) (*model.Change, error) {
+	if len(d.Tasks) == 0 {
+		return nil, nil
+	}
 	counter, ok := state.Edit[model.ChangeCounter](tx, hostID)
 	if !ok {
 		counter = &model.ChangeCounter{HostID: hostID}
@@ -39,7 +50,7 @@ func QueueChange(tx *state.Tx, hostID string, d Draft) (*model.Change, error) {
 		d.Tasks[i].Content = digest
 	}
 	c := &model.Change{
-		ID: newID(), HostID: hostID, OrderNum: counter.Next, Description: d.Description, Created: tx.Now(), Actor: tx.Actor(),
+		ID: newID(), HostID: hostID, OrderNum: counter.Next, Description: d.Description, Created: tx.Now(), Actor: actor,
 		Tasks: d.Tasks, Epoch: tx.Epoch(),
 	}
 	if n := len(toJSON(c)); n > maxPlanned {

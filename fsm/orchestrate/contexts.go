@@ -28,6 +28,9 @@ func InstallApplication(tx *state.Tx, orgID, hostID string, doc model.Applicatio
 	if err := checkContext(app, doc); err != nil {
 		return nil, err
 	}
+	if err := catchUp(tx, hostID); err != nil { // what was written before does not concern what comes now
+		return nil, err
+	}
 	ctx := &model.ContextRow{
 		ID: newID(), OrgID: orgID, HostID: hostID, AppID: app.ID, Version: 1, Enabled: doc.Enabled, Services: doc.Services,
 	}

@@ -24,41 +24,76 @@ type watch []*watched
 // on a host whose handlers the new values concern (contract section 4.2). A value that is overridden nearer
 // does not change there, so it sets nothing off.
 func withHandlers(tx *state.Tx, o model.Owner, keys []string, t Trigger, write func() error) error {
-	var w watch
-	if t.Handlers {
-		w = affected(tx, o, keys)
+	if !t.Handlers {
+		return write()
 	}
+	intent := model.IntentRow{OrgID: o.OrgID, Kind: model.IntentSettings, Owner: o, Keys: keys, Force: t.Force}
+	if mayIntend(tx) && listening(tx, placesOf(o.OrgID, o, keys, tx)) > maxDirect {
+		if err := write(); err != nil {
+			return err
+		}
+		return intend(tx, intent)
+	}
+	w := affected(tx, o, keys)
 	if err := write(); err != nil {
 		return err
 	}
-	return w.queue(tx, t.Force)
+	drafts := w.drafts(tx, t.Force)
+	if mayIntend(tx) && drafts.bytes() > maxDirectBytes {
+		return intend(tx, intent)
+	}
+	return drafts.queue(tx)
+}
+
+// mayIntend says whether intents can be left: not before all members know them.
+func mayIntend(tx *state.Tx) bool { return tx.Schema() >= state.SchemaEvents }
+
+// listening is how many applications on hosts the places concern at most.
+func listening(r state.Reader, places []place) int {
+	n := 0
+	for _, p := range places {
+		below, bounded := hostsBelow(r, p.owner)
+		if bounded && below <= 1 {
+			n++
+			continue
+		}
+		for _, a := range state.List[model.ApplicationRow](r, model.ApplicationsOf(p.owner.OrgID)) {
+			if !slices.ContainsFunc(a.Document.Handlers, func(h model.Handler) bool { return h.Triggers(p.key) }) {
+				continue
+			}
+			have := len(state.Keys[model.ContextRow](r, model.ContextsOfApplication(a.ID)))
+			if bounded {
+				have = min(have, below)
+			}
+			n += have
+		}
+	}
+	return n
+}
+
+// hostsBelow is how many hosts an owner's settings may reach; false of an organization, which is all of them.
+func hostsBelow(r state.Reader, o model.Owner) (int, bool) {
+	switch o.Level {
+	case model.LevelOrganization:
+		return 0, false
+	case model.LevelEnvironment:
+		return len(state.Keys[model.HostRow](r, model.HostsOf(o.ID))), true
+	case model.LevelHostgroup:
+		if g, ok := state.Get[model.HostgroupRow](r, o.ID); ok {
+			return len(g.Hosts), true
+		}
+	}
+	return 1, true
 }
 
 // affected finds the applications on provisioned hosts with handlers on the keys of an owner, or on keys that link
 // to them, and notes the values that hold there now.
 func affected(r state.Reader, o model.Owner, keys []string) watch {
-	type place struct {
-		owner model.Owner
-		key   string
+	if len(keys) == 0 {
+		return nil
 	}
-	var todo []place
-	for _, k := range keys {
-		todo = append(todo, place{o, k})
-	}
-	var links []*model.SettingRow
-	if len(keys) > 0 {
-		links = state.List[model.SettingRow](r, model.LinksOf(o.OrgID))
-	}
-	seen := map[string]bool{}
 	byCtx := map[string]*watched{}
-	for len(todo) > 0 {
-		at := todo[0]
-		todo = todo[1:]
-		if id := model.SettingKey(at.owner.ID, at.key); seen[id] {
-			continue
-		} else {
-			seen[id] = true
-		}
+	for _, at := range placesOf(o.OrgID, o, keys, r) {
 		for _, ctx := range listeners(r, at.owner, at.key) {
 			w := byCtx[ctx.ID]
 			if w == nil {
@@ -67,11 +102,6 @@ func affected(r state.Reader, o model.Owner, keys []string) watch {
 			}
 			w.note(r, at.key)
 			w.direct[at.key] = w.direct[at.key] || at.owner == o && slices.Contains(keys, at.key)
-		}
-		for _, l := range links {
-			if t, err := model.ParseLink(l.Link); err == nil && t.Key == at.key {
-				todo = append(todo, place{l.Owner, l.Name})
-			}
 		}
 	}
 	return sorted(byCtx)
@@ -108,7 +138,7 @@ func listeners(r state.Reader, o model.Owner, key string) []*model.ContextRow {
 		if !slices.ContainsFunc(a.Document.Handlers, func(h model.Handler) bool { return h.Triggers(key) }) {
 			continue
 		}
-		for _, ctx := range state.List[model.ContextRow](r, model.ContextsOfApplication(a.ID)) {
+		for _, ctx := range contextsFor(r, o, a.ID) {
 			if !within(r, o, ctx) {
 				continue
 			}
@@ -118,6 +148,25 @@ func listeners(r state.Reader, o model.Owner, key string) []*model.ContextRow {
 		}
 	}
 	return out
+}
+
+// contextsFor are those of an application that may be within an owner: of a host the one that it has.
+func contextsFor(r state.Reader, o model.Owner, appID string) []*model.ContextRow {
+	hostID := o.ID
+	switch o.Level {
+	case model.LevelHost:
+	case model.LevelContext:
+		if ctx, ok := state.Get[model.ContextRow](r, o.ID); ok && ctx.AppID == appID {
+			return []*model.ContextRow{ctx}
+		}
+		return nil
+	default:
+		return state.List[model.ContextRow](r, model.ContextsOfApplication(appID))
+	}
+	if ctx, ok := state.Find[model.ContextRow](r, model.ContextOf(hostID, appID)); ok {
+		return []*model.ContextRow{ctx}
+	}
+	return nil
 }
 
 // within says whether a context is at or below an owner.
@@ -137,9 +186,22 @@ func within(r state.Reader, o model.Owner, ctx *model.ContextRow) bool {
 	return ctx.ID == o.ID
 }
 
+// hostDraft is a draft for a host.
+type hostDraft struct {
+	hostID string
+	draft  Draft
+}
+
+// hostDrafts are in the order in which they are to be queued.
+type hostDrafts []hostDraft
+
 // queue compares with the values that hold now and queues the changes. force also runs the handlers on the
 // written keys whose values are the same.
-func (w watch) queue(tx *state.Tx, force bool) error {
+func (w watch) queue(tx *state.Tx, force bool) error { return w.drafts(tx, force).queue(tx) }
+
+// drafts are what queue would queue.
+func (w watch) drafts(tx *state.Tx, force bool) hostDrafts {
+	var out hostDrafts
 	for _, one := range w {
 		if _, ok := state.Get[model.ContextRow](tx, one.ctx.ID); !ok {
 			continue
@@ -154,7 +216,29 @@ func (w watch) queue(tx *state.Tx, force bool) error {
 			continue
 		}
 		slices.Sort(changed)
-		if _, err := QueueChange(tx, one.ctx.HostID, PlanHandlers(tx, one.ctx, changed)); err != nil {
+		out = append(out, hostDraft{one.ctx.HostID, PlanHandlers(tx, one.ctx, changed)})
+	}
+	return out
+}
+
+// bytes is about what they take in a commit.
+func (ds hostDrafts) bytes() int {
+	n := 0
+	for _, d := range ds {
+		n += 512
+		for i := range d.draft.Tasks {
+			n += 256 + len(d.draft.Tasks[i].Want) + len(d.draft.Tasks[i].Args)
+		}
+		for _, c := range d.draft.Contents {
+			n += len(c) / 3 // compressed
+		}
+	}
+	return n
+}
+
+func (ds hostDrafts) queue(tx *state.Tx) error {
+	for _, d := range ds {
+		if _, err := QueueChange(tx, d.hostID, d.draft); err != nil {
 			return err
 		}
 	}

@@ -74,7 +74,7 @@ func CreateHostgroup(tx *state.Tx, orgID string, doc model.Hostgroup, may func(*
 		return nil, err
 	}
 	g := &model.HostgroupRow{ID: newID(), OrgID: orgID, Version: 1, Name: doc.Name, Description: doc.Description, Hosts: hosts}
-	return g, regroup(tx, orgID, hosts, func() error {
+	return g, regroup(tx, OwnerOfHostgroup(g), hosts, settingKeysOf(doc.Settings), func() error {
 		if err := state.Put(tx, g); err != nil {
 			return err
 		}
@@ -105,11 +105,18 @@ func groupedHosts(r state.Reader, orgID string, docs []model.GroupedHost, may fu
 	return out, nil
 }
 
-// regroup runs write, which changes what groups hosts are in, and queues what the settings of the groups set off.
-func regroup(tx *state.Tx, orgID string, hostIDs []string, write func() error) error {
+// regroup runs write, which changes what is in a group, and queues what the settings of the hosts set off. keys are those
+// of the group's settings: with many hosts only these are looked at, afterwards.
+func regroup(tx *state.Tx, o model.Owner, hostIDs, keys []string, write func() error) error {
+	if mayIntend(tx) && len(hostIDs) > maxDirect {
+		if err := write(); err != nil || len(keys) == 0 {
+			return err
+		}
+		return intend(tx, model.IntentRow{OrgID: o.OrgID, Kind: model.IntentSettings, Owner: o, Keys: keys})
+	}
 	var w watch
 	for _, id := range hostIDs {
-		if h, ok := state.Get[model.HostRow](tx, id); ok && h.OrgID == orgID {
+		if h, ok := state.Get[model.HostRow](tx, id); ok && h.OrgID == o.OrgID {
 			w = append(w, affected(tx, OwnerOfHost(h), handlerKeys(tx, id))...)
 		}
 	}
@@ -117,6 +124,14 @@ func regroup(tx *state.Tx, orgID string, hostIDs []string, write func() error) e
 		return err
 	}
 	return w.queue(tx, false)
+}
+
+func settingKeysOf(docs []model.Setting) []string {
+	var keys []string
+	for i := range docs {
+		keys = append(keys, docs[i].Key)
+	}
+	return keys
 }
 
 // UpdateHostgroup changes name, description and hosts; settings have a collection of their own. Hosts that the caller
@@ -162,7 +177,7 @@ func UpdateHostgroup(tx *state.Tx, orgID, id string, patch []byte, may func(*mod
 	slices.Sort(both)
 	g.Name, g.Description, g.Hosts = doc.Name, doc.Description, hosts
 	g.Version++
-	return g, regroup(tx, orgID, slices.Compact(both), func() error { return state.Put(tx, g) })
+	return g, regroup(tx, OwnerOfHostgroup(g), slices.Compact(both), settingKeys(tx, id), func() error { return state.Put(tx, g) })
 }
 
 // DeleteHostgroup deletes a host group with its settings; its hosts stay. Errors: NotFound, Conflict (an orchestration
@@ -175,7 +190,7 @@ func DeleteHostgroup(tx *state.Tx, orgID, id string) error {
 	if err := notOrchestrated(tx, id, "host group", g.Name); err != nil {
 		return err
 	}
-	return regroup(tx, orgID, g.Hosts, func() error {
+	return regroup(tx, OwnerOfHostgroup(g), g.Hosts, settingKeys(tx, id), func() error {
 		dropOwned(tx, id)
 		state.Delete[model.HostgroupRow](tx, id)
 		return nil

@@ -24,7 +24,7 @@ func HostState(r state.Reader, hostID string) model.HostState {
 	switch {
 	case open && installs(r, instance):
 		return model.HostProvisioning
-	case open:
+	case open, len(ToCome(r, instance.OrgID, hostID)) > 0:
 		return model.HostUpdating
 	case lastChangeFailed(r, instance), len(state.Keys[model.ComplianceRow](r, model.ComplianceOf(hostID))) > 0:
 		return model.HostError
@@ -64,6 +64,9 @@ func lastChangeFailed(r state.Reader, i *model.InstanceRow) bool {
 
 // createInstance gives a host its machine and queues the installation of the applications that it has.
 func createInstance(tx *state.Tx, h *model.HostRow, props []model.Property) error {
+	if err := skipIntents(tx, h); err != nil {
+		return err
+	}
 	i := &model.InstanceRow{
 		ID: newID(), OrgID: h.OrgID, HostID: h.ID, Version: 1, State: model.InstanceRunning, Properties: sortedProperties(nil, props), Created: tx.Now(),
 	}

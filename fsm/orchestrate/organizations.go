@@ -152,6 +152,7 @@ func DeleteOrganization(tx *state.Tx, orgID string) error {
 	}
 	dropDefinitions(tx, orgID)
 	dropOwned(tx, orgID)
+	dropIntents(tx, orgID)
 	state.Delete[model.OrgKey](tx, orgID)
 	state.Delete[model.OrganizationRow](tx, orgID)
 	return nil

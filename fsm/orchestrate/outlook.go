@@ -18,24 +18,21 @@ const (
 )
 
 // Outlook tells what a rehearsal would do: the hosts that may sees, their changes, and how their files would differ
-// from what is described now, with secrets masked. It ends with ctx.
+// from what is described now, with secrets masked. What the write leaves as an intent is planned for the first hosts; of
+// the others it is told how many have other values, or the application. It ends with ctx.
 func Outlook(ctx context.Context, tx *state.Tx, may func(*model.HostRow) bool) (model.Plan, error) {
 	out := model.Plan{DryRun: true, Objects: []model.PlanObjects{}, Hosts: []model.PlanHost{}}
-	byHost := map[string][]*model.Change{}
-	for _, c := range state.Fresh[model.Change](tx) {
-		byHost[c.HostID] = append(byHost[c.HostID], c)
-	}
 	for _, d := range tx.Deeds() {
 		if d.Kind != "change.created" { // they are told with their hosts
 			out.Objects = append(out.Objects, model.PlanObjects{Kind: d.Kind, Count: d.Count})
 		}
 	}
-	type place struct {
-		env  string
-		host *model.HostRow
+	ids, err := outlookHosts(ctx, tx)
+	if err != nil {
+		return out, err
 	}
-	var places []place
-	for id := range byHost {
+	var places []outlookPlace
+	for _, id := range ids {
 		h, ok := state.Get[model.HostRow](tx, id)
 		if !ok {
 			continue
@@ -44,20 +41,45 @@ func Outlook(ctx context.Context, tx *state.Tx, may func(*model.HostRow) bool) (
 			out.NoAccessToAllResources = true
 			continue
 		}
-		p := place{host: h}
+		p := outlookPlace{host: h}
 		if e, ok := state.Get[model.EnvironmentRow](tx, h.EnvID); ok {
 			p.env = e.Name
 		}
 		places = append(places, p)
 	}
-	slices.SortFunc(places, func(a, b place) int {
+	slices.SortFunc(places, func(a, b outlookPlace) int {
 		return cmp.Or(cmp.Compare(a.env, b.env), cmp.Compare(a.host.Name, b.host.Name))
 	})
-	out.Count = len(places)
-	room := maxOutlookDiffs
-	for _, p := range places[:min(len(places), maxOutlookHosts)] {
-		if err := ctx.Err(); err != nil {
+	shown := places[:min(len(places), maxOutlookHosts)]
+	for _, p := range shown {
+		if err := catchUp(tx, p.host.ID); err != nil {
 			return out, err
+		}
+	}
+	out.Count, out.LeftOut = len(places), len(places)-len(shown)
+	return out, outlookShown(ctx, tx, &out, shown)
+}
+
+// outlookPlace is a host and the name of its environment.
+type outlookPlace struct {
+	env  string
+	host *model.HostRow
+}
+
+// outlookShown tells all of some hosts.
+func outlookShown(ctx context.Context, tx *state.Tx, out *model.Plan, shown []outlookPlace) error {
+	byHost := map[string][]*model.Change{}
+	for _, c := range state.Fresh[model.Change](tx) {
+		byHost[c.HostID] = append(byHost[c.HostID], c)
+	}
+	room := maxOutlookDiffs
+	for _, p := range shown {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if len(byHost[p.host.ID]) == 0 { // nothing differs there
+			out.Count--
+			continue
 		}
 		o := outlook{tx: tx, host: p.host, room: &room, data: map[string]*renderer{}}
 		doc := model.PlanHost{Environment: p.env, Host: p.host.Name, Changes: []model.PlanChange{}}
@@ -66,8 +88,31 @@ func Outlook(ctx context.Context, tx *state.Tx, may func(*model.HostRow) bool) (
 		}
 		out.Hosts = append(out.Hosts, doc)
 	}
-	out.LeftOut = len(places) - len(out.Hosts)
-	return out, nil
+	return nil
+}
+
+// outlookHosts are the hosts that get changes in a rehearsal, or that its intents have something for.
+func outlookHosts(ctx context.Context, tx *state.Tx) ([]string, error) {
+	var ids []string
+	for _, c := range state.Fresh[model.Change](tx) {
+		ids = append(ids, c.HostID)
+	}
+	for _, i := range state.Fresh[model.IntentRow](tx) {
+		x, err := newReach(tx.Before(), tx, i)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range x.hosts() {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if x.differs(id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
 }
 
 // outlook looks at the changes of one host.

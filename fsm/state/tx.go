@@ -53,6 +53,20 @@ func (tx *Tx) Index() uint64 { return tx.base.Index() }
 // Epoch is the epoch of that snapshot.
 func (tx *Tx) Epoch() uint64 { return tx.base.Epoch() }
 
+// Size is about how many bytes the rows take that the transaction has written so far.
+func (tx *Tx) Size() int {
+	n := 0
+	for _, p := range tx.writes.list {
+		if p.rec != nil {
+			n += len(p.rec.value) + len(p.rec.key) + 64
+		}
+	}
+	return n
+}
+
+// Schema is the schema that the cluster has raised.
+func (tx *Tx) Schema() uint32 { return tx.base.pub.schema }
+
 // Now is the leader's time, the only clock that a transaction may use.
 func (tx *Tx) Now() time.Time { return tx.base.Now() }
 
