@@ -26,7 +26,7 @@ func changeEndpoints() map[string]endpoint {
 			if err != nil {
 				return nil, err
 			}
-			return spec.ChangeList{Count: len(changes), Items: changes, ToCome: orchestrate.ToCome(r, at.org.ID, at.host.ID)}, nil
+			return spec.ChangeList{List: list(changes), ToCome: orchestrate.ToCome(r, at.org.ID, at.host.ID)}, nil
 		}),
 		"host.changes.show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			num, err := c.number()

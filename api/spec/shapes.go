@@ -18,8 +18,7 @@ func (l List[T]) WithCursor(cursor string) any { l.Cursor = cursor; return l }
 
 // ChangeList is the list of a host's changes.
 type ChangeList struct {
-	Count int                `json:"count"`
-	Items []model.ChangeView `json:"items"`
+	List[model.ChangeView]
 	// ToCome are changes that the host is still to get: writes that concern many hosts are planned host by host.
 	ToCome []model.ToCome `json:"toCome,omitempty"`
 }

@@ -21,7 +21,9 @@ func organizationsOf(r state.Reader) string {
 // The past of a transaction is what was before it, with what others wrote later.
 func TestPastPutsBackWhatOneTransactionChanged(t *testing.T) {
 	db := statetest.New(t, orchestrate.Tables()...)
-	put := func(tx *state.Tx, id, name string) error { return state.Put(tx, &model.OrganizationRow{ID: id, Name: name}) }
+	put := func(tx *state.Tx, id, name string) error {
+		return state.Put(tx, &model.OrganizationRow{ID: id, Name: name})
+	}
 	run := func(f func(tx *state.Tx) error) {
 		t.Helper()
 		if err := db.Inject(f); err != nil {
