@@ -18,6 +18,8 @@ type Login struct {
 	Mail Mailer
 	// PublicURL is where people reach this server, without a final slash: https://muster.example.org. "" is not told.
 	PublicURL string
+	// TLS tells that the server is reached over TLS even where PublicURL does not say so.
+	TLS bool
 	// OIDC is the OpenID provider at which people log in; nil is none. It needs PublicURL.
 	OIDC Provider
 	// OIDCRegister gives an account to whoever logs in at the provider and has none.
@@ -36,7 +38,9 @@ const (
 	plainCookie  = "muster_session"
 )
 
-func (s *Server) secure() bool { return strings.HasPrefix(s.cfg.Login.PublicURL, "https://") }
+func (s *Server) secure() bool {
+	return s.cfg.Login.TLS || strings.HasPrefix(s.cfg.Login.PublicURL, "https://")
+}
 
 func (s *Server) cookieName() string {
 	if s.secure() {

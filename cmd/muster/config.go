@@ -100,16 +100,23 @@ func (l livesConfig) validate() (errs []error) {
 type webConfig struct {
 	Drain     time.Duration `yaml:"drain"`
 	PublicURL string        `yaml:"public-url"`
+	HTTPCert  string        `yaml:"http-cert"`
+	HTTPKey   string        `yaml:"http-key"`
 }
 
 func (w *webConfig) webFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&w.Drain, "drain", 3*time.Second, "how long a node that stops serves on while load balancers take it out; not waited for by a cluster of one")
 	fs.StringVar(&w.PublicURL, "public-url", "", "root of the API as clients reach it, like https://muster.example.org/api, for one-time addresses of files (default: as the request says)")
+	fs.StringVar(&w.HTTPCert, "http-cert", "", "`file` with the certificate chain (PEM) of the REST API, which then speaks HTTPS; read anew when it changes")
+	fs.StringVar(&w.HTTPKey, "http-key", "", "`file` with the key of --http-cert (PEM)")
 }
 
 func (w *webConfig) webFaults() (errs []error) {
 	if w.Drain < 0 || w.Drain > time.Minute {
 		errs = append(errs, fmt.Errorf("--drain %s: give 0 to 1m", w.Drain))
+	}
+	if (w.HTTPCert == "") != (w.HTTPKey == "") {
+		errs = append(errs, errors.New("--http-cert and --http-key go together: give both, or none for plain HTTP"))
 	}
 	if w.PublicURL == "" {
 		return errs

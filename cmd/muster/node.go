@@ -32,6 +32,7 @@ type server struct {
 	httpLn  net.Listener
 	busLn   net.Listener
 	http    *http.Server
+	pair    *certPair // nil: plain HTTP
 	handler atomic.Pointer[http.Handler]
 	backups atomic.Pointer[backups]
 	drains  atomic.Bool // it is about to stop, and not ready any more
@@ -73,6 +74,13 @@ func openServer(ctx context.Context, cfg serverConfig, log *slog.Logger) (_ *ser
 	if m.httpLn, err = cfg.Login.listener(m.httpLn); err != nil {
 		return nil, err
 	}
+	if m.pair, err = cfg.webPair(log); err != nil {
+		return nil, err
+	}
+	if cfg.clearPasswords(m.httpLn.Addr()) {
+		log.Warn("passwords cross the network in clear: give the REST API a certificate (--http-cert, --http-key), or put a proxy with TLS in front and tell its address (--public-url https://...)",
+			"http", m.httpLn.Addr().String())
+	}
 	if err := m.listenBus(); err != nil {
 		return nil, err
 	}
@@ -92,10 +100,19 @@ func openServer(ctx context.Context, cfg serverConfig, log *slog.Logger) (_ *ser
 func (m *server) serveHTTP() {
 	m.http = api.NewHTTPServer(http.HandlerFunc(m.serve), m.log)
 	go func() {
-		if err := m.http.Serve(m.httpLn); !errors.Is(err, http.ErrServerClosed) {
+		if err := m.serveOn(); !errors.Is(err, http.ErrServerClosed) {
 			m.end(fmt.Errorf("the REST API stopped: %w", err))
 		}
 	}()
+}
+
+// serveOn serves plain HTTP, or HTTPS where there is a certificate.
+func (m *server) serveOn() error {
+	if m.pair == nil {
+		return m.http.Serve(m.httpLn)
+	}
+	m.http.TLSConfig = m.pair.tlsConfig()
+	return m.http.ServeTLS(m.httpLn, "", "")
 }
 
 // serve answers a request. A connection ends with its answer once the node drains, so that none is cut off later.
@@ -255,6 +272,7 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	if err != nil {
 		return nil, errors.Join(err, c.shutdown(ctx))
 	}
+	login.TLS = m.pair != nil
 	rest, err := api.New(api.Config{
 		Login: login, Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, Snapshots: snapshotAPI{n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
 		Machines: provision.Desk{Drivers: m.cfg.machines(), MachineToken: enrolTokens{m.cfg.pin(n)}.MachineToken},
