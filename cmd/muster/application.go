@@ -38,7 +38,7 @@ func fileCommand(c *cli) *cobra.Command {
 		cols: columns("NAME", "name", "PATH", "path", "OWNER", "owner", "GROUP", "group", "MODE", "mode"),
 	}
 	cmd := n.command(c, "list", "show", "create", "update", "delete")
-	cmd.AddCommand(fileUpload(c), fileDownload(c))
+	cmd.AddCommand(n.completes(c, fileUpload(c)), n.completes(c, fileDownload(c)))
 	kitFlags(c, cmd)
 	return c.scoped(cmd, "organization")
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -103,6 +104,7 @@ type cli struct {
 	wait                                bool
 	dryRun                              bool
 	timeout                             time.Duration
+	http                                *http.Client // nil is the client's own
 	getenv                              func(string) string
 }
 
@@ -206,7 +208,7 @@ func listens(api string) bool {
 // clientAt makes the client of the node with that API, "" is the one on this machine.
 func (c *cli) clientAt(url string) (*client.Client, error) {
 	cfg := client.Config{URL: url, User: c.or(c.user, "MUSTER_USER")}
-	cfg.Patience, cfg.DryRun = writePatience, c.dryRun
+	cfg.Patience, cfg.DryRun, cfg.HTTP = writePatience, c.dryRun, c.http
 	appkey, password := c.or(c.appkeyFile, "MUSTER_APPKEY_FILE"), c.or(c.passwordFile, "MUSTER_PASSWORD_FILE")
 	var login loginContext
 	var in bool

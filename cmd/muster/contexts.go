@@ -231,7 +231,7 @@ func contextCommand(getenv func(string) string) *cobra.Command {
 		Example: "  muster context list\n  muster context use production"}
 	cmd.PersistentFlags().StringVarP(&c.output, "output", "o", formTable, "table, wide, json, yaml, name or jsonpath=EXPRESSION")
 	change := func(use, short string, f func(all *contexts, name string)) *cobra.Command {
-		return &cobra.Command{Use: use + " NAME", Short: short, Args: exactly("NAME"), RunE: func(_ *cobra.Command, args []string) error {
+		return &cobra.Command{Use: use + " NAME", Short: short, Args: exactly("NAME"), ValidArgsFunction: contextNames(getenv), RunE: func(_ *cobra.Command, args []string) error {
 			all, err := readContexts(getenv)
 			if err != nil {
 				return err

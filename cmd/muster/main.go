@@ -68,5 +68,6 @@ Use one:           muster login --api http://HOST:8000/api --user NAME
 	root.AddCommand(helpTopics()...)
 	sorted(root)
 	refuseUnknown(root)
+	addCompletion(root, getenv)
 	return root
 }

@@ -57,13 +57,13 @@ func (n noun) command(c *cli, verbs ...string) *cobra.Command {
 		case "list":
 			cmd.AddCommand(n.list(c))
 		case "show":
-			cmd.AddCommand(n.show(c))
+			cmd.AddCommand(n.completes(c, n.show(c)))
 		case "create":
 			cmd.AddCommand(n.write(c, "create", "Create a "+n.word))
 		case "update":
-			cmd.AddCommand(n.write(c, "update", "Change the fields that are given; the others stay"))
+			cmd.AddCommand(n.completes(c, n.write(c, "update", "Change the fields that are given; the others stay")))
 		case "delete":
-			cmd.AddCommand(n.remove(c))
+			cmd.AddCommand(n.completes(c, n.remove(c)))
 		}
 	}
 	return cmd
@@ -212,7 +212,7 @@ func (n noun) remove(c *cli) *cobra.Command {
 
 // clone makes the verb that copies an object under another name.
 func (n noun) clone(c *cli) *cobra.Command {
-	return c.verb("clone "+argName(n.id)+" NEW-NAME", "Copy one under another name", exactly(argName(n.id), "NEW-NAME"),
+	return n.completes(c, c.verb("clone "+argName(n.id)+" NEW-NAME", "Copy one under another name", exactly(argName(n.id), "NEW-NAME"),
 		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, args []string) error {
 			p, level, err := n.where(c)
 			if err != nil {
@@ -224,19 +224,19 @@ func (n noun) clone(c *cli) *cobra.Command {
 				return err
 			}
 			return c.printOne(cmd.OutOrStdout(), doc, n.cols)
-		})
+		}))
 }
 
 // act makes a verb that calls one row for one object and prints nothing.
 func (n noun) act(c *cli, verb, row, short string) *cobra.Command {
-	return c.verb(verb+" "+argName(n.id), short, exactly(argName(n.id)),
+	return n.completes(c, c.verb(verb+" "+argName(n.id), short, exactly(argName(n.id)),
 		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, args []string) error {
 			p, level, err := n.where(c)
 			if err != nil {
 				return err
 			}
 			return cl.Call(ctx, client.Op{Name: row, Level: level, Params: with(p, n.id, args[0])}, nil)
-		})
+		}))
 }
 
 // argName is how help names an argument.

@@ -3,9 +3,7 @@ package folder
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/muster-hq/muster/fsm/model"
@@ -149,19 +147,6 @@ func must(t *testing.T, errs ...error) {
 func huge(t *testing.T, path string, size int64) {
 	t.Helper()
 	must(t, os.Truncate(path, size))
-}
-
-// A pipe in place of a file is refused, and nobody waits for its other end.
-func TestPipeInAFolder(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("no named pipes in folders there")
-	}
-	dir := small(t)
-	pipe := filepath.Join(dir, "applications", "web", "files", "motd")
-	must(t, os.Remove(pipe), syscall.Mkfifo(pipe, 0o600))
-	if _, err := Read(dir); err == nil || !strings.Contains(err.Error(), "not a device or pipe") {
-		t.Errorf("%v", err)
-	}
 }
 
 // Every legal name becomes a file, another one for each name.
