@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -239,6 +240,11 @@ func (a *Agent) takeResync(r wire.Resync) error {
 	}
 	log.Info("telling what was done")
 	a.outbox.stand(r)
+	for name, w := range a.watches { // what is not as it should be is told again
+		for _, id := range a.store.list(name) {
+			w.touch(id, rand.N(min(a.interval, retellWithin)+1))
+		}
+	}
 	return nil
 }
 

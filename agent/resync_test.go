@@ -112,3 +112,32 @@ func TestStandingIsToldToTheRightOnes(t *testing.T) {
 		t.Errorf("it answered in the epochs %v", epochs)
 	}
 }
+
+// TestDriftIsToldAgainAfterARestore: what has drifted is told once more when an epoch begins, and only then; what is as it
+// should be is not.
+func TestDriftIsToldAgainAfterARestore(t *testing.T) {
+	bubble(t, func(t *testing.T, s *site) {
+		s.send(s.order(2, watched(apply("files", "/well", "1"))))
+		s.files.set("/a", "2")
+		later(time.Second)
+		first := s.link.alerts()
+		if len(first) != 1 {
+			t.Fatalf("%d alerts", len(first))
+		}
+		s.receipt(first[0].alert.Sequence)
+		if st := s.resync(9, 0); st.Retold != first[0].alert.Sequence {
+			t.Errorf("it tells again up to %d, and had told up to %d", st.Retold, first[0].alert.Sequence)
+		}
+		later(retellWithin + time.Second)
+		again := s.link.alerts()
+		if len(again) != 2 || again[1].alert.Resource != "/a" || again[1].alert.Compliant || again[1].alert.Sequence <= first[0].alert.Sequence {
+			t.Fatalf("after the restore it told %+v", again[1:])
+		}
+		s.receipt(again[1].alert.Sequence)
+		s.resync(9, 0)
+		later(2 * s.interval)
+		if n := len(s.link.alerts()); n != 2 {
+			t.Errorf("asked again in the same epoch it told %d more", n-2)
+		}
+	})
+}

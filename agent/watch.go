@@ -27,6 +27,7 @@ const (
 	alertBurst   = 4                      // after so many at once
 	checkLimit   = time.Minute
 	recheckLater = 30 * time.Second // after a check or its alert that failed
+	retellWithin = time.Minute      // after a restore: the whole fleet is asked at once
 	watchFirst   = time.Second      // until a Watch that failed is started again
 	watchMost    = 5 * time.Minute
 )

@@ -103,7 +103,7 @@ func (d *Dispatcher) onStanding(ctx context.Context, data []byte) (*model.Agent,
 // standing puts a standing into the words of the state.
 func standing(s wire.Standing) orchestrate.Standing {
 	out := orchestrate.Standing{
-		Epoch: s.Epoch, Above: s.Above, Journal: s.Journal, Floor: s.Floor, Highest: s.Highest, Digest: s.Digest, Whole: s.Whole(),
+		Epoch: s.Epoch, Above: s.Above, Journal: s.Journal, Floor: s.Floor, Highest: s.Highest, Digest: s.Digest, Whole: s.Whole(), Retold: s.Retold,
 	}
 	for _, h := range s.Orders {
 		o := orchestrate.HeldOrder{

@@ -94,6 +94,7 @@ type contents struct {
 	logins      uint64
 	seen        Seen
 	told        map[string]string
+	retell      uint64 // sequence up to which alerts do not count as told: see Resync
 	owed        map[string]bool
 	memory      memory
 }
@@ -162,6 +163,10 @@ func (c *contents) applyState(r record) error {
 	s := r.State
 	for lane, f := range s.Fences {
 		c.raise(lane, f)
+	}
+	if s.Retell > c.retell {
+		c.retell = s.Retell
+		clear(c.told)
 	}
 	for k, v := range s.Told {
 		c.told[k] = v
@@ -236,7 +241,7 @@ func (c *contents) applyAlert(r record) error {
 	}
 	k := Key(r.Alert.Collection, r.Alert.Resource)
 	c.dropAlerts(k)
-	if r.Alert.Compliant {
+	if r.Alert.Compliant || r.Digest == "" { // or it does not count as told any more
 		delete(c.told, k)
 	} else {
 		c.told[k] = r.Digest
@@ -308,7 +313,7 @@ func (c *contents) forgetOld(keep int) {
 // records writes the contents down again, as few records as tell the same.
 func (c *contents) records() []record {
 	out := []record{{Kind: kindBegin, Version: formatVersion, ID: c.memory.id}, {Kind: kindState, State: &state{
-		Fences: c.fences, Sequence: c.sequence, Logins: c.logins, Seen: c.seen, Told: c.told, Owed: c.owed,
+		Fences: c.fences, Sequence: c.sequence, Logins: c.logins, Seen: c.seen, Told: c.told, Owed: c.owed, Retell: c.retell,
 		ID: c.memory.id, Floor: c.memory.floor, Highest: c.memory.highest, Before: c.memory.before, Done: c.memory.done,
 	}}}
 	orders := make([]*order, 0, len(c.orders))

@@ -329,7 +329,7 @@ func (j *Journal) Alert(a wire.Alert, digest string) (wire.Alert, error) {
 }
 
 // Told returns the digest of the last alert of a resource, "" when it was last told to be compliant or
-// never spoken of.
+// never spoken of in this epoch.
 func (j *Journal) Told(collection, resource string) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -126,7 +126,8 @@ func (j *Journal) ID() string {
 }
 
 // Resync raises the fence of every lane to the beginning of an epoch: no order of an earlier one is accepted any more,
-// so that the standing that is told next stays true. It is on disk when Resync returns nil.
+// so that the standing that is told next stays true. Nothing that was told of watched resources counts any more, since
+// the state may lack it: see Told. It is on disk when Resync returns nil.
 func (j *Journal) Resync(epoch uint64, seen Seen) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -140,7 +141,7 @@ func (j *Journal) Resync(epoch uint64, seen Seen) error {
 	if len(fences) == 0 {
 		return nil
 	}
-	return j.append(record{Kind: kindState, State: &state{Fences: fences, Seen: seen}}, true)
+	return j.append(record{Kind: kindState, State: &state{Fences: fences, Seen: seen, Retell: j.st.sequence}}, true)
 }
 
 // Standing tells how far the lane of changes has come, and which orders were accepted above a sequence. The caller fills
@@ -149,7 +150,7 @@ func (j *Journal) Standing(above uint64) wire.Standing {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	m := &j.st.memory
-	s := wire.Standing{Above: above, Journal: m.id, Floor: m.floor, Highest: m.highest, Before: m.before, Digest: m.digest(), Orders: []wire.Held{}}
+	s := wire.Standing{Above: above, Journal: m.id, Floor: m.floor, Highest: m.highest, Before: m.before, Digest: m.digest(), Orders: []wire.Held{}, Retold: j.st.retell}
 	for i, h := range m.done {
 		if len(s.Orders) == 0 && h.Sequence <= above {
 			s.Before = m.ends[i]

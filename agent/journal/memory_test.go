@@ -128,3 +128,42 @@ func TestResyncRaisesTheFence(t *testing.T) {
 		t.Errorf("%+v, seen %+v", j.Standing(0), j.Seen())
 	}
 }
+
+// TestResyncForgetsWhatWasTold: what was told before the beginning of an epoch does not count any more, also after the
+// journal was written anew; what is told then counts, and asking again changes nothing.
+func TestResyncForgetsWhatWasTold(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir, Options{})
+	tell := func(resource string) wire.Alert {
+		t.Helper()
+		return must[wire.Alert](t)(j.Alert(wire.Alert{Collection: "files", Resource: resource}, "d"))
+	}
+	confirmed, waiting := tell("/a"), tell("/b")
+	check(t, j.Receipt([]uint64{confirmed.Sequence}))
+	if got := j.Standing(0).Retold; got != 0 {
+		t.Errorf("before it was asked, %d is told again", got)
+	}
+	check(t, j.Resync(5, Seen{Time: issued}))
+	later := tell("/c")
+	check(t, j.Resync(5, Seen{Time: issued}))
+	for life := range 3 {
+		if j.Told("files", "/a") != "" || j.Told("files", "/b") != "" || j.Told("files", "/c") != "d" {
+			t.Errorf("life %d: told of %q, %q, %q", life, j.Told("files", "/a"), j.Told("files", "/b"), j.Told("files", "/c"))
+		}
+		if got := j.Standing(0).Retold; got != waiting.Sequence || got >= later.Sequence {
+			t.Errorf("life %d: %d is told again, of %d and %d", life, got, waiting.Sequence, later.Sequence)
+		}
+		if n := j.Counts(); n.Drifted != 1 || n.Alerts != 2 {
+			t.Errorf("life %d: %+v", life, n)
+		}
+		check(t, j.Close())
+		if life == 1 { // as compaction does
+			var data []byte
+			for _, r := range j.st.records() {
+				data = append(data, must[[]byte](t)(encode(r))...)
+			}
+			check(t, os.WriteFile(filepath.Join(dir, FileName), data, 0o600))
+		}
+		j = open(t, dir, Options{})
+	}
+}

@@ -54,6 +54,7 @@ type state struct {
 	Seen     Seen                `json:"seen"`
 	Told     map[string]string   `json:"told,omitempty"`
 	Owed     map[string]bool     `json:"owed,omitempty"`
+	Retell   uint64              `json:"retell,omitempty"` // no alert up to this sequence counts as told
 
 	ID      string      `json:"id,omitempty"`
 	Floor   uint64      `json:"floor,omitempty"`

@@ -22,14 +22,15 @@ type Resync struct {
 // that was named. It is not repeated by itself: the question is.
 type Standing struct {
 	Agent   string `json:"agent"`
-	Epoch   uint64 `json:"epoch"`   // that of the question
-	Above   uint64 `json:"above"`   // that of the question
-	Journal string `json:"journal"` // id of the journal that this is read from; another one has forgotten
-	Floor   uint64 `json:"floor"`   // orders up to this sequence may have been forgotten
-	Highest uint64 `json:"highest"` // sequence of the highest order that was ever accepted
-	Before  string `json:"before"`  // digest of all that was over before the first of Orders
-	Digest  string `json:"digest"`  // digest of all that is over: Before with those of Orders that are over
-	Orders  []Held `json:"orders"`  // as they were accepted
+	Epoch   uint64 `json:"epoch"`            // that of the question
+	Above   uint64 `json:"above"`            // that of the question
+	Journal string `json:"journal"`          // id of the journal that this is read from; another one has forgotten
+	Floor   uint64 `json:"floor"`            // orders up to this sequence may have been forgotten
+	Highest uint64 `json:"highest"`          // sequence of the highest order that was ever accepted
+	Before  string `json:"before"`           // digest of all that was over before the first of Orders
+	Digest  string `json:"digest"`           // digest of all that is over: Before with those of Orders that are over
+	Orders  []Held `json:"orders"`           // as they were accepted
+	Retold  uint64 `json:"retold,omitempty"` // what alerts up to this sequence told is told again if it still holds; 0: the agent cannot
 }
 
 // Held is an order that the agent has accepted.

@@ -27,6 +27,7 @@ type ComplianceRow struct {
 	Expected    json.RawMessage `json:"expected"`
 	Observed    json.RawMessage `json:"observed"`
 	Since       time.Time       `json:"since"`
+	Told        uint64          `json:"told,omitempty"` // the agent's count when it told this last
 }
 
 // Table names the table of compliance errors.

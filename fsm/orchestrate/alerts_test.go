@@ -122,3 +122,57 @@ func TestPresenceTransitions(t *testing.T) {
 		t.Errorf("the version is forgotten: %+v", p)
 	}
 }
+
+// TestComplianceAfterARestore: a snapshot has an error that has ended since, and lacks one that was told since. Who tells
+// again makes both right; what came before the standing stays, whichever way they came.
+func TestComplianceAfterARestore(t *testing.T) {
+	at := time.Now()
+	restored := func(t *testing.T) (*reborn, func() int) {
+		r := newReborn(t, func(r *reborn) {
+			r.app(web)
+			r.do(func(tx *state.Tx) error {
+				_, err := orchestrate.InstallApplication(tx, r.org, r.hostID, model.ApplicationContext{Application: "web"})
+				return err
+			})
+			r.alert("a1", 5, at, false, `{"mode":"1"}`)
+		})
+		return r, func() int {
+			list, err := orchestrate.ComplianceErrors(r.db.Local(), r.org, r.hostID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(list)
+		}
+	}
+	stand := func(r *reborn, retold uint64) {
+		r.do(func(tx *state.Tx) error {
+			more, err := orchestrate.RecordStanding(tx, "a1", orchestrate.Standing{Epoch: tx.Epoch(), Journal: "J", Whole: true, Retold: retold})
+			if more {
+				t.Error("the standing is not recorded to its end")
+			}
+			return err
+		})
+	}
+	t.Run("ended since", func(t *testing.T) {
+		r, errors := restored(t)
+		if stand(r, 9); errors() != 0 {
+			t.Error("what the agent tells no more is still there")
+		}
+		if r.alert("a1", 10, at.Add(time.Second), false, `{"mode":"1"}`); errors() != 1 {
+			t.Error("what it tells again is not there")
+		}
+	})
+	t.Run("told again before the standing", func(t *testing.T) {
+		r, errors := restored(t)
+		r.alert("a1", 10, at.Add(time.Second), false, `{"mode":"1"}`)
+		if stand(r, 9); errors() != 1 {
+			t.Error("what was told again is gone")
+		}
+	})
+	t.Run("an agent that tells nothing again", func(t *testing.T) {
+		r, errors := restored(t)
+		if stand(r, 0); errors() != 1 {
+			t.Error("the error is gone, and nobody tells it again")
+		}
+	})
+}

@@ -36,6 +36,11 @@ func complianceRow(r state.Reader, h *model.HostRow, o model.Origin) *model.Comp
 // are JSON objects. A host that is gone, or has no instance any more, changes nothing; nor does a resource of
 // which no application on the host knows: it was told before the agent heard that the application is gone.
 func PutCompliance(tx *state.Tx, hostID string, o model.Origin, expected, observed json.RawMessage) error {
+	return putCompliance(tx, hostID, o, expected, observed, 0)
+}
+
+// putCompliance also notes the agent's count of what it tells.
+func putCompliance(tx *state.Tx, hostID string, o model.Origin, expected, observed json.RawMessage, told uint64) error {
 	h, ok := state.Get[model.HostRow](tx, hostID)
 	if !ok {
 		return nil
@@ -47,9 +52,9 @@ func PutCompliance(tx *state.Tx, hostID string, o model.Origin, expected, observ
 	if row.AppID == "" {
 		return nil
 	}
-	row.Expected, row.Observed, row.Since = object(expected), object(observed), tx.Now()
+	row.Expected, row.Observed, row.Since, row.Told = object(expected), object(observed), tx.Now(), told
 	if old, ok := state.Get[model.ComplianceRow](tx, row.Key()); ok {
-		if bytes.Equal(old.Expected, row.Expected) && bytes.Equal(old.Observed, row.Observed) {
+		if bytes.Equal(old.Expected, row.Expected) && bytes.Equal(old.Observed, row.Observed) && old.Told == told {
 			return nil
 		}
 		row.Since = old.Since

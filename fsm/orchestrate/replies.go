@@ -129,5 +129,5 @@ func RecordAlert(tx *state.Tx, agentID string, o Observation) error {
 		ClearCompliance(tx, a.HostID, o.Origin)
 		return nil
 	}
-	return PutCompliance(tx, a.HostID, o.Origin, shorten(o.Expected), shorten(o.Observed))
+	return putCompliance(tx, a.HostID, o.Origin, shorten(o.Expected), shorten(o.Observed), o.Sequence)
 }

@@ -22,6 +22,7 @@ type Standing struct {
 	Digest  string // of all that it has done
 	Whole   bool   // the digest is that of the orders that it names
 	Orders  []HeldOrder
+	Retold  uint64 // what it told of resources up to this count is told again if it still holds; 0: it cannot
 }
 
 // HeldOrder is an order that an agent has accepted.
@@ -124,9 +125,23 @@ func RecordStanding(tx *state.Tx, agentID string, s Standing) (more bool, err er
 			return did, err
 		}
 	}
+	forgetTold(tx, a.HostID, s.Retold)
 	lanes.Changes, lanes.Epoch = max(lanes.Changes, s.Highest), tx.Epoch()
 	lanes.Journal, lanes.Digest = s.Journal, s.Digest
 	return false, state.Put(tx, lanes)
+}
+
+// forgetTold removes the compliance errors of a host that its agent will tell again if there is still one: the snapshot
+// may have been taken before they ended. What it has told since it was asked stays.
+func forgetTold(tx *state.Tx, hostID string, retold uint64) {
+	if retold == 0 {
+		return
+	}
+	for _, c := range state.List[model.ComplianceRow](tx, model.ComplianceOf(hostID)) {
+		if c.Told <= retold {
+			state.Delete[model.ComplianceRow](tx, c.Key())
+		}
+	}
 }
 
 // remembers says whether the agent's journal is the one that the state knows, and not an older copy of it.
