@@ -1,0 +1,88 @@
+package seal
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+)
+
+// Place is where a sealed value is kept. A value opens nowhere else.
+type Place struct{ Table, Key string }
+
+// mark begins a sealed value: no JSON begins with it. The number behind it is the version of the form.
+const (
+	mark    = 0xA5
+	version = 1
+)
+
+// headSize is that of what lies before the domain.
+const headSize = 2 + idSize
+
+// Head is what a sealed value tells without a key.
+type Head struct {
+	KeyID  string // of the data key
+	Domain string // whose key it is
+	size   int
+	id     [idSize]byte
+}
+
+// Sealed says whether a value is a sealed one.
+func Sealed(value []byte) bool { return len(value) > 0 && value[0] == mark }
+
+// ParseHead reads the head of a sealed value. Errors wrap ErrForm.
+func ParseHead(value []byte) (Head, error) {
+	if !Sealed(value) || len(value) < headSize+1 {
+		return Head{}, fmt.Errorf("a sealed value: %w", ErrForm)
+	}
+	if value[1] != version {
+		return Head{}, fmt.Errorf("a sealed value: %w: it is of form %d, which this version does not know", ErrForm, value[1])
+	}
+	n, w := binary.Uvarint(value[headSize:])
+	if w <= 0 || n > uint64(len(value)-headSize-w) {
+		return Head{}, fmt.Errorf("a sealed value: %w", ErrForm)
+	}
+	at := headSize + w
+	h := Head{id: [idSize]byte(value[2:headSize]), Domain: string(value[at : at+int(n)]), size: at + int(n)}
+	h.KeyID = hex.EncodeToString(h.id[:])
+	return h, nil
+}
+
+// Seal encrypts a value for its place.
+func (d *DataKey) Seal(clear []byte, at Place) []byte {
+	b := make([]byte, 0, headSize+binary.MaxVarintLen64+len(d.domain)+len(clear)+12+16)
+	b = append(b, mark, version)
+	b = append(b, d.id[:]...)
+	b = binary.AppendUvarint(b, uint64(len(d.domain)))
+	b = append(b, d.domain...)
+	return d.aead.Seal(b, nil, clear, bind("muster value 1", d.domain, at.Table, at.Key, string(d.id[:])))
+}
+
+// Open decrypts what was sealed for this place. The result is the caller's. Errors wrap ErrForm or ErrAuth.
+func (d *DataKey) Open(value []byte, at Place) ([]byte, error) {
+	h, err := ParseHead(value)
+	if err != nil {
+		return nil, err
+	}
+	if h.id != d.id || h.Domain != d.domain {
+		return nil, fmt.Errorf("a sealed value of %q: %w", h.Domain, ErrAuth)
+	}
+	clear, err := d.aead.Open(nil, nil, value[h.size:], bind("muster value 1", d.domain, at.Table, at.Key, string(d.id[:])))
+	if err != nil {
+		return nil, fmt.Errorf("a sealed value of %q: %w", h.Domain, ErrAuth)
+	}
+	return clear, nil
+}
+
+// bind writes texts so that no two lists of them give the same bytes.
+func bind(texts ...string) []byte {
+	n := 0
+	for _, t := range texts {
+		n += len(t) + 2
+	}
+	b := make([]byte, 0, n)
+	for _, t := range texts {
+		b = binary.AppendUvarint(b, uint64(len(t)))
+		b = append(b, t...)
+	}
+	return b
+}
