@@ -138,7 +138,11 @@ func sweepOf(v *View) (*sweep, error) {
 	}
 	err := v.pub.each(func(rec *record) error {
 		if !strings.HasPrefix(rec.table, "_") {
-			s.named(rec.value)
+			value, err := opened(v, rec)
+			if err != nil { // what it names cannot be known
+				return unreadable(err)
+			}
+			s.named(value)
 		}
 		return nil
 	})

@@ -61,6 +61,8 @@ func (q quiet) Epoch() uint64 { return q.tx.Epoch() }
 // Now is Reader's.
 func (q quiet) Now() time.Time { return q.tx.Now() }
 
+func (q quiet) peek(table, key string) *record { return q.row(table, key) }
+
 func (q quiet) store() *Store { return q.tx.store() }
 
 func (q quiet) row(table, key string) *record {

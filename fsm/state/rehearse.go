@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/muster-hq/muster/fsm/model"
 )
 
 // Rehearse starts a transaction on a view that is only tried: it reads and writes as any other, and can never be
@@ -25,11 +23,11 @@ func (tx *Tx) Rehearsal() bool { return tx.rehearsal }
 func (tx *Tx) Try(fn func(*Tx) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			bad, ok := p.(corrupt)
+			bad, ok := Unreadable(p)
 			if !ok {
 				panic(p)
 			}
-			err = &model.Error{Code: model.Internal, Messages: []string{"stored data cannot be read"}, Err: bad.err}
+			err = bad
 		}
 	}()
 	if !tx.rehearsal {
@@ -107,7 +105,7 @@ func Fresh[T any, P rowPtr[T]](tx *Tx) []*T {
 	var out []*T
 	for _, p := range tx.writes.sorted() {
 		if p.old == nil && p.rec != nil && p.rec.table == P(nil).Table() {
-			out = append(out, shared[T](p.rec))
+			out = append(out, shared[T](tx, p.rec))
 		}
 	}
 	return out

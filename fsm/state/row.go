@@ -53,6 +53,7 @@ type Reader interface {
 	unique(table, rng string) *record
 	members(table, rng string) []*record
 	keys(table, rng string) []string
+	peek(table, key string) *record // row, noting nothing
 	store() *Store
 }
 
@@ -62,7 +63,7 @@ func Get[T any, P rowPtr[T]](r Reader, key string) (*T, bool) {
 	if rec == nil {
 		return nil, false
 	}
-	return shared[T](rec), true
+	return shared[T](r, rec), true
 }
 
 // Edit reads one row as a private copy, to be changed and then given to Put.
@@ -71,7 +72,11 @@ func Edit[T any, P rowPtr[T]](tx *Tx, key string) (*T, bool) {
 	if rec == nil {
 		return nil, false
 	}
-	return decode[T](rec, slices.Clone(rec.value)), true
+	value, err := opened(tx, rec)
+	if err != nil {
+		panic(corrupt{err})
+	}
+	return decode[T](rec, slices.Clone(value)), true
 }
 
 // Find reads the member of a range that has at most one; of more it gives the first by key. The result is
@@ -81,7 +86,7 @@ func Find[T any, P rowPtr[T]](r Reader, rng string) (*T, bool) {
 	if rec == nil {
 		return nil, false
 	}
-	return shared[T](rec), true
+	return shared[T](r, rec), true
 }
 
 // List reads the members of a range with their content, by key order. The results are shared: never
@@ -90,7 +95,7 @@ func List[T any, P rowPtr[T]](r Reader, rng string) []*T {
 	recs := r.members(P(nil).Table(), rng)
 	out := make([]*T, len(recs))
 	for i, rec := range recs {
-		out[i] = shared[T](rec)
+		out[i] = shared[T](r, rec)
 	}
 	return out
 }
@@ -138,6 +143,9 @@ func Put[T any, P rowPtr[T]](tx *Tx, row *T) error {
 	if err := tx.put(rec, pt, pk, def.known); err != nil {
 		return err
 	}
+	if def.domain != nil {
+		tx.pending(table, key).domain = def.domain(row)
+	}
 	tx.note(def, key, row)
 	return nil
 }
@@ -152,7 +160,7 @@ func Delete[T any, P rowPtr[T]](tx *Tx, key string) {
 	row := any(nil)
 	def, err := tx.base.st.tables.of(table, (*T)(nil))
 	if err == nil && def.event != nil && tx.hasEvents() {
-		row = shared[T](rec)
+		row = shared[T](tx, rec)
 	}
 	tx.pending(table, key).rec = nil
 	if row != nil {
@@ -211,14 +219,18 @@ func decode[T any](r *record, value []byte) *T {
 	return t
 }
 
-// shared gives the one object of a record that all its readers share.
-func shared[T any](r *record) *T {
+// shared gives the one object of a record that all its readers share. A sealed one is opened by the first of them.
+func shared[T any](by Reader, r *record) *T {
 	if p := r.cache.Load(); p != nil {
 		if t, ok := (*p).(*T); ok {
 			return t
 		}
 	}
-	var obj any = decode[T](r, r.value)
+	value, err := opened(by, r)
+	if err != nil {
+		panic(corrupt{err})
+	}
+	var obj any = decode[T](r, value)
 	if !r.cache.CompareAndSwap(nil, &obj) {
 		if t, ok := (*r.cache.Load()).(*T); ok {
 			return t

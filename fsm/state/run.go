@@ -14,11 +14,11 @@ import (
 func (s *Store) Attempt(o TxOptions, fn func(*Tx) error) (c *Commit, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			bad, ok := p.(corrupt)
+			bad, ok := Unreadable(p)
 			if !ok {
 				panic(p)
 			}
-			c, err = nil, &model.Error{Code: model.Internal, Messages: []string{"stored data cannot be read"}, Err: bad.err}
+			c, err = nil, bad
 		}
 	}()
 	tx := s.Begin(o)

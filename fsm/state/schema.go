@@ -13,8 +13,9 @@ const (
 	SchemaFirst  uint32 = 1
 	SchemaEvents uint32 = 2 // commits carry events, snapshots the ring of them
 	SchemaLogs   uint32 = 3 // commits carry records for logs, which the machine keeps in rows
+	SchemaSeals  uint32 = 4 // rows may be sealed, with keys that are rows
 	// Schema is the newest that this code understands. A node that meets a newer one stops.
-	Schema = SchemaLogs
+	Schema = SchemaSeals
 )
 
 // The raised schema is a row of the store's own. Its value is fixed for good: the schema as uvarint, then the

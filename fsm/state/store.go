@@ -10,6 +10,8 @@ import (
 
 	"github.com/hashicorp/go-memdb"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/muster-hq/muster/fsm/seal"
 )
 
 var errWrongObject = errors.New("not an object of this index")
@@ -32,6 +34,8 @@ type Options struct {
 	// EventBytes is how much memory the ring of events may take. As with Window, every node must have the same; a
 	// snapshot brings its own once there are events. Zero means DefaultEventBytes.
 	EventBytes int
+	// Keys are the cluster's keys, which open and seal the rows of sealed tables. Nil: none is sealed, and none opens.
+	Keys *seal.Keyring
 }
 
 // Store holds the rows and all else that verifying a commit consults. Views and transactions may be used
@@ -44,6 +48,7 @@ type Store struct {
 	dec   *zstd.Decoder
 	names sync.Pool // of *rowName
 
+	vault      vault
 	tables     *Tables
 	version    string
 	known      uint32
@@ -80,7 +85,7 @@ func NewStore(o Options) (*Store, error) {
 		return nil, fmt.Errorf("make the decoder of contents: %w", err)
 	}
 	s := &Store{db: db, mem: newMemory(o.Window), enc: enc, dec: dec, kinds: map[string]*kinds{},
-		tables: o.Tables, version: o.Version, known: o.Known, eventBytes: o.EventBytes}
+		tables: o.Tables, version: o.Version, known: o.Known, eventBytes: o.EventBytes, vault: vault{ring: o.Keys}}
 	if s.tables == nil {
 		s.tables = &Tables{}
 	}

@@ -24,6 +24,9 @@ type TableOptions[T any] struct {
 	Since uint32
 	// Secret says that values of the table are shown to nobody, not in a look at the data folder, either.
 	Secret bool
+	// Sealed names the domain whose key encrypts a row: an organization's id, DomainSite or DomainCluster. It must not
+	// change in the life of the row. Without it, rows are kept in clear.
+	Sealed func(row *T) string
 }
 
 // TableDef is a table as Define describes it.
@@ -35,6 +38,9 @@ type TableDef struct {
 	known  *knownFields
 	check  func(row any) error
 	event  func(r Reader, row any) (org, object string, ok bool)
+	domain func(row any) string // nil for rows in clear
+	// domainOf is domain of a stored row, by its clear value.
+	domainOf func(rec *record, value []byte) (string, error)
 }
 
 // Define describes the table of T's rows; its name is that of T's Table.
@@ -45,6 +51,21 @@ func Define[T any, P rowPtr[T]](o TableOptions[T]) TableDef {
 	}
 	if o.Event != nil {
 		d.event = func(r Reader, row any) (string, string, bool) { return o.Event(r, row.(*T)) }
+	}
+	if o.Sealed != nil {
+		d.domain = func(row any) string { return o.Sealed(row.(*T)) }
+		d.domainOf = func(rec *record, value []byte) (domain string, err error) {
+			defer func() {
+				if p := recover(); p != nil {
+					bad, ok := Unreadable(p)
+					if !ok {
+						panic(p)
+					}
+					err = bad
+				}
+			}()
+			return o.Sealed(decode[T](rec, value)), nil
+		}
 	}
 	return d
 }
@@ -98,6 +119,16 @@ func (t *Tables) Names() []string {
 func (t *Tables) Secret(table string) bool {
 	d := t.defs[table]
 	return d == nil && !strings.HasPrefix(table, "_") || d != nil && d.secret
+}
+
+// Seals says whether rows of some table are sealed.
+func (t *Tables) Seals() bool {
+	for _, d := range t.defs {
+		if d.domain != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // of gives the definition for a row. It fails when there is none, or one for rows of another type.

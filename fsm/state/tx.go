@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/seal"
 )
 
 // TxOptions say on whose behalf a transaction runs.
@@ -36,6 +37,7 @@ type pending struct {
 	old        *record // as committed; nil when absent
 	rec        *record // as written; nil when deleted
 	event      *noted  // to be told of the write; nil when there is nothing to tell
+	domain     string  // whose key seals it; "" for a row in clear
 }
 
 // Begin starts a transaction on the present view of the store.
@@ -77,6 +79,13 @@ func (tx *Tx) SetActor(name string) { tx.opts.Actor = name }
 func (tx *Tx) Actor() string { return tx.opts.Actor }
 
 func (tx *Tx) store() *Store { return tx.base.st }
+
+func (tx *Tx) peek(table, key string) *record {
+	if p := tx.writes.of(table, key); p != nil {
+		return p.rec
+	}
+	return tx.base.peek(table, key)
+}
 
 func (tx *Tx) read(kind ReadKind, table, name string) {
 	tx.reads.add(Read{Kind: kind, Table: table, Name: name})
@@ -188,8 +197,12 @@ func (tx *Tx) put(rec *record, parentTable, parentKey string, known *knownFields
 	}
 	p := tx.pending(rec.table, rec.key)
 	was := p.rec
-	if was != nil {
-		value, err := carry(was.value, rec.value, known)
+	if was != nil && known != nil {
+		old, err := opened(tx, was)
+		if err != nil {
+			return unreadable(err)
+		}
+		value, err := carry(old, rec.value, known)
 		if err != nil {
 			return fmt.Errorf("put %s %q: %w", rec.table, rec.key, err)
 		}
@@ -228,6 +241,10 @@ func (tx *Tx) Commit() (*Commit, error) {
 func (tx *Tx) assemble() (*Commit, error) {
 	c := &Commit{Base: tx.base.Index(), Epoch: tx.base.Epoch(), Term: tx.opts.Term, Schema: tx.base.pub.schema, Actor: tx.opts.Actor}
 	size := 64 + len(c.Actor)
+	keys, err := tx.sealers()
+	if err != nil {
+		return nil, err
+	}
 	if n := len(tx.writes.list); n > 0 {
 		c.Writes = make([]Write, 0, n)
 	}
@@ -235,6 +252,9 @@ func (tx *Tx) assemble() (*Commit, error) {
 		w, ok := p.write()
 		if !ok {
 			continue
+		}
+		if k := keys[p.domain]; k != nil && !w.Delete {
+			w.Value = k.Seal(w.Value, seal.Place{Table: w.Table, Key: w.Key})
 		}
 		size += len(w.Table) + len(w.Key) + len(w.Value) + 16 + textsSize(w.Old) + textsSize(w.New)
 		if p.event != nil {

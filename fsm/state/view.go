@@ -63,6 +63,8 @@ func (v *View) Await(ctx context.Context, index uint64) (*View, error) {
 
 func (v *View) store() *Store { return v.st }
 
+func (v *View) peek(table, key string) *record { return v.pub.row(table, key) }
+
 func (v *View) row(table, key string) *record {
 	if v.ws != nil {
 		v.ws.add(v, markRow, table, key)

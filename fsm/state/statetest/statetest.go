@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/muster-hq/muster/fsm/seal"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
@@ -25,7 +26,7 @@ type DB struct {
 }
 
 // New makes an empty store with tables, in epoch 1, term 1, with the newest schema raised. Its time is the
-// machine's.
+// machine's. If rows of some table are sealed, it has a key of the cluster, in use.
 func New(t testing.TB, tables ...state.TableDef) *DB {
 	t.Helper()
 	return NewOptions(t, state.Options{Tables: Tables(t, tables...)})
@@ -44,6 +45,12 @@ func Tables(t testing.TB, defs ...state.TableDef) *state.Tables {
 // NewOptions is New with settings.
 func NewOptions(t testing.TB, o state.Options) *DB {
 	t.Helper()
+	active := ""
+	if o.Keys == nil && o.Tables != nil && o.Tables.Seals() {
+		key := seal.NewKey()
+		active, o.Keys = key.ID(), &seal.Keyring{}
+		o.Keys.Add(key)
+	}
 	st, err := state.NewStore(o)
 	if err != nil {
 		t.Fatalf("make a store: %v", err)
@@ -57,6 +64,12 @@ func NewOptions(t testing.TB, o state.Options) *DB {
 	b.Publish()
 	if err := db.Inject(func(tx *state.Tx) error { return state.RaiseSchema(tx, st.Known()) }); err != nil {
 		t.Fatalf("raise the schema: %v", err)
+	}
+	if active == "" || st.Known() < state.SchemaSeals {
+		return db
+	}
+	if err := db.Inject(func(tx *state.Tx) error { return state.PutClusterKeys(tx, state.ClusterKeys{Active: active}) }); err != nil {
+		t.Fatalf("use a key: %v", err)
 	}
 	return db
 }
