@@ -94,23 +94,32 @@ type Op struct {
 	Params map[string]string // by the names in the pattern: "org", "env", "host", ...
 	Query  url.Values
 	Body   any // sent as JSON; nil sends none; json.RawMessage goes as it is
+	// IfMatch is the tag of what is to be changed, as CallTagged gave it: when it has changed since, the error has code
+	// model.Conflict and nothing is done. "" changes whatever there is.
+	IfMatch string
 }
 
 // Call does an operation and decodes its answer into out, unless out is nil. The error is a
 // *model.Error as the server told it, or an *UnreachableError.
 func (c *Client) Call(ctx context.Context, op Op, out any) error {
+	_, err := c.CallTagged(ctx, op, out)
+	return err
+}
+
+// CallTagged is Call, and gives the tag of the answer (ETag) for the IfMatch of a later write to the same path; "" where
+// the server told none. A tag is that of a read without a query.
+func (c *Client) CallTagged(ctx context.Context, op Op, out any) (tag string, err error) {
 	var body []byte
 	if op.Body != nil {
-		var err error
 		if body, err = json.Marshal(op.Body); err != nil {
-			return fmt.Errorf("encoding the body of %s: %w", op.Name, err)
+			return "", fmt.Errorf("encoding the body of %s: %w", op.Name, err)
 		}
 	}
 	a := c.send(ctx, op, body, "application/json")
 	if a.err != nil || out == nil {
-		return a.err
+		return a.tag, a.err
 	}
-	return op.decode(a.body, out)
+	return a.tag, op.decode(a.body, out)
 }
 
 // decode reads an answer.
@@ -175,7 +184,7 @@ func (c *Client) send(ctx context.Context, op Op, body []byte, contentType strin
 	if c.cfg.DryRun && changes(route) {
 		return c.tryOnly(ctx, route.Method, path, body, contentType)
 	}
-	try := func(key string) attempt { return c.once(ctx, route.Method, path, body, contentType, key) }
+	try := func(key string) attempt { return c.once(ctx, route.Method, path, body, contentType, key, op.IfMatch) }
 	if c.cfg.Patience == 0 || !takesKey(route) {
 		return try("")
 	}
@@ -183,7 +192,7 @@ func (c *Client) send(ctx context.Context, op Op, body []byte, contentType strin
 }
 
 // once sends a request and reads its answer.
-func (c *Client) once(ctx context.Context, method, path string, body []byte, contentType, key string) attempt {
+func (c *Client) once(ctx context.Context, method, path string, body []byte, contentType, key, ifMatch string) attempt {
 	var content io.Reader
 	if body != nil {
 		content = bytes.NewReader(body)
@@ -196,16 +205,10 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte, con
 	if key != "" {
 		req.Header.Set(spec.HeaderIdempotencyKey, key)
 	}
-	if c.cfg.AppKey != "" {
-		req.Header.Set(spec.HeaderAppKey, c.cfg.AppKey)
-	} else if c.cfg.JWT != "" {
-		req.Header.Set(spec.HeaderJWT, c.cfg.JWT)
-	} else if c.cfg.User != "" {
-		req.SetBasicAuth(c.cfg.User, c.cfg.Password)
+	if ifMatch != "" {
+		req.Header.Set("If-Match", ifMatch)
 	}
-	if c.cfg.Code != "" {
-		req.Header.Set(spec.HeaderTOTP, c.cfg.Code)
-	}
+	c.authorize(req)
 	resp, err := c.cfg.HTTP.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -221,7 +224,22 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte, con
 	if resp.StatusCode/100 != 2 {
 		return attempt{err: answered(resp, b), after: retryAfter(resp.Header)}
 	}
-	return attempt{body: b, at: place(resp.Header)}
+	return attempt{body: b, at: place(resp.Header), tag: resp.Header.Get("ETag")}
+}
+
+// authorize says who calls.
+func (c *Client) authorize(req *http.Request) {
+	switch {
+	case c.cfg.AppKey != "":
+		req.Header.Set(spec.HeaderAppKey, c.cfg.AppKey)
+	case c.cfg.JWT != "":
+		req.Header.Set(spec.HeaderJWT, c.cfg.JWT)
+	case c.cfg.User != "":
+		req.SetBasicAuth(c.cfg.User, c.cfg.Password)
+	}
+	if c.cfg.Code != "" {
+		req.Header.Set(spec.HeaderTOTP, c.cfg.Code)
+	}
 }
 
 // place is the state that an answer was made of.

@@ -37,7 +37,7 @@ func (c *Client) tryOnly(ctx context.Context, method, path string, body []byte, 
 	if strings.Contains(path, "?") {
 		mark = "&"
 	}
-	a := c.once(ctx, method, path+mark+"dry_run=true", body, contentType, "")
+	a := c.once(ctx, method, path+mark+"dry_run=true", body, contentType, "", "")
 	if a.err != nil {
 		return a
 	}

@@ -32,6 +32,7 @@ func newKey() string { return rand.Text() }
 type attempt struct {
 	body  []byte
 	at    string // epoch and index of the answer, as ?index= takes them; "" where it does not tell
+	tag   string // ETag of the answer
 	err   error
 	after time.Duration // what the server said; 0 when it said nothing
 }

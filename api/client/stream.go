@@ -31,11 +31,7 @@ func (c *Client) Stream(ctx context.Context, op Op, body io.Reader, size int64, 
 	}
 	req.ContentLength = size
 	req.Header.Set("Content-Type", "application/octet-stream")
-	if c.cfg.AppKey != "" {
-		req.Header.Set(spec.HeaderAppKey, c.cfg.AppKey)
-	} else if c.cfg.User != "" {
-		req.SetBasicAuth(c.cfg.User, c.cfg.Password)
-	}
+	c.authorize(req)
 	patient := *c.cfg.HTTP
 	patient.Timeout = 0
 	resp, err := patient.Do(req)

@@ -15,11 +15,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 	"golang.org/x/term"
 
 	"github.com/muster-hq/muster/api/client"
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/internal/ordered"
 )
 
 // The exit codes of the client commands.
@@ -309,21 +309,23 @@ func readDocument(path string, stdin io.Reader) (map[string]any, error) {
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("reading the document: %w", err)}
 	}
-	var doc map[string]any
+	var v any
 	if trimmed := bytes.TrimSpace(b); len(trimmed) > 0 && trimmed[0] == '{' {
-		dec := json.NewDecoder(bytes.NewReader(trimmed))
-		dec.UseNumber()
-		err = dec.Decode(&doc)
+		v, err = ordered.Decode(b)
 	} else {
-		err = yaml.Unmarshal(b, &doc)
+		v, err = decodeYAML(b)
 	}
 	if err != nil {
 		return nil, usagef("%s is neither JSON nor YAML of one object: %s", path, err)
 	}
-	if doc == nil {
+	if v == nil {
 		return nil, usagef("%s is empty: it must hold an object", path)
 	}
-	return doc, nil
+	doc, ok := v.(*ordered.Object)
+	if !ok {
+		return nil, usagef("%s is neither JSON nor YAML of one object: begin with a field", path)
+	}
+	return doc.Map(), nil
 }
 
 // parseValue reads a setting's value as typed: JSON where it is JSON, else text.

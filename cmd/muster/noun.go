@@ -62,6 +62,9 @@ func (n noun) command(c *cli, verbs ...string) *cobra.Command {
 			cmd.AddCommand(n.write(c, "create", "Create a "+n.word))
 		case "update":
 			cmd.AddCommand(n.completes(c, n.write(c, "update", "Change the fields that are given; the others stay")))
+			if slices.Contains(verbs, "show") {
+				cmd.AddCommand(n.edit(c))
+			}
 		case "delete":
 			cmd.AddCommand(n.completes(c, n.remove(c)))
 		}

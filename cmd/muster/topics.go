@@ -79,7 +79,7 @@ JSON arrays, so an expression for a list begins with [*]:`,
   MUSTER_ORGANIZATION    organization, where none is given
   MUSTER_ENVIRONMENT     environment, where none is given
   XDG_CONFIG_HOME        where logins are kept: muster/contexts.yaml (default: ~/.config)
-  EDITOR, VISUAL         what muster edit starts
+  VISUAL, EDITOR         what the verb edit starts (default: vi)
 
 Secrets are never arguments: they are read from files, from standard input, or asked for on a terminal.`},
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"unicode/utf8"
 )
@@ -49,6 +50,9 @@ func (o *Object) RemoveValueForKey(key string) {
 	delete(o.values, key)
 	o.keys = slices.DeleteFunc(o.keys, func(k string) bool { return k == key })
 }
+
+// Map is the object as a map; what lies in it is shared.
+func (o *Object) Map() map[string]any { return maps.Clone(o.values) }
 
 // Clone copies the object; what lies in it is shared.
 func (o *Object) Clone() *Object {
