@@ -38,6 +38,9 @@ type call struct {
 	writer http.ResponseWriter
 	// address is where the request comes from, as far as that can be known.
 	address netip.Addr
+	clear   bool               // a secret is shown in clear in the answer
+	masked  bool               // secrets are to be masked, since reading them cannot be recorded
+	at      scope              // of the last reading
 	base    context.Context    // of the request, without its deadline
 	cancel  context.CancelFunc // of the request's deadline
 }
@@ -176,7 +179,7 @@ func (s *Server) answer(c *call) (reply, error) {
 	case end.free != nil:
 		return c.runFree(end)
 	case end.read != nil:
-		return c.runRead(view, end, wait)
+		return c.readRecorded(view, end, wait)
 	}
 	if dry {
 		return c.rehearse(end)

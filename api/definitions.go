@@ -1,6 +1,8 @@
 package api
 
 import (
+	"slices"
+
 	"github.com/muster-hq/muster/api/auth"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
@@ -175,7 +177,11 @@ func storedEndpoints[D any](row, param string, need auth.Action, kind stored[D])
 		}
 		return a.ID, nil
 	}
-	secret := func(c *call, at scope) bool { return at.role.May(auth.ReadSecret) && !c.flag("obfuscate", false) }
+	secret := func(c *call, at scope) bool { return at.role.May(auth.ReadSecret) && !c.masked && !c.flag("obfuscate", false) }
+	told := func(c *call, doc D, err error) (any, error) {
+		c.clear = c.clear || kind.Bare(doc)
+		return doc, err
+	}
 	return map[string]endpoint{
 		row + ".list": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			id, err := owner(c, r, at)
@@ -183,6 +189,7 @@ func storedEndpoints[D any](row, param string, need auth.Action, kind stored[D])
 				return nil, err
 			}
 			docs, err := kind.List(r, at.org.ID, id, secret(c, at))
+			c.clear = c.clear || slices.ContainsFunc(docs, kind.Bare)
 			return list(docs), err
 		}),
 		row + ".show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
@@ -190,7 +197,8 @@ func storedEndpoints[D any](row, param string, need auth.Action, kind stored[D])
 			if err != nil {
 				return nil, err
 			}
-			return kind.Get(r, at.org.ID, id, c.params[param], secret(c, at))
+			doc, err := kind.Get(r, at.org.ID, id, c.params[param], secret(c, at))
+			return told(c, doc, err)
 		}),
 		row + ".create": changing(need, func(c *call, tx *state.Tx, at scope) (any, error) {
 			id, err := owner(c, tx, at)
@@ -201,14 +209,16 @@ func storedEndpoints[D any](row, param string, need auth.Action, kind stored[D])
 			if err != nil {
 				return nil, err
 			}
-			return kind.Create(tx, at.org.ID, id, doc, secret(c, at))
+			doc, err = kind.Create(tx, at.org.ID, id, doc, secret(c, at))
+			return told(c, doc, err)
 		}),
 		row + ".update": changing(need, func(c *call, tx *state.Tx, at scope) (any, error) {
 			id, err := owner(c, tx, at)
 			if err != nil {
 				return nil, err
 			}
-			return kind.Update(tx, at.org.ID, id, c.params[param], c.body, secret(c, at))
+			doc, err := kind.Update(tx, at.org.ID, id, c.params[param], c.body, secret(c, at))
+			return told(c, doc, err)
 		}),
 		row + ".delete": acting(need, func(c *call, tx *state.Tx, at scope) (any, error) {
 			id, err := owner(c, tx, at)

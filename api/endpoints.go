@@ -47,7 +47,7 @@ func acting(need auth.Action, f writeFunc) endpoint { return endpoint{need: need
 func (c *call) show(role auth.Role) orchestrate.Show {
 	s := orchestrate.Show{
 		SecretOnly: c.flag("secret_only", false), NoSecret: c.flag("no_secret", false),
-		Obfuscate: c.flag("obfuscate", false), Key: "",
+		Obfuscate: c.masked || c.flag("obfuscate", false), Key: "", Clear: &c.clear,
 	}
 	if !role.May(auth.ReadSecret) {
 		s.NoSecret = true
@@ -123,6 +123,10 @@ func (c *call) organization(r state.Reader, row *model.OrganizationRow) model.Or
 	g := c.caller.grantsOf(r, row.ID)
 	role := g.org(row.ID)
 	doc := orchestrate.OrganizationDoc(r, row, c.show(role))
+	c.clear = c.clear || role.May(auth.Manage) && doc.Access != nil
+	if c.masked {
+		doc.Access = nil
+	}
 	if !role.May(auth.Manage) {
 		doc.Access = nil
 		var visible []string

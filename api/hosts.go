@@ -109,6 +109,7 @@ func contextEndpoints() map[string]endpoint {
 		// A rendered file may hold the value of any secret setting.
 		"host.applications.files.show": reading(auth.ReadSecret, func(c *call, r state.Reader, at scope) (any, error) {
 			b, err := orchestrate.RenderHostFile(r, at.org.ID, at.host.ID, c.params["app"], c.params["file"])
+			c.clear = true
 			return raw(b), err
 		}),
 		"host.applications.origin-settings.show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
@@ -119,6 +120,7 @@ func contextEndpoints() map[string]endpoint {
 			if o.Secret && !at.role.May(auth.ReadSecret) {
 				return nil, forbidden()
 			}
+			c.clear = o.Secret
 			return o, nil
 		}),
 	}

@@ -31,13 +31,12 @@ func previewTemplate(c *call, view *state.View, end endpoint) (reply, error) {
 		if doc.Delimiter != nil {
 			o = template.Options{Start: doc.Delimiter.Start, End: doc.Delimiter.End}
 		}
-		b, err := orchestrate.Preview(c.req.Context(), r, at.org.ID, at.host.ID, doc.Application, doc.Template, o, !at.role.May(auth.ReadSecret))
+		masked := c.masked || !at.role.May(auth.ReadSecret)
+		b, err := orchestrate.Preview(c.req.Context(), r, at.org.ID, at.host.ID, doc.Application, doc.Template, o, masked)
+		c.clear = !masked
 		return raw(b), err
 	}
-	answer, bad := c.look(view, end)
-	if bad != nil {
-		return reply{}, bad.err
-	}
+	answer, err := c.readRecorded(view, end, 0)
 	answer.tag = "" // it is the answer to this body only
-	return answer, nil
+	return answer, err
 }

@@ -97,6 +97,7 @@ type Server struct {
 	passwords *auth.Passwords
 	guard     *auth.Guard
 	uses      *uses
+	secrets   *uses // readings of secrets that were recorded lately
 	cross     *http.CrossOriginProtection
 
 	compressors *compressors
@@ -124,7 +125,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.MaxContent = 8 << 20
 	}
 	s := &Server{
-		cfg: cfg, matcher: spec.NewMatcher(spec.Routes()), passwords: auth.NewPasswords(nil), guard: auth.NewGuard(), uses: newUses(),
+		cfg: cfg, matcher: spec.NewMatcher(spec.Routes()), passwords: auth.NewPasswords(nil), guard: auth.NewGuard(), uses: newUses(), secrets: newUses(),
 		cross: http.NewCrossOriginProtection(), endpoints: endpoints(),
 	}
 	for _, r := range spec.Routes() {

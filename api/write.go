@@ -83,12 +83,16 @@ func (c *call) writeOnce(tx *state.Tx, end endpoint, key *idempotency) (reply, e
 	if err := c.matches(tx); err != nil {
 		return reply{}, err
 	}
+	c.clear = false
 	value, err := end.write(c, tx, at)
 	if err != nil {
 		return reply{}, c.namingHosts(tx, at, err)
 	}
 	answer, err := c.encode(value)
 	if err != nil {
+		return reply{}, err
+	}
+	if err := c.audit(tx, at, answer); err != nil {
 		return reply{}, err
 	}
 	return answer, key.keep(tx, answer)

@@ -1,6 +1,8 @@
 package orchestrate
 
 import (
+	"reflect"
+
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
 )
@@ -163,6 +165,13 @@ func (k Kind[T, D, P]) shown(r state.Reader, row *T, secret bool) D {
 		k.hide(&doc)
 	}
 	return doc
+}
+
+// Bare says whether a document shows a secret in clear.
+func (k Kind[T, D, P]) Bare(doc D) bool {
+	hidden := doc
+	k.hide(&hidden)
+	return !reflect.DeepEqual(hidden, doc)
 }
 
 func (k Kind[T, D, P]) find(r state.Reader, orgID, ownerID, name string) (*T, error) {

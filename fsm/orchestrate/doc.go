@@ -23,6 +23,14 @@ type Show struct {
 	NoSecret   bool   // only settings whose schema is not secret
 	Obfuscate  bool   // replace the value of secret settings by a mask
 	Key        string // only this key; "" is all
+	Clear      *bool  // set to true once the value of a secret is shown in clear; nil: nobody asks
+}
+
+// clear notes that a secret was shown in clear.
+func (s Show) clear() {
+	if s.Clear != nil {
+		*s.Clear = true
+	}
 }
 
 // Trigger says what a change of the description sets off (contract section 1.3).

@@ -199,8 +199,12 @@ func PutFileContent(tx *state.Tx, orgID, ofID, name string, content []byte) erro
 // parameterDoc masks a secret default for whom secret settings are left out: the parameter itself is no secret.
 func parameterDoc(k model.Furnished, p *model.Parameter, show Show) model.Parameter {
 	doc := *p
-	if (show.NoSecret || show.Obfuscate) && len(doc.Value) > 0 && isSecret(doc.Schema) {
-		doc.Value = json.RawMessage(mask)
+	if len(doc.Value) > 0 && isSecret(doc.Schema) {
+		if show.NoSecret || show.Obfuscate {
+			doc.Value = json.RawMessage(mask)
+		} else {
+			show.clear()
+		}
 	}
 	doc.UUID = k.Base().Parameters[p.Name].ID
 	return doc

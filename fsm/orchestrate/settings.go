@@ -61,8 +61,12 @@ func showSetting(row *model.SettingRow, schemas map[string]json.RawMessage, show
 	if show.SecretOnly && !secret || show.NoSecret && secret {
 		return s, false
 	}
-	if secret && show.Obfuscate && len(s.Value) > 0 {
-		s.Value = json.RawMessage(mask)
+	if secret && len(s.Value) > 0 {
+		if show.Obfuscate {
+			s.Value = json.RawMessage(mask)
+		} else {
+			show.clear()
+		}
 	}
 	return s, true
 }

@@ -321,3 +321,37 @@ func compareReads(a, b Read) int {
 	}
 	return int(a.Kind) - int(b.Kind)
 }
+
+// Change is a row as a transaction found it and as it leaves it. The values are shared: never change them.
+type Change struct {
+	Table, Key string
+	Old, New   []byte // as stored; nil when there is no such row
+}
+
+// Changes lists what the transaction writes so far, by table and key.
+func (tx *Tx) Changes() []Change {
+	var out []Change
+	for _, id := range sortedKeys(tx.writes) {
+		p := tx.writes[id]
+		if p.old == p.rec {
+			continue
+		}
+		table, key, _ := strings.Cut(id, sep)
+		c := Change{Table: table, Key: key}
+		if p.old != nil {
+			c.Old = p.old.value
+		}
+		if p.rec != nil {
+			c.New = p.rec.value
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// Quiet reads what the transaction sees and notes nothing, so it conflicts with nothing: for what is told of a
+// transaction, not for what it decides.
+func (tx *Tx) Quiet() Reader { return quiet{tx} }
+
+// Before reads what the transaction found, without its own writes, and notes nothing.
+func (tx *Tx) Before() Reader { return tx.base }

@@ -1,0 +1,273 @@
+package orchestrate
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// The bounds of an audit record.
+const (
+	auditObjects = 40      // changed objects that are listed
+	auditBytes   = 8 << 10 // of the whole record
+)
+
+// Audit appends a record of what the transaction has written to the log of an organization, or to that of the site when
+// orgID is "". Call it once, after all writes. The objects before and after are added to the record here; what is
+// secret in them is masked. It reads nothing that the transaction could conflict on.
+func Audit(tx *state.Tx, orgID string, rec model.AuditRecord) error {
+	a := auditor{before: tx.Before(), after: tx.Quiet(), schemas: map[string]map[string]json.RawMessage{}}
+	for _, c := range tx.Changes() {
+		switch {
+		case c.Table == (&model.Change{}).Table():
+			rec.Queued++
+		case !audited(c.Table):
+		case len(rec.Changes) == auditObjects:
+			rec.More++
+		default:
+			if change, ok := a.change(c); ok {
+				rec.Changes = append(rec.Changes, change)
+			}
+		}
+	}
+	for _, c := range rec.Changes { // what was made belongs to itself
+		if c.Action == "created" && rec.EnvID == "" && (c.Kind == "environment" || c.Kind == "host") {
+			rec.EnvID = c.EnvID
+		}
+		if c.Action == "created" && rec.HostID == "" && c.Kind == "host" && strings.HasPrefix(rec.Action, "hosts.") {
+			rec.HostID = c.HostID
+		}
+	}
+	return appendAudit(tx, orgID, rec)
+}
+
+// AuditRead appends a record that secrets were read in clear.
+func AuditRead(tx *state.Tx, orgID string, rec model.AuditRecord) error {
+	rec.Read = true
+	return appendAudit(tx, orgID, rec)
+}
+
+func appendAudit(tx *state.Tx, orgID string, rec model.AuditRecord) error {
+	b, err := rec.Encode(auditBytes)
+	if err != nil {
+		return fmt.Errorf("write an audit record: %w", err)
+	}
+	log := model.AuditSite
+	if orgID != "" {
+		log = model.AuditLogOf(orgID)
+	}
+	return state.AppendLog(tx, log, b)
+}
+
+// audited tells the tables whose rows are what people know; the others are the cluster's own affair, and what was done
+// to them is told by the record itself.
+func audited(table string) bool {
+	switch table {
+	case "organization", "environment", "host", "application", "platform", "distribution", "hostgroup", "orchestration",
+		"setting", "group", "applicationkey", "user", "instance", "webhook", "notification", "rpmmodule", "git", "context",
+		"platformcontext", "distributioncontext", "enroltoken", "invitation", "job", "compliance", "agent", "session", "totp",
+		"filelink", "quota":
+		return true
+	}
+	return false
+}
+
+// wordless tells the tables of which nothing but the name is told.
+func wordless(table string) bool {
+	switch table {
+	case "session", "totp", "filelink", "agent", "compliance":
+		return true
+	}
+	return false
+}
+
+// auditor makes the changes of one record.
+type auditor struct {
+	before, after state.Reader
+	schemas       map[string]map[string]json.RawMessage // of the parameters, by owner
+}
+
+// audHead is what rows have in common, as far as they have it.
+type audHead struct {
+	ID       string       `json:"id"`
+	Name     string       `json:"name"`
+	Key      string       `json:"key"`
+	Username string       `json:"username"`
+	UserID   string       `json:"userId"`
+	EnvID    string       `json:"envId"`
+	HostID   string       `json:"hostId"`
+	AppID    string       `json:"appId"`
+	OwnerID  string       `json:"ownerId"`
+	Type     string       `json:"type"`
+	Owner    *model.Owner `json:"owner"`
+}
+
+func (a *auditor) change(c state.Change) (model.AuditChange, bool) {
+	out := model.AuditChange{Kind: c.Table, Action: "updated"}
+	row := c.New
+	switch {
+	case c.Old == nil:
+		out.Action = "created"
+	case c.New == nil:
+		out.Action, row = "deleted", c.Old
+	}
+	var h audHead
+	if err := json.Unmarshal(row, &h); err != nil {
+		return out, false // not a row of ours
+	}
+	out.Object, out.EnvID, out.HostID = a.place(c.Table, h)
+	if wordless(c.Table) {
+		return out, true
+	}
+	d := differ{most: maxAuditFields}
+	switch c.Table {
+	case "notification":
+		d.secret = "value"
+	case "setting":
+		if h.Owner != nil && a.secretSetting(*h.Owner, h.Key) {
+			d.secret = "value"
+		}
+	}
+	d.diff("", c.Old, c.New, false)
+	out.Fields, out.Cut = d.fields, d.cut
+	return out, out.Action != "updated" || len(out.Fields) > 0
+}
+
+// secretSetting tells whether a parameter says that the values of a key are secret.
+func (a *auditor) secretSetting(o model.Owner, key string) bool {
+	schemas, ok := a.schemas[o.ID]
+	if !ok {
+		schemas = parameterSchemas(a.after, o)
+		a.schemas[o.ID] = schemas
+	}
+	return isSecret(schemas[key])
+}
+
+// place is the path of a row within its organization, and the environment and host that it is in.
+func (a *auditor) place(table string, h audHead) (path, envID, hostID string) {
+	if h.Owner != nil {
+		base, env, host := a.owner(*h.Owner)
+		switch table {
+		case "setting":
+			return base + "settings/" + h.Key, env, host
+		case "group":
+			return base + "groups/" + h.Name, env, host
+		}
+		return base + table + "s/" + orName(h.Username, h.ID), env, host
+	}
+	switch table {
+	case "organization":
+		return "organizations/" + h.Name, "", ""
+	case "environment":
+		return "environments/" + h.Name, h.ID, ""
+	case "host":
+		return a.env(h.EnvID) + "hosts/" + h.Name, h.EnvID, h.ID
+	case "user":
+		return "users/" + h.Username, "", ""
+	case "session", "totp":
+		return "users/" + a.user(h.UserID) + "/" + table, "", ""
+	case "context", "platformcontext", "distributioncontext", "instance", "compliance", "agent", "filelink":
+		base, env := a.host(h.HostID)
+		switch table {
+		case "context":
+			base += "applications/" + a.application(h.AppID)
+		case "platformcontext", "distributioncontext":
+			base += strings.TrimSuffix(table, "context")
+		case "compliance":
+			base += strings.TrimSuffix("compliance/"+h.Type+"/"+h.Name, "/")
+		default:
+			base += table
+		}
+		return base, env, h.HostID
+	case "rpmmodule", "git":
+		return "applications/" + a.application(h.OwnerID) + "/" + table + "s/" + h.Name, "", ""
+	case "enroltoken":
+		return a.env(h.EnvID) + "enroltokens/" + h.ID, h.EnvID, ""
+	}
+	return table + "s/" + orName(h.Name, h.ID), "", ""
+}
+
+func orName(name, id string) string {
+	if name == "" {
+		return id
+	}
+	return name
+}
+
+// found looks for a row after the transaction, then before it.
+func found[T any, P row[T]](a *auditor, key string) (*T, bool) {
+	if t, ok := state.Get[T, P](a.after, key); ok {
+		return t, true
+	}
+	return state.Get[T, P](a.before, key)
+}
+
+func (a *auditor) env(id string) string {
+	if e, ok := found[model.EnvironmentRow](a, id); ok {
+		return "environments/" + e.Name + "/"
+	}
+	return "environments/" + id + "/"
+}
+
+func (a *auditor) host(id string) (path, envID string) {
+	if h, ok := found[model.HostRow](a, id); ok {
+		return a.env(h.EnvID) + "hosts/" + h.Name + "/", h.EnvID
+	}
+	return "hosts/" + id + "/", ""
+}
+
+func (a *auditor) application(id string) string {
+	if k, ok := found[model.ApplicationRow](a, id); ok {
+		return k.Name
+	}
+	return id
+}
+
+func (a *auditor) user(id string) string {
+	if u, ok := found[model.UserRow](a, id); ok {
+		return u.Username
+	}
+	return id
+}
+
+// owner is the path of what owns a setting, a group or an invitation.
+func (a *auditor) owner(o model.Owner) (path, envID, hostID string) {
+	switch o.Level {
+	case model.LevelEnvironment:
+		return a.env(o.ID), o.ID, ""
+	case model.LevelHost:
+		base, env := a.host(o.ID)
+		return base, env, o.ID
+	case model.LevelContext:
+		if c, ok := found[model.ContextRow](a, o.ID); ok {
+			base, env := a.host(c.HostID)
+			return base + "applications/" + a.application(c.AppID) + "/", env, c.HostID
+		}
+	case model.LevelPlatformContext:
+		if c, ok := found[model.PlatformContextRow](a, o.ID); ok {
+			base, env := a.host(c.HostID)
+			return base + "platform/", env, c.HostID
+		}
+	case model.LevelDistributionContext:
+		if c, ok := found[model.DistributionContextRow](a, o.ID); ok {
+			base, env := a.host(c.HostID)
+			return base + "distribution/", env, c.HostID
+		}
+	case model.LevelPlatform:
+		if k, ok := found[model.PlatformRow](a, o.ID); ok {
+			return "platforms/" + k.Name + "/", "", ""
+		}
+	case model.LevelDistribution:
+		if k, ok := found[model.DistributionRow](a, o.ID); ok {
+			return "distributions/" + k.Name + "/", "", ""
+		}
+	case model.LevelHostgroup:
+		if g, ok := found[model.HostgroupRow](a, o.ID); ok {
+			return "hostgroups/" + g.Name + "/", "", ""
+		}
+	}
+	return "", "", ""
+}

@@ -1,0 +1,205 @@
+package orchestrate
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/muster-hq/muster/fsm/model"
+)
+
+// The bounds of what a record tells of one object.
+const (
+	maxAuditFields = 40
+	maxAuditValue  = 512 // bytes of a value's JSON
+	maxAuditDepth  = 6
+)
+
+// differ finds what parts two documents, field by field.
+type differ struct {
+	secret string // a field at the top whose values are masked
+	most   int
+	fields []model.AuditField
+	cut    bool
+}
+
+// diff compares two values; nil is one that is absent. secret says that values below are masked.
+func (d *differ) diff(path string, before, after json.RawMessage, secret bool) {
+	if bytes.Equal(before, after) {
+		return
+	}
+	depth := strings.Count(path, ".") + strings.Count(path, "[")
+	if !secret && depth < maxAuditDepth && d.objects(path, before, after) {
+		return
+	}
+	if !secret && before != nil && after != nil && depth < maxAuditDepth && d.lists(path, before, after) {
+		return
+	}
+	if len(d.fields) == d.most {
+		d.cut = true
+		return
+	}
+	d.fields = append(d.fields, model.AuditField{Field: path, Before: shownValue(before, secret), After: shownValue(after, secret)})
+}
+
+// objects compares objects key by key; false when one is something else.
+func (d *differ) objects(path string, before, after json.RawMessage) bool {
+	b, okB := fieldsOf(before)
+	a, okA := fieldsOf(after)
+	if !okB || !okA {
+		return false
+	}
+	hidden := secretObject(b) || secretObject(a)
+	for _, key := range keysOf(b, a) {
+		if path == "" && ownField(key) {
+			continue
+		}
+		name := key
+		if path != "" {
+			name = path + "." + key
+		}
+		d.diff(name, b[key], a[key], path == "" && key == d.secret || hidden && hiddenBeside(key) || secretName(key, b[key], a[key]))
+	}
+	return true
+}
+
+// ownField tells what the server counts for itself.
+func ownField(key string) bool {
+	switch key {
+	case "id", "orgId", "version", "created", "owner", "ownerId", "envId", "hostId", "appId", "ofId":
+		return true
+	}
+	return false
+}
+
+// lists compares lists of objects by their names; false for others.
+func (d *differ) lists(path string, before, after json.RawMessage) bool {
+	b, okB := elementsOf(before)
+	a, okA := elementsOf(after)
+	if !okB || !okA {
+		return false
+	}
+	for _, key := range keysOf(b, a) {
+		d.diff(path+"["+key+"]", b[key], a[key], false)
+	}
+	return true
+}
+
+func keysOf(b, a map[string]json.RawMessage) []string {
+	all := slices.Concat(slices.Collect(maps.Keys(b)), slices.Collect(maps.Keys(a)))
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// fieldsOf reads an object; what is absent counts as an empty one.
+func fieldsOf(raw json.RawMessage) (map[string]json.RawMessage, bool) {
+	if raw == nil {
+		return nil, true
+	}
+	if len(raw) == 0 || raw[0] != '{' {
+		return nil, false
+	}
+	var m map[string]json.RawMessage
+	return m, json.Unmarshal(raw, &m) == nil
+}
+
+// elementsOf reads a list of objects that have names of their own.
+func elementsOf(raw json.RawMessage) (map[string]json.RawMessage, bool) {
+	if len(raw) == 0 || raw[0] != '[' {
+		return nil, false
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil {
+		return nil, false
+	}
+	m := map[string]json.RawMessage{}
+	for _, e := range list {
+		var h struct{ Name, Key string }
+		if len(e) == 0 || e[0] != '{' || json.Unmarshal(e, &h) != nil {
+			return nil, false
+		}
+		name := orName(h.Key, h.Name)
+		if _, twice := m[name]; twice || name == "" {
+			return nil, false
+		}
+		m[name] = e
+	}
+	return m, true
+}
+
+// secretObject tells whether an object says of itself that its value is secret.
+func secretObject(m map[string]json.RawMessage) bool {
+	return string(m["secret"]) == "true" || string(m["password"]) == "true" || isSecret(m["schema"])
+}
+
+// hiddenBeside tells which fields of such an object are masked: the value, and what a schema may name as one.
+func hiddenBeside(key string) bool {
+	switch key {
+	case "value", "default", "const", "enum", "examples":
+		return true
+	}
+	return false
+}
+
+// secretName tells fields that are secret by their names. A mark that says so, true or false, is none.
+func secretName(key string, values ...json.RawMessage) bool {
+	switch strings.ToLower(key) {
+	case "password", "passwordhash", "token", "tokenhash", "secret", "secrethash", "secretkey", "seed", "privatekey", "signingsecret", "sealed", "cipher":
+	default:
+		return false
+	}
+	return !slices.ContainsFunc(values, func(v json.RawMessage) bool { return string(v) == "true" || string(v) == "false" })
+}
+
+// shownValue is a value as a record tells it.
+func shownValue(raw json.RawMessage, secret bool) json.RawMessage {
+	if raw == nil || string(raw) == "null" || string(raw) == `""` {
+		return raw
+	}
+	if secret {
+		return json.RawMessage(mask)
+	}
+	raw = maskedValue(raw)
+	if len(raw) <= maxAuditValue {
+		return raw
+	}
+	return toJSON(fmt.Sprintf("%s... (%d bytes)", strings.ToValidUTF8(string(raw[:maxAuditValue/2]), ""), len(raw)))
+}
+
+// maskedValue masks what is secret within a value.
+func maskedValue(raw json.RawMessage) json.RawMessage {
+	if raw[0] != '{' && raw[0] != '[' {
+		return raw
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) != nil {
+		return json.RawMessage(mask)
+	}
+	return toJSON(maskedDeep(v))
+}
+
+func maskedDeep(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		schema, _ := v["schema"].(map[string]any)
+		hidden := v["secret"] == true || v["password"] == true || schema["secret"] == true || schema["password"] == true
+		for key, e := range v {
+			_, flag := e.(bool)
+			if e != nil && e != "" && (hidden && hiddenBeside(key) || !flag && secretName(key)) {
+				v[key] = maskText
+				continue
+			}
+			v[key] = maskedDeep(e)
+		}
+	case []any:
+		for i := range v {
+			v[i] = maskedDeep(v[i])
+		}
+	}
+	return v
+}
