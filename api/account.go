@@ -115,7 +115,10 @@ func (c *call) newSession(user *model.UserRow, kind, description, code string, l
 		}
 		var err error
 		row, key, err = orchestrate.CreateSession(tx, user.ID, kind, description, addressText(c), life)
-		return err
+		if err != nil {
+			return err
+		}
+		return c.audit(tx, scope{}, reply{})
 	})
 	if err == nil {
 		token, err = auth.SessionToken(key, row)

@@ -162,6 +162,7 @@ type stored[D any] interface {
 	Create(tx *state.Tx, orgID, ownerID string, doc D, secret bool) (D, error)
 	Update(tx *state.Tx, orgID, ownerID, name string, patch []byte, secret bool) (D, error)
 	Delete(tx *state.Tx, orgID, ownerID, name string) error
+	Bare(doc D) bool
 }
 
 // storedEndpoints are list, create, show, update and delete of a kind of definitions: param names one in the path.
@@ -177,7 +178,9 @@ func storedEndpoints[D any](row, param string, need auth.Action, kind stored[D])
 		}
 		return a.ID, nil
 	}
-	secret := func(c *call, at scope) bool { return at.role.May(auth.ReadSecret) && !c.masked && !c.flag("obfuscate", false) }
+	secret := func(c *call, at scope) bool {
+		return at.role.May(auth.ReadSecret) && !c.masked && !c.flag("obfuscate", false)
+	}
 	told := func(c *call, doc D, err error) (any, error) {
 		c.clear = c.clear || kind.Bare(doc)
 		return doc, err

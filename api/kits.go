@@ -309,10 +309,12 @@ func attachmentEndpoints() map[string]endpoint {
 		}),
 		"host.platform.files.show": reading(auth.ReadSecret, func(c *call, r state.Reader, at scope) (any, error) {
 			b, err := orchestrate.RenderPlatformFile(r, at.org.ID, at.host.ID, c.params["file"])
+			c.clear = true
 			return raw(b), err
 		}),
 		"host.distribution.files.show": reading(auth.ReadSecret, func(c *call, r state.Reader, at scope) (any, error) {
 			b, err := orchestrate.RenderDistributionFile(r, at.org.ID, at.host.ID, c.params["file"])
+			c.clear = true
 			return raw(b), err
 		}),
 	}

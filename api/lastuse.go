@@ -17,6 +17,24 @@ type uses struct {
 	tried map[string]time.Time
 }
 
+// recent tells whether something was noted within the last minute.
+func (u *uses) recent(id string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	at, ok := u.tried[id]
+	return ok && time.Since(at) < time.Minute
+}
+
+// note notes something.
+func (u *uses) note(id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.tried) >= 4096 {
+		clear(u.tried)
+	}
+	u.tried[id] = time.Now()
+}
+
 func newUses() *uses { return &uses{slots: make(chan struct{}, 2), tried: map[string]time.Time{}} }
 
 // due tells whether this node has not tried lately to write the use of something, and notes that it does.

@@ -99,8 +99,14 @@ func useLink(c *call) (reply, error) {
 	var content []byte
 	_, err := c.srv.cfg.Store.UpdateIndex(c.req.Context(), func(tx *state.Tx) (err error) {
 		tx.SetActor("one-time address")
-		content, err = orchestrate.UseFileLink(tx, digest)
-		return err
+		link, err := orchestrate.PeekFileLink(tx, digest)
+		if err != nil {
+			return err
+		}
+		if content, err = orchestrate.UseFileLink(tx, digest); err != nil {
+			return err
+		}
+		return c.recordLink(tx, link)
 	})
 	if err != nil {
 		return reply{}, err

@@ -245,9 +245,27 @@ func clusterEndpoints() map[string]endpoint {
 			return f(c, c.srv.cfg.Cluster)
 		}}
 	}
+	// What changes the cluster is recorded once it is done; before that where this node is out of the cluster then.
+	after := func(body bodyKind, f func(c *call, cl Cluster) (any, error)) endpoint {
+		return of(body, func(c *call, cl Cluster) (any, error) {
+			value, err := f(c, cl)
+			if err == nil {
+				c.auditAfter()
+			}
+			return value, err
+		})
+	}
+	before := func(body bodyKind, f func(c *call, cl Cluster) (any, error)) endpoint {
+		return of(body, func(c *call, cl Cluster) (any, error) {
+			if err := c.auditAlone(c.req.Context()); err != nil {
+				return nil, err
+			}
+			return f(c, cl)
+		})
+	}
 	return map[string]endpoint{
 		"cluster.show": of(noBody, func(c *call, cl Cluster) (any, error) { return cl.Status(c.req.Context()) }),
-		"cluster.token": of(objectBody, func(c *call, cl Cluster) (any, error) {
+		"cluster.token": after(objectBody, func(c *call, cl Cluster) (any, error) {
 			doc, err := model.Decode[spec.JoinTokenRequest](c.body)
 			if err != nil {
 				return nil, err
@@ -269,19 +287,19 @@ func clusterEndpoints() map[string]endpoint {
 			tokens, err := cl.Tokens(c.req.Context())
 			return list(tokens), err
 		}),
-		"cluster.tokens.delete": of(noBody, func(c *call, cl Cluster) (any, error) {
+		"cluster.tokens.delete": after(noBody, func(c *call, cl Cluster) (any, error) {
 			return done{true}, cl.RevokeToken(c.req.Context(), c.params["id"])
 		}),
-		"cluster.transfer": of(objectBody, func(c *call, cl Cluster) (any, error) {
+		"cluster.transfer": after(objectBody, func(c *call, cl Cluster) (any, error) {
 			doc, err := model.Decode[spec.LeaderRequest](c.body)
 			if err != nil {
 				return nil, err
 			}
 			return done{true}, cl.Transfer(c.req.Context(), doc.To)
 		}),
-		"cluster.rotate": of(noBody, func(c *call, cl Cluster) (any, error) { return done{true}, cl.RotateGossipKey(c.req.Context()) }),
-		"cluster.leave":  of(noBody, func(c *call, cl Cluster) (any, error) { return done{true}, cl.Leave(c.req.Context()) }),
-		"cluster.remove": of(noBody, func(c *call, cl Cluster) (any, error) {
+		"cluster.rotate": after(noBody, func(c *call, cl Cluster) (any, error) { return done{true}, cl.RotateGossipKey(c.req.Context()) }),
+		"cluster.leave":  before(noBody, func(c *call, cl Cluster) (any, error) { return done{true}, cl.Leave(c.req.Context()) }),
+		"cluster.remove": after(noBody, func(c *call, cl Cluster) (any, error) {
 			return done{true}, cl.Remove(c.req.Context(), c.params["name"])
 		}),
 		"cluster.join": of(objectBody, func(c *call, cl Cluster) (any, error) {
@@ -291,6 +309,9 @@ func clusterEndpoints() map[string]endpoint {
 			}
 			if doc.Address == "" || doc.Token == "" {
 				return nil, model.Errorf(model.Invalid, "give the address of a member and a join token")
+			}
+			if err := c.auditAlone(c.req.Context()); err != nil {
+				return nil, err
 			}
 			return done{true}, cl.Join(c.req.Context(), doc.Address, doc.Token)
 		}),

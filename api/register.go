@@ -39,7 +39,10 @@ func register(c *call) (any, error) {
 		token, err = orchestrate.Register(tx, user, hash)
 		_, unknown := orchestrate.UserByName(tx, doc.Username)
 		taken = unknown == nil
-		return err
+		if err != nil {
+			return err
+		}
+		return c.recordOpen(tx, "", "", "", "users/"+doc.Username, false)
 	})
 	if err != nil {
 		return nil, err
@@ -93,7 +96,10 @@ func confirmAccount(c *call) (any, error) {
 		tx.SetActor("registration")
 		var err error
 		user, err = orchestrate.ConfirmRegistration(tx, doc.Token)
-		return err
+		if err != nil {
+			return err
+		}
+		return c.recordOpen(tx, "", "", "", "users/"+user.Username, false)
 	})
 	if model.CodeOf(err) == model.NotFound {
 		guarded.Done(false)

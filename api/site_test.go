@@ -79,7 +79,7 @@ func newSite(t *testing.T, change ...func(*api.Config)) *site {
 		t.Fatalf("make the API: %v", err)
 	}
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = api.NewHTTPServer(a.Handler(), log)
+	server.Config = api.NewHTTPServer(watch.around(t, s.db, a.Handler()), log)
 	server.Start()
 	t.Cleanup(server.Close)
 	s.url, s.server = server.URL+"/api", server

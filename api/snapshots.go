@@ -44,6 +44,9 @@ func saveSnapshot(c *call, s Snapshots) (reply, error) {
 	if c.req.Method == http.MethodHead {
 		return reply{status: http.StatusOK}, nil
 	}
+	if err := c.auditAlone(c.req.Context()); err != nil { // it holds all secrets
+		return reply{}, err
+	}
 	w := &streamWriter{c: c}
 	if err := s.Save(context.WithoutCancel(c.req.Context()), w); err != nil {
 		if w.begun {
@@ -97,5 +100,6 @@ func restoreSnapshot(c *call, s Snapshots) (reply, error) {
 	if err := s.Restore(ctx, cluster, streamReader{c}); err != nil {
 		return reply{}, err
 	}
+	c.auditAfter()
 	return c.encode(done{true})
 }

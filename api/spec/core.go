@@ -173,17 +173,17 @@ func coreChanges() []Row {
 
 func coreLogs() []Row {
 	return []Row{
-		{GET, "{O}/audit/", "audit.list", Planned, "", "", "list of AuditLog"},
-		{GET, "{O}/notification/", "notification.list", Planned, "", "", "list of Log"},
-		{GET, "{O}/agent/", "agent.list", Planned, "", "", "list of Log"},
-		{GET, "{O}/other/", "other.list", Planned, "", "", "list of Log"},
-		{GET, "{E}/audit/", "environment.audit.list", Planned, "", "", "list of AuditLog"},
-		{GET, "{E}/notification/", "environment.notification.list", Planned, "", "", "list of Log"},
-		{GET, "{E}/agent/", "environment.agent.list", Planned, "", "", "list of Log"},
-		{GET, "{E}/other/", "environment.other.list", Planned, "", "", "list of Log"},
-		{GET, "{H}/audit/", "host.audit.list", Planned, "", "", "list of AuditLog"},
-		{GET, "{H}/notification/", "host.notification.list", Planned, "", "", "list of Log"},
-		{GET, "{H}/other/", "host.other.list", Planned, "", "", "list of Log"},
+		{GET, "{O}/audit/", "audit.list", Built, "since, until, actor, kind, action, object, text, read, order, limit, cursor", "", "list of AuditLog"},
+		{GET, "{O}/notification/", "notification.list", Built, "since, until, text, order, limit, cursor", "", "list of Log"},
+		{GET, "{O}/agent/", "agent.list", Built, "since, until, text, order, limit, cursor", "", "list of Log"},
+		{GET, "{O}/other/", "other.list", Built, "since, until, text, order, limit, cursor", "", "list of Log"},
+		{GET, "{E}/audit/", "environment.audit.list", Built, "since, until, actor, kind, action, object, text, read, order, limit, cursor", "", "list of AuditLog"},
+		{GET, "{E}/notification/", "environment.notification.list", Built, "since, until, text, order, limit, cursor", "", "list of Log"},
+		{GET, "{E}/agent/", "environment.agent.list", Built, "since, until, text, order, limit, cursor", "", "list of Log"},
+		{GET, "{E}/other/", "environment.other.list", Built, "since, until, text, order, limit, cursor", "", "list of Log"},
+		{GET, "{H}/audit/", "host.audit.list", Built, "since, until, actor, kind, action, object, text, read, order, limit, cursor", "", "list of AuditLog"},
+		{GET, "{H}/notification/", "host.notification.list", Built, "since, until, text, order, limit, cursor", "", "list of Log"},
+		{GET, "{H}/other/", "host.other.list", Built, "since, until, text, order, limit, cursor", "", "list of Log"},
 	}
 }
 

@@ -38,6 +38,11 @@ func own() []Section {
 			{GET, "/events", "events.list", Built, "after, wait, limit", "", "EventList, or a stream of Event"},
 			{GET, "{O}/events", "organizations.events.list", Built, "after, wait, limit", "", "EventList, or a stream of Event"},
 		}},
+		{Own, "Audit", []Row{
+			{GET, "/audit/", "site.audit.list", Built, "since, until, actor, kind, action, object, text, read, order, limit, cursor", "", "list of AuditLog"},
+			{GET, "/audit/_export", "site.audit.export", Built, "as of the list, but limit and order", "", "JSON lines of AuditLog"},
+			{GET, "{O}/audit/_export", "audit.export", Built, "as of the list, but limit and order", "", "JSON lines of AuditLog"},
+		}},
 		{Own, "Cluster", []Row{
 			{GET, "/cluster", "cluster.show", Built, "", "", "ClusterStatus"},
 			{POST, "/cluster/tokens", "cluster.token", Built, "", "JoinTokenRequest", "JoinToken with its token, this once"},

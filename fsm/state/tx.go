@@ -352,6 +352,3 @@ func (tx *Tx) Changes() []Change {
 // Quiet reads what the transaction sees and notes nothing, so it conflicts with nothing: for what is told of a
 // transaction, not for what it decides.
 func (tx *Tx) Quiet() Reader { return quiet{tx} }
-
-// Before reads what the transaction found, without its own writes, and notes nothing.
-func (tx *Tx) Before() Reader { return tx.base }
