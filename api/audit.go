@@ -184,6 +184,13 @@ func (c *call) recordLink(tx *state.Tx, link *model.FileLinkRow) error {
 	return c.recordOpen(tx, link.OrgID, host.EnvID, host.ID, "hosts/"+host.Name+"/files/"+link.File+" (address made by "+link.Actor+")", true)
 }
 
+// recordLogin records what somebody did who logged in elsewhere, in the transaction.
+func (c *call) recordLogin(tx *state.Tx, user *model.UserRow) error {
+	rec := c.record(scope{}, "users/"+user.Username)
+	rec.Actor, rec.Kind, rec.Fullname, rec.Message = user.Username, model.ActorUser, user.Fullname, "logged in by the OpenID provider"
+	return orchestrate.Audit(tx, "", rec)
+}
+
 // recordOpen records in the transaction what somebody without credentials did by a secret in the address, which object
 // does not tell.
 func (c *call) recordOpen(tx *state.Tx, orgID, envID, hostID, object string, read bool) error {

@@ -123,7 +123,7 @@ func (c *call) organization(r state.Reader, row *model.OrganizationRow) model.Or
 	g := c.caller.grantsOf(r, row.ID)
 	role := g.org(row.ID)
 	doc := orchestrate.OrganizationDoc(r, row, c.show(role))
-	c.clear = c.clear || role.May(auth.Manage) && doc.Access != nil
+	c.clear = c.clear || role.May(auth.Manage) && doc.Access != nil && !c.masked
 	if c.masked {
 		doc.Access = nil
 	}

@@ -264,8 +264,10 @@ func (c *call) loggedIn(who auth.Subject, f auth.Flow) (token string, err error)
 				return err
 			}
 			tx.SetActor(user.Username)
-			_, err = orchestrate.LinkIdentity(tx, user.ID, who.Issuer, who.Subject)
-			return err
+			if _, err = orchestrate.LinkIdentity(tx, user.ID, who.Issuer, who.Subject); err != nil {
+				return err
+			}
+			return c.recordLogin(tx, user)
 		}
 		user, known := orchestrate.UserOfIdentity(tx, who.Issuer, who.Subject)
 		if !known {
@@ -281,7 +283,10 @@ func (c *call) loggedIn(who auth.Subject, f auth.Flow) (token string, err error)
 		tx.SetActor(user.Username)
 		var err error
 		row, key, err = orchestrate.CreateSession(tx, user.ID, model.SessionBrowser, c.req.UserAgent(), addressText(c), sessionLife)
-		return err
+		if err != nil {
+			return err
+		}
+		return c.recordLogin(tx, user)
 	})
 	if err != nil || row == nil {
 		return "", err

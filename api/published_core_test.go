@@ -14,8 +14,6 @@ import (
 func notRecorded() []string {
 	return []string{
 		"host.instance.files.show", "host.instance.status.show", "host.instance.alerts.clear",
-		"audit.list", "notification.list", "agent.list", "other.list", "environment.audit.list", "environment.notification.list", "environment.agent.list",
-		"environment.other.list", "host.audit.list", "host.notification.list", "host.other.list",
 		"jobs.create", "jobs.show", "jobs.update", "jobs.delete", "jobs.run",
 	}
 }
@@ -204,6 +202,17 @@ func coreEndCases() []exchange {
 		{"PUT", web1 + "/instance/_forget", "", 202, ""},
 		{"DELETE", web1 + "/instance/", "", 404, `{"error":["`},
 		{"GET", inAcme + "/jobs/", "", 200, `{"count":0,"items":[]}`},
+		{"GET", inAcme + "/audit/", "", 200, `"message":"deleted environments/Copy","username":"admin","userFullName":""`},
+		{"GET", inAcme + "/environments/Dev/audit/", "", 200, `"message":"deleted environments/Dev/settings/a b"`},
+		{"GET", web1 + "/audit/", "", 200, `"message":"updated environments/Dev/hosts/web1/groups/users"`},
+		{"GET", inAcme + "/notification/", "", 200, `{"count":0,"items":[]`},
+		{"GET", inAcme + "/agent/", "", 200, `{"count":0,"items":[]`},
+		{"GET", inAcme + "/other/", "", 200, `{"count":0,"items":[]`},
+		{"GET", inAcme + "/environments/Dev/notification/", "", 200, `{"count":0,"items":[]`},
+		{"GET", inAcme + "/environments/Dev/agent/", "", 200, `{"count":0,"items":[]`},
+		{"GET", inAcme + "/environments/Dev/other/", "", 200, `{"count":0,"items":[]`},
+		{"GET", web1 + "/notification/", "", 200, `{"count":0,"items":[]`},
+		{"GET", web1 + "/other/", "", 200, `{"count":0,"items":[]`},
 	}
 }
 

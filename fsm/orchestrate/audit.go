@@ -69,7 +69,7 @@ func audited(table string) bool {
 	case "organization", "environment", "host", "application", "platform", "distribution", "hostgroup", "orchestration",
 		"setting", "group", "applicationkey", "user", "instance", "webhook", "notification", "rpmmodule", "git", "context",
 		"platformcontext", "distributioncontext", "enroltoken", "invitation", "job", "compliance", "agent", "session", "totp",
-		"filelink", "quota":
+		"filelink", "identity", "quota":
 		return true
 	}
 	return false
@@ -78,7 +78,7 @@ func audited(table string) bool {
 // wordless tells the tables of which nothing but the name is told.
 func wordless(table string) bool {
 	switch table {
-	case "session", "totp", "filelink", "agent", "compliance":
+	case "session", "totp", "filelink", "agent", "compliance", "identity":
 		return true
 	}
 	return false
@@ -125,7 +125,7 @@ func (a *auditor) change(c state.Change) (model.AuditChange, bool) {
 	d := differ{most: maxAuditFields}
 	switch c.Table {
 	case "notification":
-		d.secret = "value"
+		d.secret = "document.value"
 	case "setting":
 		if h.Owner != nil && a.secretSetting(*h.Owner, h.Key) {
 			d.secret = "value"
@@ -167,7 +167,7 @@ func (a *auditor) place(table string, h audHead) (path, envID, hostID string) {
 		return a.env(h.EnvID) + "hosts/" + h.Name, h.EnvID, h.ID
 	case "user":
 		return "users/" + h.Username, "", ""
-	case "session", "totp":
+	case "session", "totp", "identity":
 		return "users/" + a.user(h.UserID) + "/" + table, "", ""
 	case "context", "platformcontext", "distributioncontext", "instance", "compliance", "agent", "filelink":
 		base, env := a.host(h.HostID)

@@ -20,7 +20,7 @@ const (
 
 // differ finds what parts two documents, field by field.
 type differ struct {
-	secret string // a field at the top whose values are masked
+	secret string // path of a field whose values are masked
 	most   int
 	fields []model.AuditField
 	cut    bool
@@ -61,7 +61,7 @@ func (d *differ) objects(path string, before, after json.RawMessage) bool {
 		if path != "" {
 			name = path + "." + key
 		}
-		d.diff(name, b[key], a[key], path == "" && key == d.secret || hidden && hiddenBeside(key) || secretName(key, b[key], a[key]))
+		d.diff(name, b[key], a[key], name == d.secret || hidden && hiddenBeside(key) || secretName(key, b[key], a[key]))
 	}
 	return true
 }

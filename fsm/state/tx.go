@@ -331,13 +331,11 @@ type Change struct {
 // Changes lists what the transaction writes so far, by table and key.
 func (tx *Tx) Changes() []Change {
 	var out []Change
-	for _, id := range sortedKeys(tx.writes) {
-		p := tx.writes[id]
+	for _, p := range tx.writes.sorted() {
 		if p.old == p.rec {
 			continue
 		}
-		table, key, _ := strings.Cut(id, sep)
-		c := Change{Table: table, Key: key}
+		c := Change{Table: p.table, Key: p.key}
 		if p.old != nil {
 			c.Old = p.old.value
 		}
