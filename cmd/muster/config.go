@@ -54,6 +54,7 @@ type serverConfig struct {
 	Autopilot    autopilotConfig `yaml:"autopilot"`
 	Login        loginConfig     `yaml:",inline"`
 	Lives        livesConfig     `yaml:",inline"`
+	Audit        auditConfig     `yaml:",inline"`
 
 	drivers *drivers.Set // of machines; nil: those of every server
 }
@@ -186,6 +187,7 @@ func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	c.Autopilot.flags(fs)
 	c.Login.flags(fs)
 	c.Lives.flags(fs)
+	c.Audit.flags(fs)
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.Pprof, "pprof", "", "serve profiles of this process at this address of the loopback, such as 127.0.0.1:6060, without a login")
 }
@@ -260,6 +262,7 @@ func (c *serverConfig) validate() error {
 		errs = append(errs, fmt.Errorf("--raft-store %q: give %s or %s", c.RaftStore, cluster.StoreBolt, cluster.StoreWAL))
 	}
 	errs = append(append(errs, c.Autopilot.validate()...), c.Lives.validate()...)
+	errs = append(errs, c.Audit.validate()...)
 	errs = append(append(errs, c.webFaults()...), c.Login.validate()...)
 	errs = append(errs, c.Login.OIDC.validate(c.PublicURL)...)
 	if c.Data == "" {

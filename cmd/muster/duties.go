@@ -46,6 +46,7 @@ func (d *duties) list() []cluster.NamedDuty {
 		{Name: "provision", Run: d.provision},
 		{Name: "old requests", Run: d.forgetRequests},
 		{Name: "plans", Run: d.expandIntents},
+		{Name: "logs", Run: d.tidyLogs},
 	}
 }
 
