@@ -35,7 +35,9 @@ func TestLogsOfWhatIsGone(t *testing.T) {
 			return orchestrate.Audit(tx, org, model.AuditRecord{Actor: "ann", Message: "did it"})
 		})
 	}
-	do(func(tx *state.Tx) error { return orchestrate.Audit(tx, "", model.AuditRecord{Actor: "ann", Message: "did it"}) })
+	do(func(tx *state.Tx) error {
+		return orchestrate.Audit(tx, "", model.AuditRecord{Actor: "ann", Message: "did it"})
+	})
 	kept := orchestrate.LogsKept{AuditBytes: 1 << 20, AuditAge: 100 * time.Hour}
 	tidy := func() []string {
 		t.Helper()
