@@ -27,7 +27,11 @@ func (c *call) record(at scope, object string) model.AuditRecord {
 	if at.host != nil {
 		rec.HostID = at.host.ID
 	}
-	rec.Message = c.verb() + " " + withinOrg(object)
+	about := withinOrg(object)
+	if i := strings.LastIndex(about, "/_"); i >= 0 && strings.HasSuffix(object, c.segs[len(c.segs)-1]) {
+		about = about[:i] // the action is the verb
+	}
+	rec.Message = c.verb() + " " + about
 	return rec
 }
 

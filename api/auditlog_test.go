@@ -15,6 +15,7 @@ import (
 	"github.com/muster-hq/muster/api/client"
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
@@ -362,4 +363,68 @@ func (f failingStore) Update(ctx context.Context, fn func(tx *state.Tx) error) e
 		return model.Errorf(model.Unavailable, "there is no leader")
 	}
 	return f.Store.Update(ctx, fn)
+}
+
+// TestOtherWritesAreAudited does what the other tests of this package only try.
+func TestOtherWritesAreAudited(t *testing.T) {
+	s := newSite(t).furnish().furnishMore()
+	do := func(method, path, body string, headers ...string) (doc struct{ UUID, ID string }) {
+		t.Helper()
+		a := s.raw(method, path, body, headers...)
+		if a.status > 299 {
+			t.Fatalf("%s %s: %d %s", method, path, a.status, a.body)
+		}
+		_ = json.Unmarshal([]byte(a.body), &doc) // most have none
+		return doc
+	}
+	do("POST", inAcme+"/distributions/os/thumb", anyUpload, "Content-Type", "multipart/form-data; boundary=B")
+	s.user("eve", "", "")
+	do("PUT", "/users/eve", `{"fullname": "Eve"}`)
+	if rec := s.lastOf(""); len(rec.Changes) != 1 || rec.Changes[0].Object != "users/eve" || len(rec.Changes[0].Fields) != 1 {
+		t.Errorf("%+v", rec)
+	}
+	do("DELETE", "/users/eve/identities/"+do("POST", "/users/eve/identities/", `{"issuer": "https://op.example.org", "subject": "1"}`).UUID, "")
+	id := do("POST", "/users/admin/identities/", `{"issuer": "https://op.example.org", "subject": "2"}`).UUID
+	do("DELETE", "/account/identities/"+id, "")
+	do("DELETE", inAcme+"/environments/Dev/enroltokens/"+do("POST", inAcme+"/environments/Dev/enroltokens/", `{}`).ID, "")
+	do("PUT", inAcme+"/groups/users", `{"users": [{"username": "tom"}]}`)
+	var list struct{ Items []struct{ UUID string } }
+	if err := json.Unmarshal([]byte(s.raw("GET", inAcme+"/invitations/", "").body), &list); err != nil || len(list.Items) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	do("DELETE", inAcme+"/invitations/"+list.Items[0].UUID, "")
+	do("POST", web1+"/applications/", `{"application": "web"}`)
+	s.update(func(tx *state.Tx) error {
+		host, err := hostRow(tx, "acme", "Dev", "web1")
+		if err != nil {
+			return err
+		}
+		for _, c := range state.List[model.Change](tx, model.ChangesOf(host.ID)) {
+			ended, _ := state.Edit[model.Change](tx, c.ID)
+			for i := range ended.Tasks {
+				ended.Tasks[i].Status, ended.Tasks[i].Error = model.TaskError, "it failed"
+			}
+			ended.Done = true
+			if err := state.Put(tx, ended); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	do("PUT", web1+"/changes/0/_retry", "")
+	if rec := s.lastOf("acme"); rec.Queued != 1 || rec.Message != "retry environments/Dev/hosts/web1/changes/0" {
+		t.Errorf("%+v", rec)
+	}
+}
+
+func hostRow(r state.Reader, org, env, host string) (*model.HostRow, error) {
+	o, err := orchestrate.OrganizationByName(r, org)
+	if err != nil {
+		return nil, err
+	}
+	e, err := orchestrate.EnvironmentByName(r, o.ID, env)
+	if err != nil {
+		return nil, err
+	}
+	return orchestrate.HostByName(r, o.ID, e.ID, host)
 }
