@@ -43,6 +43,22 @@ func (f *faulty) Propose(ctx context.Context, c *state.Commit) (state.Result, er
 	return (*Node)(f.proposer).insist(ctx, c, f.once, nil)
 }
 
+// OpenTries is how many times a leader tries to open its term before it gives the leadership away.
+const OpenTries = openTries
+
+// OpenUntil opens the leader's term as at the beginning of a leadership, but refuse makes a try fail. False when the
+// leadership ended before.
+func OpenUntil(ctx context.Context, n *Node, refuse func(try int) error) bool {
+	try := 0
+	return n.openUntil(ctx, func(ctx context.Context) (*Lead, error) {
+		try++
+		if err := refuse(try); err != nil {
+			return nil, err
+		}
+		return n.openTerm(ctx)
+	}) != nil
+}
+
 // NewEpoch begins an epoch at the leader: whatever was read before is too old.
 func (n *Node) NewEpoch() error { return n.command(fsm.Entry{Kind: fsm.KindEpoch}) }
 

@@ -120,7 +120,7 @@ func (n *Node) takeUp(ctx context.Context) (stop func()) {
 	wg.Add(1)
 	go func() {
 		defer wg.Done()
-		lead := n.openUntil(ctx)
+		lead := n.openUntil(ctx, n.openTerm)
 		if lead == nil {
 			return
 		}
@@ -145,10 +145,10 @@ const (
 // openUntil opens raft's term, as often as it takes while raft leads: raft refuses commands for a while, when a transfer
 // of leadership is under way for example, and goes on as the leader. A node that cannot open it gives it away. Nil when
 // the leadership is over.
-func (n *Node) openUntil(ctx context.Context) *Lead {
+func (n *Node) openUntil(ctx context.Context, open func(context.Context) (*Lead, error)) *Lead {
 	pause := openPause
 	for try := 1; ; try++ {
-		lead, err := n.openTerm(ctx)
+		lead, err := open(ctx)
 		switch {
 		case err == nil:
 			return lead

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -73,5 +74,41 @@ func TestTheFirstEpochIsOfTheNodesClock(t *testing.T) {
 	began := time.UnixMilli(int64(c.Node(0).Store().Epoch()))
 	if began.Before(before.Truncate(time.Millisecond)) || began.After(time.Now().Add(-behind)) {
 		t.Errorf("the epoch began at %s by a clock that says %s", began, before)
+	}
+}
+
+// TestALeaderThatCannotOpenItsTermGivesItAway to one that can.
+func TestALeaderThatCannotOpenItsTermGivesItAway(t *testing.T) {
+	t.Parallel()
+	c := clustertest.New(t, 3, clustertest.Steady())
+	was := c.LeaderIndex()
+	tries := 0
+	opened := cluster.OpenUntil(t.Context(), c.Node(was), func(try int) error {
+		tries = try
+		return errors.New("refused by the test")
+	})
+	if opened || tries < cluster.OpenTries {
+		t.Errorf("after %d tries: opened %t", tries, opened)
+	}
+	clustertest.WaitFor(t, "another leader", func() bool { i := c.LeaderIndex(); return i >= 0 && i != was })
+	if err := c.Node(was).Update(t.Context(), put("x", 1)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestALeaderWithoutOthersKeepsTrying: there is nobody to give the leadership to, so it stays until the term is open.
+func TestALeaderWithoutOthersKeepsTrying(t *testing.T) {
+	t.Parallel()
+	c := clustertest.New(t, 1)
+	term := c.Leader().Store().Term()
+	tries := 0
+	opened := cluster.OpenUntil(t.Context(), c.Leader(), func(try int) error {
+		if tries = try; try <= cluster.OpenTries {
+			return errors.New("refused by the test")
+		}
+		return nil
+	})
+	if !opened || tries != cluster.OpenTries+1 || c.Leader().Store().Term() != term {
+		t.Errorf("opened %t after %d tries, in term %d of before %d", opened, tries, c.Leader().Store().Term(), term)
 	}
 }
