@@ -35,6 +35,7 @@ func (c *call) readBody(want bodyKind) error {
 	if err := c.readWithin(want, limit); err != nil {
 		return pace.blame(err)
 	}
+	c.spent(int(pace.n))
 	if time.Since(pace.start) > time.Second {
 		c.restart()
 	}

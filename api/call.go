@@ -41,6 +41,7 @@ type call struct {
 	clear   bool               // a secret is shown in clear in the answer
 	masked  bool               // secrets are to be masked, since reading them cannot be recorded
 	at      scope              // of the last reading
+	charged string             // the organization whose quota the request is counted in
 	base    context.Context    // of the request, without its deadline
 	cancel  context.CancelFunc // of the request's deadline
 }
@@ -86,7 +87,9 @@ func (s *Server) serve(g *gin.Context) {
 	c.header.Set("X-Content-Type-Options", "nosniff")
 	answer, err := s.recovered(c)
 	if err == nil && !answer.gone {
-		err = c.compressed(answer).send(g.Writer)
+		answer = c.compressed(answer)
+		c.spent(len(answer.body))
+		err = answer.send(g.Writer)
 	}
 	if err != nil && !g.Writer.Written() {
 		s.fault(c, err)

@@ -97,6 +97,9 @@ func (c *call) scope(r state.Reader, end endpoint) (scope, error) {
 	if !at.role.May(auth.Enter) {
 		return at, model.Errorf(model.NotFound, "there is no organization %q", name)
 	}
+	if err := c.charge(r, org.ID); err != nil {
+		return at, err
+	}
 	if err := c.envScope(r, &at, g); err != nil {
 		return at, err
 	}

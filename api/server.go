@@ -101,6 +101,7 @@ type Server struct {
 	cross     *http.CrossOriginProtection
 
 	compressors *compressors
+	rates       *rates
 	engine      *gin.Engine
 }
 
@@ -125,7 +126,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.MaxContent = 8 << 20
 	}
 	s := &Server{
-		cfg: cfg, matcher: spec.NewMatcher(spec.Routes()), passwords: auth.NewPasswords(nil), guard: auth.NewGuard(), uses: newUses(), secrets: newUses(),
+		cfg: cfg, matcher: spec.NewMatcher(spec.Routes()), passwords: auth.NewPasswords(nil), guard: auth.NewGuard(), uses: newUses(), secrets: newUses(), rates: newRates(),
 		cross: http.NewCrossOriginProtection(), endpoints: endpoints(),
 	}
 	for _, r := range spec.Routes() {

@@ -88,6 +88,9 @@ func (c *call) writeOnce(tx *state.Tx, end endpoint, key *idempotency) (reply, e
 	if err != nil {
 		return reply{}, c.namingHosts(tx, at, err)
 	}
+	if err := orchestrate.WithinQuota(tx); err != nil {
+		return reply{}, err
+	}
 	answer, err := c.encode(value)
 	if err != nil {
 		return reply{}, err

@@ -43,6 +43,13 @@ func own() []Section {
 			{GET, "/audit/_export", "site.audit.export", Built, "as of the list, but limit and order", "", "JSON lines of AuditLog"},
 			{GET, "{O}/audit/_export", "audit.export", Built, "as of the list, but limit and order", "", "JSON lines of AuditLog"},
 		}},
+		{Own, "Quotas", []Row{
+			{GET, "{O}/quota", "quota.show", Built, "", "", "QuotaUse"},
+			{GET, "/quotas/", "quotas.list", Built, "", "", "list of QuotaUse"},
+			{GET, "/quotas/{name}", "quotas.show", Built, "", "", "QuotaUse"},
+			{PUT, "/quotas/{name}", "quotas.update", Built, "", "Quota", "QuotaUse"},
+			{DELETE, "/quotas/{name}", "quotas.delete", Built, "", "", "ignored; the default holds again"},
+		}},
 		{Own, "Cluster", []Row{
 			{GET, "/cluster", "cluster.show", Built, "", "", "ClusterStatus"},
 			{POST, "/cluster/tokens", "cluster.token", Built, "", "JoinTokenRequest", "JoinToken with its token, this once"},

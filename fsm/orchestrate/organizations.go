@@ -124,6 +124,7 @@ func DeleteOrganization(tx *state.Tx, orgID string) error {
 	if n := len(state.Keys[model.MachineWork](tx, model.MachineWorkOf(orgID))); n > 0 {
 		return model.Errorf(model.Conflict, "%d machine(s) of organization %q are still to be destroyed: look at its machines, and delete those there that are to be left alone", n, o.Name)
 	}
+	ResetQuota(tx, orgID)
 	dropOrchestrations(tx, orgID)
 	for _, e := range Environments(tx, orgID) {
 		for _, h := range Hosts(tx, orgID, e.ID) {

@@ -51,8 +51,16 @@ func tablesOfSchema2() []state.TableDef {
 		state.Define[model.IntentRow](state.TableOptions[model.IntentRow]{Since: state.SchemaEvents, Secret: true}),
 		state.Define[model.IntentCounter](state.TableOptions[model.IntentCounter]{Since: state.SchemaEvents}),
 		state.Define[model.IntentMark](state.TableOptions[model.IntentMark]{Since: state.SchemaEvents}),
+		quotaTable(),
 		state.Define[model.FileLinkRow](state.TableOptions[model.FileLinkRow]{Since: state.SchemaEvents, Secret: true}),
 	}
+}
+
+// quotaTable came with schema 3.
+func quotaTable() state.TableDef {
+	o := toldOptions(func(q *model.QuotaRow) string { return q.OrgID }, func(q *model.QuotaRow) error { return q.Quota.Validate() })
+	o.Since = state.SchemaLogs
+	return state.Define[model.QuotaRow](o)
 }
 
 // tablesOfPeople came with schema 2, too. Of logins nothing is told but in their lists.
