@@ -46,9 +46,9 @@ func rootCommand(getenv func(string) string) *cobra.Command {
 		Short: "keep machines in the state that their owners described",
 		Long: `Muster keeps machines in the state that their owners described.
 
-Try it out:        muster dev                      (one process; prints what to type next)
-Run a node:        muster server --help
-Use one:           muster login --api http://HOST:8000/api --user NAME
+  Try it out:      muster dev                      (one process; prints what to type next)
+  Run a node:      muster server --help
+  Use one:         muster login --api http://HOST:8000/api --user NAME
                    muster host list --organization ORGANIZATION --environment ENVIRONMENT`,
 		Version:       version,
 		SilenceUsage:  true,
