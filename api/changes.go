@@ -21,6 +21,15 @@ func (c *call) number() (int, error) {
 
 func changeEndpoints() map[string]endpoint {
 	return map[string]endpoint{
+		"plans.list": reading(auth.Read, func(_ *call, r state.Reader, at scope) (any, error) {
+			pending, err := orchestrate.PendingPlans(r, at.org.ID)
+			if !at.role.May(auth.Manage) { // hosts that are hidden are not counted, either
+				for i := range pending {
+					pending[i].Done = 0
+				}
+			}
+			return list(pending), err
+		}),
 		"host.changes.list": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			changes, err := orchestrate.Changes(r, at.org.ID, at.host.ID, c.flag("show_processed", false))
 			if err != nil {

@@ -55,9 +55,10 @@ func (d *Dispatcher) runOutbox(ctx context.Context) error {
 	defer o.wg.Wait()
 	o.findAstray()
 	for {
-		ws := state.NewWatchSet()
+		ws, start := state.NewWatchSet(), time.Now()
 		view := d.cfg.Store.Local().Watched(ws)
 		hosts := slices.DeleteFunc(waitingHosts(view), func(h string) bool { return time.Now().Before(o.bad[h]) })
+		looked := time.Since(start)
 		wrote, err := o.write(ctx, hosts)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -78,6 +79,26 @@ func (d *Dispatcher) runOutbox(ctx context.Context) error {
 		if err := d.waitFor(ctx, ws, next); err != nil {
 			return nil
 		}
+		rest(ctx, min(restFactor*looked, restMost))
+	}
+}
+
+// All that is open is looked through on each change of it, which takes long when there are thousands: then the outbox
+// rests for a multiple of that before it looks again.
+const (
+	restFactor = 10
+	restMost   = time.Second
+)
+
+func rest(ctx context.Context, d time.Duration) {
+	if d < 2*time.Millisecond {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 

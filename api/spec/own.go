@@ -32,6 +32,7 @@ func own() []Section {
 			{POST, "{H}/_preview", "host.preview", Built, "", "Preview", "raw text; secrets masked for who may not see them"},
 		}},
 		{Own, "Changes", []Row{
+			{GET, "{O}/plans/", "plans.list", Built, "", "", "list of PendingPlan: writes whose changes are being planned"},
 			{PUT, "{H}/changes/{num}/_retry", "host.changes.retry", Built, "skip_interrupted=true or false", "empty", "Change"},
 		}},
 		{Own, "Events", []Row{

@@ -37,9 +37,25 @@ func changeCommand(c *cli) *cobra.Command {
 		cols: columns("NUMBER", "orderNum", "DESCRIPTION", "description", "TASKS", "tasks"),
 	}
 	cmd := &cobra.Command{Use: n.word, Short: n.short, Example: n.example}
-	cmd.AddCommand(changeList(c), changeShow(c), n.remove(c), changeRetry(c), changeWait(c))
+	cmd.AddCommand(changeList(c), changeShow(c), n.remove(c), changeRetry(c), changeWait(c), changeComing(c))
 	cmd.PersistentFlags().StringVar(&c.host, "host", "", "host whose changes are meant")
 	return c.scoped(cmd, "environment")
+}
+
+// changeComing lists writes that concern so many hosts that their changes are still being planned.
+func changeComing(c *cli) *cobra.Command {
+	return c.verb("coming", "List writes of the organization whose changes are still being planned, host by host", noArgs,
+		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, _ []string) error {
+			p, err := c.params("organization")
+			if err != nil {
+				return err
+			}
+			items, err := client.List[json.RawMessage](ctx, cl, client.Op{Name: "plans.list", Params: p})
+			if err != nil {
+				return err
+			}
+			return c.printList(cmd.OutOrStdout(), items, columns("DESCRIPTION", "description", "CREATED", "created", "BY", "actor", "HOSTS DONE", "done"))
+		})
 }
 
 // changeState is one word for a change, for tables.

@@ -92,3 +92,9 @@ type ToCome struct {
 	Created     string `json:"created"`
 	Actor       string `json:"actor,omitempty"`
 }
+
+// PendingPlan tells of a write whose changes are being planned, host by host.
+type PendingPlan struct {
+	ToCome
+	Done int `json:"done,omitempty"` // hosts that have got theirs; for administrators of the organization
+}

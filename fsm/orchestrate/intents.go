@@ -299,6 +299,22 @@ func ToCome(r state.Reader, orgID, hostID string) []model.ToCome {
 	return out
 }
 
+// PendingPlans lists the writes whose changes are still being planned, the oldest first. Error: NotFound.
+func PendingPlans(r state.Reader, orgID string) ([]model.PendingPlan, error) {
+	if _, err := OrganizationByID(r, orgID); err != nil {
+		return nil, err
+	}
+	out := []model.PendingPlan{}
+	for _, i := range intents(r, orgID) {
+		p := model.PendingPlan{ToCome: model.ToCome{Description: describeIntent(r, i), Created: model.FormatTime(i.Created), Actor: i.Actor}}
+		if m, ok := state.Get[model.IntentMark](r, i.Key()); ok {
+			p.Done = m.Done
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
 // reachNow looks at an intent as things are now only: enough to say whom it may concern.
 func reachNow(r state.Reader, i *model.IntentRow) *reach {
 	x := &reach{intent: i, past: r, now: r}

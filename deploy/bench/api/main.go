@@ -79,7 +79,7 @@ type want struct {
 	bar  report.Bar
 }
 
-func sections() []section { return []section{templateSection()} }
+func sections() []section { return []section{templateSection(), fleetSection()} }
 
 func find(name string) (section, bool) {
 	for _, s := range sections() {

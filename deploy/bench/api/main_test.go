@@ -10,6 +10,10 @@ import (
 	"testing"
 
 	"github.com/muster-hq/muster/deploy/bench/report"
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/state"
+	"github.com/muster-hq/muster/fsm/state/statetest"
 	"github.com/muster-hq/muster/internal/freemarker"
 )
 
@@ -63,5 +67,54 @@ func TestTemplateSection(t *testing.T) {
 	}
 	if err != nil || len(r.rows) != 2 || r.rows[0].Ratio <= 0 || r.rows[1].Ratio <= 0 {
 		t.Errorf("got %+v, %v", r.rows, err)
+	}
+}
+
+// A snapshot is filled with hosts that have their machine, and read back.
+func TestFill(t *testing.T) {
+	db := statetest.New(t, orchestrate.Tables()...)
+	err := db.Update(t.Context(), func(tx *state.Tx) error {
+		o, err := orchestrate.CreateOrganization(tx, model.Organization{Name: fleetOrg}, "", false)
+		if err != nil {
+			return err
+		}
+		if _, err := orchestrate.CreateEnvironment(tx, o.ID, model.Environment{Name: fleetEnv}); err != nil {
+			return err
+		}
+		_, err = orchestrate.CreateApplication(tx, o.ID, model.Application{Name: "web"})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	filled, err := fill(bytes.NewBuffer(db.Save(t)), hostsAtOnce+5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Restore(t, filled)
+	hosts := 0
+	for _, o := range orchestrate.Organizations(db.Local()) {
+		for _, e := range orchestrate.Environments(db.Local(), o.ID) {
+			for _, h := range orchestrate.Hosts(db.Local(), o.ID, e.ID) {
+				if orchestrate.HostState(db.Local(), h.ID) == model.HostReady {
+					hosts++
+				}
+			}
+		}
+	}
+	if hosts != hostsAtOnce+5 {
+		t.Errorf("%d hosts are ready", hosts)
+	}
+}
+
+func TestProcessor(t *testing.T) {
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip(err)
+	}
+	if _, err := processor(os.Getpid()); err != nil {
+		t.Error(err)
+	}
+	if _, err := processor(-1); err == nil {
+		t.Error("no process has spent nothing")
 	}
 }
