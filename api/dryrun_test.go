@@ -57,7 +57,7 @@ func TestDryRunOfEveryWriteChangesNothing(t *testing.T) {
 	before, rows := s.db.Local().Index(), s.allRows()
 	count, plans := 0, 0
 	for _, r := range spec.Routes() {
-		if r.State != spec.Built || r.Name == "host.preview" || r.Method == spec.GET && !strings.Contains(r.Name, ".link.") && r.Name != "links.show" {
+		if r.State != spec.Built || r.Name == "host.preview" || r.Name == "organizations.export" || r.Method == spec.GET && !strings.Contains(r.Name, ".link.") && r.Name != "links.show" {
 			continue
 		}
 		count++

@@ -47,7 +47,7 @@ func saveSnapshot(c *call, s Snapshots) (reply, error) {
 	if err := c.auditAlone(c.req.Context()); err != nil { // it holds all secrets
 		return reply{}, err
 	}
-	w := &streamWriter{c: c}
+	w := &streamWriter{c: c, name: "muster.snapshot"}
 	if err := s.Save(context.WithoutCancel(c.req.Context()), w); err != nil {
 		if w.begun {
 			c.srv.cfg.Log.Warn("a snapshot was not sent whole", "id", c.id, "error", err)
@@ -61,6 +61,7 @@ func saveSnapshot(c *call, s Snapshots) (reply, error) {
 // streamWriter sends as it is written, for as long as the client reads.
 type streamWriter struct {
 	c     *call
+	name  string // that a file of it gets
 	begun bool
 }
 
@@ -70,7 +71,7 @@ func (w *streamWriter) Write(p []byte) (int, error) {
 		w.begun = true
 		h := w.c.writer.Header()
 		h.Set("Content-Type", kindRaw)
-		h.Set("Content-Disposition", `attachment; filename="muster.snapshot"`)
+		h.Set("Content-Disposition", `attachment; filename="`+w.name+`"`)
 		w.c.writer.WriteHeader(http.StatusOK)
 	}
 	w.c.allow(snapshotIdle)

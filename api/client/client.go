@@ -97,6 +97,9 @@ type Op struct {
 	// IfMatch is the tag of what is to be changed, as CallTagged gave it: when it has changed since, the error has code
 	// model.Conflict and nothing is done. "" changes whatever there is.
 	IfMatch string
+
+	header   http.Header // beside what every request has
+	harmless bool        // a POST that changes nothing
 }
 
 // Call does an operation and decodes its answer into out, unless out is nil. The error is a

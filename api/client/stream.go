@@ -18,7 +18,7 @@ func (c *Client) Stream(ctx context.Context, op Op, body io.Reader, size int64, 
 	if !ok {
 		return model.Errorf(model.Invalid, "the API has no operation %s at level %q", op.Name, op.Level)
 	}
-	if c.cfg.DryRun && changes(route) {
+	if c.cfg.DryRun && changes(route) && !op.harmless {
 		return model.Errorf(model.Invalid, "%s cannot be tried without being done: leave the dry run out, or do not do it", op.Name)
 	}
 	path := spec.Path(route.Pattern, op.Params)
@@ -31,6 +31,9 @@ func (c *Client) Stream(ctx context.Context, op Op, body io.Reader, size int64, 
 	}
 	req.ContentLength = size
 	req.Header.Set("Content-Type", "application/octet-stream")
+	for name, values := range op.header {
+		req.Header[name] = values
+	}
 	c.authorize(req)
 	patient := *c.cfg.HTTP
 	patient.Timeout = 0

@@ -28,6 +28,10 @@ func own() []Section {
 		{Own, "One-time addresses of rendered files", []Row{
 			{GET, "/links/{token...}", "links.show", Built, "", "", "raw text; needs no credentials, works once"},
 		}},
+		{Own, "Organizations as files", []Row{
+			{POST, "{O}/_export", "organizations.export", Built, "", "ExportRequest", "an organization's file, as bytes"},
+			{POST, "/organizations/_import", "organizations.import", Built, "name=NAME", "an organization's file, as bytes", "ImportResult"},
+		}},
 		{Own, "Templates", []Row{
 			{POST, "{H}/_preview", "host.preview", Built, "", "Preview", "raw text; secrets masked for who may not see them"},
 		}},

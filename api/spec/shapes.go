@@ -56,6 +56,25 @@ const (
 // HeaderIdempotencyKey names a write: sent again under the same key, it is not done again.
 const HeaderIdempotencyKey = "Idempotency-Key"
 
+// HeaderUnseal carries, in Base64, the passphrase or the key of age that opens the secrets of an organization's file.
+const HeaderUnseal = "X-Muster-Unseal"
+
+// ExportRequest is the body that exports an organization. With a passphrase (at least 12 characters) or public keys of
+// age its secrets are sealed in the file; with neither they are left out.
+type ExportRequest struct {
+	Passphrase string   `json:"passphrase,omitempty"`
+	Recipients []string `json:"recipients,omitempty"`
+}
+
+// ImportResult tells what was imported.
+type ImportResult struct {
+	Organization string         `json:"organization"`
+	UUID         string         `json:"uuid"`
+	Imported     map[string]int `json:"imported"`          // how many of each kind
+	LeftOut      []string       `json:"leftOut,omitempty"` // secrets that are to be set again; the first 1000
+	LeftOutCount int            `json:"leftOutCount"`
+}
+
 // UserAccount is the body that makes a user. The password is never answered.
 type UserAccount struct {
 	Username string `json:"username"`

@@ -45,6 +45,7 @@ func (d *duties) list() []cluster.NamedDuty {
 		{Name: "dispatch", Run: d.dispatch},
 		{Name: "provision", Run: d.provision},
 		{Name: "old requests", Run: d.forgetRequests},
+		{Name: "lost imports", Run: d.dropImports},
 		{Name: "plans", Run: d.expandIntents},
 		{Name: "logs", Run: d.tidyLogs},
 	}
@@ -86,6 +87,24 @@ func (d *duties) expandIntents(ctx context.Context, lead *cluster.Lead) error {
 		}
 		return ws.Wait(ctx)
 	})
+}
+
+// dropImports deletes what is left of imports of organizations whose node died.
+func (d *duties) dropImports(ctx context.Context, lead *cluster.Lead) error {
+	for {
+		dropped, next, err := orchestrate.DropImports(ctx, lead)
+		if err != nil {
+			return err
+		}
+		if dropped > 0 {
+			d.log.Warn("deleted what was left of imports that stopped", "number", dropped)
+		}
+		select {
+		case <-time.After(next):
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // adminName is the login of the first administrator.

@@ -21,6 +21,7 @@ func organizationCommand(c *cli) *cobra.Command {
 	if create, _, err := cmd.Find([]string{"create"}); err == nil {
 		create.Flags().Bool("populate", false, "begin with an environment, a platform, a distribution and an application")
 	}
+	cmd.AddCommand(organizationExport(c), organizationImport(c))
 	cmd.AddCommand(c.verb("reset-access ORGANIZATION", "Make a new secret key for agents and boot media", exactly("ORGANIZATION"),
 		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, args []string) error {
 			var doc json.RawMessage

@@ -29,6 +29,16 @@ type OrganizationRow struct {
 	AccessKey   string    `json:"accessKey"`
 	SecretKey   string    `json:"secretKey"`
 	Created     time.Time `json:"created"`
+
+	// Importing is there while the organization is being imported: until then it has another name, and nobody sees it.
+	Importing *Importing `json:"importing,omitempty"`
+}
+
+// Importing is an import under way.
+type Importing struct {
+	Name string    `json:"name"` // that the organization gets at the end
+	By   string    `json:"by"`   // username of who imports it
+	Seen time.Time `json:"seen"` // when the import was last known to go on
 }
 
 // Table names the table of organizations.

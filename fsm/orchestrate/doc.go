@@ -39,10 +39,10 @@ type Trigger struct {
 	Force    bool // apply again even if nothing differs
 }
 
-// OrganizationByName finds an organization. Error: NotFound.
+// OrganizationByName finds an organization; one that is still being imported is not there. Error: NotFound.
 func OrganizationByName(r state.Reader, name string) (*model.OrganizationRow, error) {
 	o, ok := state.Find[model.OrganizationRow](r, model.OrganizationNamed(name))
-	if !ok {
+	if !ok || o.Importing != nil {
 		return nil, model.Errorf(model.NotFound, "organization %q not found", name)
 	}
 	return o, nil
@@ -66,9 +66,11 @@ func OrganizationByAccessKey(r state.Reader, accessKey string) (*model.Organizat
 	return o, nil
 }
 
-// Organizations lists all organizations by name. Who may see which is for the caller to say.
+// Organizations lists all organizations by name, but for those that are still being imported. Who may see which is for
+// the caller to say.
 func Organizations(r state.Reader) []*model.OrganizationRow {
-	return byName(state.List[model.OrganizationRow](r, model.AllOrganizations), func(o *model.OrganizationRow) string { return o.Name })
+	all := slices.DeleteFunc(state.List[model.OrganizationRow](r, model.AllOrganizations), func(o *model.OrganizationRow) bool { return o.Importing != nil })
+	return byName(all, func(o *model.OrganizationRow) string { return o.Name })
 }
 
 // EnvironmentByName finds an environment of an organization. Error: NotFound.
