@@ -137,7 +137,6 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.spawn(func() { n.heed(bg) })
 	n.spawn(func() { n.serveJoin(bg) })
 	n.spawn(func() { n.announce(bg) })
-	n.spawn(func() { n.clearDoubt(bg) })
 	n.spawn(func() { n.keepEpoch(bg) })
 	n.spawn(func() { n.compact(bg) })
 	if n.gossip != nil {
@@ -199,10 +198,6 @@ func (n *Node) startRaft() error {
 	})
 	inner.TimeoutScale = 4 << 20 // of a snapshot, so many bytes in each time-out: a peer that no longer reads is noticed
 	trans := newPatientTransport(inner, n.silent, n.done)
-	if err := n.inDoubt(trans); err != nil {
-		_ = trans.Close()
-		return err
-	}
 	err = unbroken(n.cfg.DataDir, func() error {
 		if n.raft, err = raft.NewRaft(rc, machine, n.disk.logs, n.disk.stable, n.disk.snaps, trans); err != nil {
 			return fmt.Errorf("the log or the snapshots in %s cannot be read (%s): %w", dir, adviceDamaged, err)

@@ -18,7 +18,6 @@ type patientTransport struct {
 
 	silent func() bool // this node must not be heard as a leader
 	done   <-chan struct{}
-	rpcs   chan raft.RPC // what comes in, if somebody looks at it first; else nil
 
 	mu    sync.Mutex
 	leads func(term uint64) bool   // nil until follow
@@ -33,14 +32,6 @@ var errSilent = errors.New("this node's log is stuck: it must not be taken for a
 
 func newPatientTransport(inner *raft.NetworkTransport, silent func() bool, done <-chan struct{}) *patientTransport {
 	return &patientTransport{NetworkTransport: inner, silent: silent, done: done, beats: map[raft.ServerID]uint64{}}
-}
-
-// Consumer gives what comes in.
-func (t *patientTransport) Consumer() <-chan raft.RPC {
-	if t.rpcs != nil {
-		return t.rpcs
-	}
-	return t.NetworkTransport.Consumer()
 }
 
 // follow tells whose leadership it is about; raft wants its transport before it exists.

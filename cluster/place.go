@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,14 @@ import (
 // and pass over the ones up to its place. What is committed is in the log of every later leader; so a leader that sends
 // an entry of a later term than the snapshot's for a place that the snapshot covers has not taken it. Where raft finds no
 // entry to compare with, it refuses such a leader for ever: so each node also asks the leader for its epoch once it has
-// another one itself.
+// another one itself. The leader of a restore that was cut off in it has such a state, too: it ends, and when it is started
+// again it is one of those that a dead leader reached.
+
+var (
+	errInDoubt = errors.New("this node holds a restored state, and it is not known whether the cluster took it: " +
+		"start it again, and look there whether the restore took effect")
+	errNotTaken = errors.New("this node holds a restored state that the cluster did not take: " + adviceDamaged)
+)
 
 // place is where a snapshot stands in the log.
 type place struct{ index, term uint64 }

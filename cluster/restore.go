@@ -229,15 +229,7 @@ func (n *Node) restoreOnce(backup *state.Store) error {
 	}}
 	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: sn.Info().Index, Term: term, Size: size}
 	n.log.Warn("the cluster's state is being replaced by that of a snapshot", "epoch", epoch, "backup_index", backup.AppliedIndex(), "backup_time", backup.Now())
-	if err := n.markDoubt(epoch); err != nil {
-		return &model.Error{Code: model.Unavailable, Err: err, Messages: []string{"this node's disk cannot be written; nothing was changed"}}
-	}
 	err = n.restoreRaft(meta, guard)
-	if err == nil || n.store.Epoch() != epoch {
-		if err := removeIfThere(n.doubtFile()); err != nil {
-			n.log.Warn("the mark of a restore is still there", "error", err)
-		}
-	}
 	switch {
 	case err == nil:
 		n.log.Warn("the cluster's state was replaced by that of a snapshot", "epoch", epoch)
