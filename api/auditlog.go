@@ -13,6 +13,7 @@ import (
 	"github.com/muster-hq/muster/api/auth"
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
@@ -33,6 +34,7 @@ func auditEndpoints() map[string]endpoint {
 		"site.audit.export": {site: true, live: exportAudit},
 		"audit.export":      {need: auth.Read, live: exportAudit},
 	}
+	all["webhooks.deliveries.list"] = reading(auth.Read, listDeliveries)
 	for _, level := range []string{"", "environment.", "host."} {
 		all[level+"audit.list"] = reading(auth.Read, site)
 		all[level+"notification.list"] = lines(model.NotificationLogOf)
@@ -396,4 +398,35 @@ func exportAudit(c *call, view *state.View, end endpoint) (reply, error) {
 	})
 	send(1)
 	return reply{gone: true}, nil
+}
+
+// listDeliveries lists the attempts that are kept of a webhook, and how it does.
+func listDeliveries(c *call, r state.Reader, at scope) (any, error) {
+	hook, waiting, health, err := orchestrate.WebhookStanding(r, at.org.ID, c.params["hook"])
+	if err != nil {
+		return nil, err
+	}
+	q, err := c.logQuery(r)
+	if err != nil {
+		return nil, err
+	}
+	most := q.limit
+	if most == 0 {
+		most = allLogItems
+	}
+	out := spec.DeliveryList{Items: []spec.Delivery{}, Waiting: waiting}
+	if health != nil {
+		out.Failing, out.Disabled, out.Error = model.FormatTime(health.Since), health.Disabled, health.Error
+	}
+	out.Cursor = q.scan(r, model.DeliveryLogOf(at.org.ID, hook.ID), maxLogLooked, func(l state.LogRecord) bool {
+		var rec model.DeliveryRecord
+		if json.Unmarshal(l.Data, &rec) != nil {
+			return true
+		}
+		out.Items = append(out.Items, spec.Delivery{Timestamp: model.FormatTime(l.Time), ID: rec.ID, Kind: rec.Kind, Object: rec.Object, URL: rec.URL,
+			Attempt: rec.Attempt, Status: rec.Status, Error: rec.Error, TookMs: rec.Took, Next: rec.Next, Cursor: q.cursor(l.Seq)})
+		return len(out.Items) < most
+	})
+	out.Count = len(out.Items)
+	return out, nil
 }

@@ -56,3 +56,29 @@ type LogList struct {
 	Items  []Log  `json:"items"`
 	Cursor string `json:"cursor"`
 }
+
+// Delivery is an attempt to send an event to a webhook.
+type Delivery struct {
+	Timestamp string `json:"timestamp"`
+	ID        string `json:"id"`   // webhook-id of all attempts at the same event
+	Kind      string `json:"kind"` // of the event
+	Object    string `json:"object"`
+	URL       string `json:"url"`            // without parameters
+	Attempt   int    `json:"attempt"`        // from 1
+	Status    int    `json:"status"`         // of the answer; 0: there was none
+	Error     string `json:"error"`          // "": it was taken
+	TookMs    int64  `json:"tookMs"`         // until the answer
+	Next      string `json:"next,omitempty"` // when it is tried again
+	Cursor    string `json:"cursor"`
+}
+
+// DeliveryList is the attempts that are kept of a webhook, the cursor to go on from, and how it does.
+type DeliveryList struct {
+	Count    int        `json:"count"`
+	Items    []Delivery `json:"items"`
+	Cursor   string     `json:"cursor"`
+	Waiting  int        `json:"waiting"`            // events that are still to be sent
+	Failing  string     `json:"failing,omitempty"`  // since when it fails
+	Disabled bool       `json:"disabled,omitempty"` // it failed for days: nothing is sent until it is updated
+	Error    string     `json:"error,omitempty"`    // of the last failure
+}

@@ -3,19 +3,24 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/muster-hq/muster/cluster"
+	"github.com/muster-hq/muster/dispatch/webhook"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
-// auditConfig is how much is kept of what was done. The leader's word counts, so all nodes should have the same.
+// auditConfig is how much is kept of what was done, and where webhooks may lead. The leader's word counts, so all nodes
+// should have the same.
 type auditConfig struct {
-	Age time.Duration `yaml:"audit-age"`
-	MiB int           `yaml:"audit-mib"`
+	Age   time.Duration `yaml:"audit-age"`
+	MiB   int           `yaml:"audit-mib"`
+	Allow string        `yaml:"webhook-allow"`
 }
 
 // The bounds of what is kept.
@@ -27,6 +32,7 @@ const (
 func (a *auditConfig) flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&a.Age, "audit-age", 400*day, "how long records of the audit log are kept (24h or more)")
 	fs.IntVar(&a.MiB, "audit-mib", 8, "how much of the audit log is kept of each organization, compressed, in MiB of every node's memory (1 to 1024)")
+	fs.StringVar(&a.Allow, "webhook-allow", "", "private networks that webhooks may lead to, like 10.1.0.0/16,192.168.7.20 (default: none, public addresses only)")
 }
 
 func (a auditConfig) validate() (errs []error) {
@@ -36,7 +42,38 @@ func (a auditConfig) validate() (errs []error) {
 	if a.MiB < 1 || a.MiB > mostAuditMiB {
 		errs = append(errs, fmt.Errorf("--audit-mib %d: give 1 to %d", a.MiB, mostAuditMiB))
 	}
+	if _, err := a.networks(); err != nil {
+		errs = append(errs, err)
+	}
 	return errs
+}
+
+// networks are those that webhooks may lead to beside public ones.
+func (a auditConfig) networks() (all []netip.Prefix, err error) {
+	for _, text := range strings.FieldsFunc(a.Allow, func(r rune) bool { return r == ',' || r == ' ' }) {
+		p, err := netip.ParsePrefix(text)
+		if addr, err2 := netip.ParseAddr(text); err != nil && err2 == nil && addr.Zone() == "" {
+			p, err = addr.Prefix(addr.BitLen())
+			if err != nil {
+				return nil, fmt.Errorf("--webhook-allow %q: %w", text, err)
+			}
+		} else if err != nil {
+			return nil, fmt.Errorf("--webhook-allow %q: give networks like 10.1.0.0/16, or addresses, with commas between them", text)
+		}
+		all = append(all, p.Masked())
+	}
+	return all, nil
+}
+
+// webhooks sends events to the webhooks of organizations.
+func (d *duties) webhooks(ctx context.Context, lead *cluster.Lead) error {
+	allow, err := d.cfg.Audit.networks()
+	if err != nil {
+		return err
+	}
+	sender := webhook.NewSender(allow)
+	defer sender.Close()
+	return webhook.New(webhook.Config{Store: lead, Sender: sender, Log: d.log.With("part", "webhooks", "term", lead.Term)}).Run(ctx)
 }
 
 // tidyLogsEvery is how often logs are compressed, and what is too old or too much is dropped.

@@ -48,6 +48,7 @@ func (d *duties) list() []cluster.NamedDuty {
 		{Name: "lost imports", Run: d.dropImports},
 		{Name: "plans", Run: d.expandIntents},
 		{Name: "logs", Run: d.tidyLogs},
+		{Name: "webhooks", Run: d.webhooks},
 	}
 }
 

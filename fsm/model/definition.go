@@ -65,6 +65,11 @@ type Webhook struct {
 	Headers              []Pair         `json:"headers"`
 	Parameters           []Pair         `json:"parameters"`
 	Properties           []JSONProperty `json:"properties"`
+	// Events are the kinds of events that are sent to the address as they happen: host.created, host.*, *. Ours.
+	Events []string `json:"events,omitempty"`
+	// SigningSecret signs what is sent (Standard Webhooks): whsec_ and base64. It is made where events are asked for
+	// without one. Secret; ours.
+	SigningSecret string `json:"signingSecret,omitempty"`
 }
 
 // Validate refuses a webhook that could never be called. Every fault is one message of the error, which is Invalid.
@@ -93,6 +98,7 @@ func (w *Webhook) Validate() error {
 			c.fail("a parameter has no name: give one")
 		}
 	}
+	w.validateEvents(&c)
 	return c.err()
 }
 
@@ -107,6 +113,17 @@ func (w *Webhook) Normalize() {
 type WebhookRow struct {
 	Definition
 	Document Webhook `json:"document"`
+	// Since is the index before which events are none of the webhook's.
+	Since uint64 `json:"since,omitempty"`
+}
+
+// Ranges are those of every definition, and that of webhooks that want events.
+func (w *WebhookRow) Ranges() []string {
+	r := w.Definition.Ranges()
+	if len(w.Document.Events) > 0 {
+		r = append(r, EventWebhooks)
+	}
+	return r
 }
 
 // Table names the table of webhooks.

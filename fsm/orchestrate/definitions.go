@@ -24,6 +24,7 @@ type Kind[T, D any, P definitionRow[T]] struct {
 	hide func(*D)                          // masks what is secret
 	keep func(was, is *D)                  // puts back what was sent back masked
 	show func(d *D, id, org string, v int) // what the server sets
+	made func(tx *state.Tx, row *T) error  // does what else is due before the row is put; nil: nothing
 }
 
 // Webhooks are the webhooks of organizations.
@@ -36,13 +37,16 @@ func Webhooks() Kind[model.WebhookRow, model.Webhook, *model.WebhookRow] {
 		ok:   (*model.Webhook).Validate,
 		hide: func(d *model.Webhook) {
 			d.Token, d.Headers, d.Parameters = masked(d.Token), maskedPairs(d.Headers), maskedPairs(d.Parameters)
+			d.SigningSecret = masked(d.SigningSecret)
 		},
 		keep: func(was, is *model.Webhook) {
 			is.Token = kept(was.Token, is.Token)
+			is.SigningSecret = kept(was.SigningSecret, is.SigningSecret)
 			keepPairs(was.Headers, is.Headers)
 			keepPairs(was.Parameters, is.Parameters)
 		},
 		show: func(d *model.Webhook, id, org string, v int) { d.UUID, d.Organization, d.Version = id, org, v },
+		made: webhookMade,
 	}
 }
 
@@ -221,6 +225,11 @@ func (k Kind[T, D, P]) put(tx *state.Tx, row *T, doc D, secret bool) (D, error) 
 	base.Name = name
 	base.Version++
 	*k.doc(row) = doc
+	if k.made != nil {
+		if err := k.made(tx, row); err != nil {
+			return doc, err
+		}
+	}
 	if err := state.Put[T, P](tx, row); err != nil {
 		return doc, err
 	}
