@@ -428,3 +428,49 @@ func hostRow(r state.Reader, org, env, host string) (*model.HostRow, error) {
 	}
 	return orchestrate.HostByName(r, o.ID, e.ID, host)
 }
+
+// TestDeliveriesAreListed: what was sent and how the webhook does, to who may read the organization.
+func TestDeliveriesAreListed(t *testing.T) {
+	s := newSite(t).furnish()
+	const hooks = inAcme + "/webhooks/"
+	for body, says := range map[string]string{
+		`{"name": "bad", "serverName": "x", "events": ["Host"]}`:                         "events",
+		`{"name": "bad", "serverName": "x", "events": ["*"], "method": "GET"}`:           "method",
+		`{"name": "bad", "serverName": "x", "events": ["*"], "signingSecret": "whsec_"}`: "signingSecret",
+	} {
+		if a := s.raw("POST", hooks, body); a.status != 400 || !strings.Contains(a.errors(t), says) {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+	a := s.raw("POST", hooks, `{"name": "h", "serverName": "hooks.example.org", "events": ["host.*"]}`)
+	var doc struct{ SigningSecret, UUID string }
+	if err := json.Unmarshal([]byte(a.body), &doc); err != nil || !strings.HasPrefix(doc.SigningSecret, model.SigningPrefix) {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if a := s.raw("GET", hooks+"h?obfuscate=true", ""); strings.Contains(a.body, doc.SigningSecret) {
+		t.Errorf("shown: %s", a.body)
+	}
+	if a := s.raw("PUT", hooks+"h", `{"signingSecret": "********", "description": "d"}`); !strings.Contains(a.body, doc.SigningSecret) {
+		t.Errorf("the mask that was sent back changed it: %s", a.body)
+	}
+	s.update(func(tx *state.Tx) error {
+		o, err := orchestrate.OrganizationByName(tx, "acme")
+		if err != nil {
+			return err
+		}
+		if err := state.Put(tx, &model.Delivery{ID: "msg_1", OrgID: o.ID, HookID: doc.UUID, Kind: "host.created", Object: "X"}); err != nil {
+			return err
+		}
+		return orchestrate.Delivered(tx, "msg_1", model.DeliveryRecord{URL: "https://hooks.example.org", Status: 503, Error: "it answered 503"}, 0)
+	})
+	var list spec.DeliveryList
+	if err := json.Unmarshal([]byte(s.raw("GET", hooks+"h/deliveries/", "").body), &list); err != nil {
+		t.Fatal(err)
+	}
+	if list.Count != 1 || list.Items[0].ID != "msg_1" || list.Items[0].Status != 503 || list.Items[0].Next == "" || list.Waiting != 1 || list.Failing == "" || list.Error != "it answered 503" {
+		t.Errorf("%+v", list)
+	}
+	if rec := s.logOf("acme"); strings.Contains(fmt.Sprint(rec), doc.SigningSecret) {
+		t.Error("the signing secret is in the audit log")
+	}
+}

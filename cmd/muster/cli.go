@@ -114,7 +114,7 @@ func newNouns(getenv func(string) string) []*cobra.Command {
 		templateCommand,
 		organizationCommand, environmentCommand, hostCommand, applicationCommand, platformCommand, distributionCommand, flavorCommand, settingCommand, fileCommand,
 		parameterCommand, groupCommand, hostgroupCommand, orchestrationCommand, webhookCommand, notificationCommand, userCommand, keyCommand, changeCommand, complianceCommand,
-		enrolTokenCommand, accountCommand, invitationCommand, eventsCommand, clusterCommand, snapshotCommand, debugCommand,
+		enrolTokenCommand, accountCommand, invitationCommand, eventsCommand, auditCommand, clusterCommand, snapshotCommand, debugCommand,
 		exportCommand, importCommand, diffCommand, applyCommand,
 	}
 	var all []*cobra.Command

@@ -43,12 +43,16 @@ func orchestrationCommand(c *cli) *cobra.Command {
 
 func webhookCommand(c *cli) *cobra.Command {
 	n := noun{
-		word: "webhook", short: "Webhooks: requests to other servers, as stored definitions",
-		example: "  muster webhook create chat -f chat.yaml -O acme\n  muster webhook show chat -o yaml",
-		rows:    "webhooks", level: "organization", id: "hook", fields: withDescription(),
+		word: "webhook", short: "Webhooks: events sent to other servers as they happen",
+		example: "  muster webhook create chat --server hooks.example.org --path /in --event 'host.*' -O acme\n  muster webhook deliveries chat -O acme\n" +
+			"  muster webhook create chat -f chat.yaml -O acme\n  muster webhook show chat -o yaml",
+		rows: "webhooks", level: "organization", id: "hook", fields: withDescription(field1{"event", "events", "kind of events to send: host.created, host.*, *; may be repeated", true},
+			field1{"server", "serverName", "name of the server", false}, field1{"path", "path", "path at the server", false}),
 		cols: columns("NAME", "name", "METHOD", "method", "SERVER", "serverName", "PATH", "path", "DESCRIPTION", "description"),
 	}
-	return c.scoped(n.command(c, "list", "show", "create", "update", "delete"), "organization")
+	cmd := n.command(c, "list", "show", "create", "update", "delete")
+	cmd.AddCommand(n.completes(c, deliveriesCommand(c)))
+	return c.scoped(cmd, "organization")
 }
 
 func notificationCommand(c *cli) *cobra.Command {
