@@ -22,7 +22,10 @@ func TestRestoreThatOneFollowerTook(t *testing.T) {
 		if further { // then nothing that the others write is beyond the restored state's index
 			name = "of a longer log"
 		}
-		t.Run(name, func(t *testing.T) { restoreThatOneTook(t, further) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they wait most of the time, and three seconds pass before anybody holds an election
+			restoreThatOneTook(t, further)
+		})
 	}
 }
 
