@@ -21,6 +21,10 @@ import (
 const runLimit = 30 * time.Minute
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == helloWord {
+		fmt.Fprintln(os.Stderr, "api:", hello(os.Args[2]))
+		os.Exit(1)
+	}
 	var o options
 	only := flag.String("only", "", "sections to run, parted by commas; empty means all of "+strings.Join(names(sections()), ", "))
 	flag.StringVar(&o.out, "out", "bench/api.json", "file for the results, one JSON object a line")
@@ -79,7 +83,9 @@ type want struct {
 	bar  report.Bar
 }
 
-func sections() []section { return []section{templateSection(), fleetSection()} }
+func sections() []section {
+	return []section{templateSection(), fleetSection(), objectSection(), strangersSection()}
+}
 
 func find(name string) (section, bool) {
 	for _, s := range sections() {
