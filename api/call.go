@@ -44,6 +44,7 @@ type call struct {
 	charged string             // the organization whose quota the request is counted in
 	base    context.Context    // of the request, without its deadline
 	cancel  context.CancelFunc // of the request's deadline
+	target  string             // id of the host that a job acts on
 }
 
 // bodyKind is what an endpoint takes.
@@ -68,6 +69,8 @@ type endpoint struct {
 	write func(c *call, tx *state.Tx, at scope) (any, error)
 	// stage goes before write, allowed but outside the transaction: for what is too large for one.
 	stage func(c *call) error
+	// after goes behind write, once that is committed: for what the answer waits for.
+	after func(c *call) error
 	// free needs no scope and no rows; the caller is authenticated.
 	free func(c *call) (any, error)
 	// live may stream: it gets the view that the caller was known in, and answers in its own time.

@@ -122,6 +122,17 @@ func instanceEndpoints() map[string]endpoint {
 			}
 			return nil, orchestrate.CreateImage(tx, at.org.ID, at.host.ID, image, c.srv.cfg.Machines.Driver)
 		}),
+		// Nothing measures machines yet, so there are no alerts: an instance has none, and they can be cleared.
+		"host.instance.alerts.list": reading(auth.Read, func(_ *call, r state.Reader, at scope) (any, error) {
+			if _, err := orchestrate.GetInstance(r, at.org.ID, at.host.ID); err != nil {
+				return nil, err
+			}
+			return list[struct{}](nil), nil
+		}),
+		"host.instance.alerts.clear": acting(auth.Operate, func(_ *call, tx *state.Tx, at scope) (any, error) {
+			_, err := orchestrate.GetInstance(tx, at.org.ID, at.host.ID)
+			return nil, err
+		}),
 		"host.instance.token": acting(auth.Operate, showMachineToken),
 		"machines.list": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			return list(orchestrate.Machines(r, at.org.ID)), nil

@@ -59,6 +59,7 @@ func newTwoOrganizations(t *testing.T) *twoOrganizations {
 	s.furnish()
 	s.furnishMore()
 	s.furnishMost("acme", "Dev", "web1", "web")
+	s.play([]exchange{{"POST", "/organizations/acme/jobs/", `{"name": "nightly", "action": "STOP_HOST", "input": "organizations/acme/environments/Dev/hosts/web1"}`, 201, ""}})
 	w.furnishRival()
 	w.strangers = w.people()
 	return w

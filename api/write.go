@@ -48,6 +48,8 @@ func (c *call) runWrite(view *state.View, end endpoint) (reply, error) {
 	c.stamp(epoch, index)
 	if key != nil && key.replayed {
 		c.header.Set(spec.HeaderReplayed, "true")
+	} else if end.after != nil {
+		return answer, end.after(c)
 	}
 	return answer, nil
 }

@@ -149,8 +149,8 @@ func coreInstance() []Row {
 		{POST, "{H}/instance/lock", "host.instance.lock", Built, "", "empty", "ignored, status must be 200"},
 		{POST, "{H}/instance/unlock", "host.instance.unlock", Built, "", "empty", "ignored, status must be 200"},
 		{PUT, "{H}/instance/_create_image", "host.instance.create_image", Built, "", "Image", "ignored, status must be 202"},
-		{GET, "{H}/instance/alerts/", "host.instance.alerts.list", Empty, "", "", "list of MonitoringAlert"},
-		{DELETE, "{H}/instance/alerts/", "host.instance.alerts.clear", Planned, "", "", "ignored"},
+		{GET, "{H}/instance/alerts/", "host.instance.alerts.list", Built, "", "", "list of MonitoringAlert"},
+		{DELETE, "{H}/instance/alerts/", "host.instance.alerts.clear", Built, "", "", "ignored"},
 	}
 }
 
@@ -252,11 +252,11 @@ func coreFiles() []Row {
 
 func coreJobs() []Row {
 	return []Row{
-		{GET, "{O}/jobs/", "jobs.list", Empty, "", "", "list of Job"},
-		{POST, "{O}/jobs/", "jobs.create", Planned, "", "Job", "Job"},
-		{GET, "{O}/jobs/{job}", "jobs.show", Planned, "secret_only, no_secret, obfuscate", "", "Job"},
-		{PUT, "{O}/jobs/{job}", "jobs.update", Planned, "force", "Job", "Job"},
-		{DELETE, "{O}/jobs/{job}", "jobs.delete", Planned, "", "", "ignored"},
-		{PUT, "{O}/jobs/{job}//_run", "jobs.run", Planned, "wait=True or False", "empty", "ignored"},
+		{GET, "{O}/jobs/", "jobs.list", Built, "", "", "list of Job"},
+		{POST, "{O}/jobs/", "jobs.create", Built, "", "Job", "Job"},
+		{GET, "{O}/jobs/{job}", "jobs.show", Built, "secret_only, no_secret, obfuscate", "", "Job"},
+		{PUT, "{O}/jobs/{job}", "jobs.update", Built, "force", "Job", "Job"},
+		{DELETE, "{O}/jobs/{job}", "jobs.delete", Built, "", "", "ignored"},
+		{PUT, "{O}/jobs/{job}//_run", "jobs.run", Built, "wait=True or False", "empty", "ignored"},
 	}
 }

@@ -113,7 +113,7 @@ func newNouns(getenv func(string) string) []*cobra.Command {
 	builders := []func(*cli) *cobra.Command{
 		templateCommand,
 		organizationCommand, environmentCommand, hostCommand, applicationCommand, platformCommand, distributionCommand, flavorCommand, settingCommand, fileCommand,
-		parameterCommand, groupCommand, hostgroupCommand, orchestrationCommand, webhookCommand, notificationCommand, userCommand, keyCommand, changeCommand, complianceCommand,
+		parameterCommand, groupCommand, hostgroupCommand, orchestrationCommand, webhookCommand, notificationCommand, jobCommand, machineCommand, instanceCommand, userCommand, keyCommand, changeCommand, complianceCommand,
 		enrolTokenCommand, accountCommand, invitationCommand, eventsCommand, auditCommand, clusterCommand, snapshotCommand, debugCommand,
 		exportCommand, importCommand, diffCommand, applyCommand,
 	}

@@ -16,11 +16,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/muster-hq/muster/api"
 	"github.com/muster-hq/muster/api/auth"
 	"github.com/muster-hq/muster/cluster"
 	"github.com/muster-hq/muster/dispatch"
 	"github.com/muster-hq/muster/dispatch/bus"
 	"github.com/muster-hq/muster/dispatch/provision"
+	"github.com/muster-hq/muster/dispatch/schedule"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
@@ -44,6 +46,7 @@ func (d *duties) list() []cluster.NamedDuty {
 		{Name: "first administrator", Run: d.firstAdministrator},
 		{Name: "dispatch", Run: d.dispatch},
 		{Name: "provision", Run: d.provision},
+		{Name: "jobs", Run: d.runJobs},
 		{Name: "old requests", Run: d.forgetRequests},
 		{Name: "lost imports", Run: d.dropImports},
 		{Name: "plans", Run: d.expandIntents},
@@ -221,6 +224,18 @@ func (d *duties) provision(ctx context.Context, lead *cluster.Lead) error {
 		Epoch: lead.Epoch, Term: lead.Term, Store: leadStore{lead, n}, Drivers: d.cfg.machines(),
 		Token: enrolTokens{d.cfg.pin(n)}.MachineToken, Log: d.log.With("part", "provision", "term", lead.Term),
 	}).Run(ctx)
+}
+
+// runJobs runs jobs when they are due.
+func (d *duties) runJobs(ctx context.Context, lead *cluster.Lead) error {
+	n, err := d.open(ctx)
+	if n == nil {
+		return err
+	}
+	return schedule.Run(ctx, schedule.Config{
+		Store: leadStore{lead, n}, Log: d.log.With("part", "jobs", "term", lead.Term),
+		World: orchestrate.JobWorld{Driver: provision.Desk{Drivers: d.cfg.machines()}.Driver, May: api.MayOperate},
+	})
 }
 
 // open waits for the node; nil without an error when ctx ends before.

@@ -36,6 +36,7 @@ func hostCommand(c *cli) *cobra.Command {
 		}))
 	cmd.AddCommand(hostApplications(c)...)
 	cmd.AddCommand(hostActions(c)...)
+	cmd.AddCommand(hostMachine(c)...)
 	cmd.AddCommand(c.onHost("forget HOST", "Drop the record of a host's machine and leave the machine alone", []string{"HOST"},
 		func(p map[string]string, _ []string) client.Op {
 			return client.Op{Name: "host.instance.forget", Params: p}
@@ -145,7 +146,7 @@ func hostInstance(c *cli) *cobra.Command {
 			if err := cl.Call(ctx, client.Op{Name: "host.instance.show", Params: p}, &doc); err != nil {
 				return err
 			}
-			return c.printOne(cmd.OutOrStdout(), doc, columns("HOST", "host", "STATE", "state", "AGENT", "synapseState", "HOSTNAME", "hostname", "WAITS", "waiting"))
+			return c.printOne(cmd.OutOrStdout(), doc, columns("HOST", "host", "STATE", "state", "AGENT", "synapseState", "HOSTNAME", "hostname", "WAITS", "waiting", "ERROR", "error"))
 		})
 }
 

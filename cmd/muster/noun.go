@@ -248,7 +248,7 @@ func argName(id string) string {
 		"org": "ORGANIZATION", "env": "ENVIRONMENT", "host": "HOST", "app": "APPLICATION", "key": "KEY", "file": "FILE",
 		"param": "PARAMETER", "group": "GROUP", "name": "NAME", "num": "NUMBER", "id": "ID",
 		"plat": "PLATFORM", "dist": "DISTRIBUTION", "flavor": "FLAVOR", "hg": "HOSTGROUP", "orch": "ORCHESTRATION", "hook": "WEBHOOK",
-		"chan": "CHANNEL", "mod": "MODULE", "git": "REPOSITORY", "handler": "HANDLER",
+		"chan": "CHANNEL", "mod": "MODULE", "git": "REPOSITORY", "handler": "HANDLER", "job": "JOB",
 	}
 	if n, ok := names[id]; ok {
 		return n

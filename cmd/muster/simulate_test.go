@@ -91,6 +91,7 @@ func TestDevSimulates(t *testing.T) {
 	}
 	startDev(t, dir, "--http", addr, "--simulate")
 	m.becomes(model.HostReady, model.InstanceRunning, model.SynapseUp)
+	m.commands(info)
 	m.must("host.instance.delete", nil, nil)
 	var h model.Host
 	if m.must("hosts.show", nil, &h); h.State != model.HostDefined {
@@ -114,6 +115,56 @@ func property(i model.Instance, key string) string {
 		}
 	}
 	return ""
+}
+
+// commands does the same by the command line.
+func (m *machineTest) commands(info devInfo) {
+	m.t.Helper()
+	n := info.at(m.t, 0)
+	do := func(words ...string) string {
+		return n.do(info.Admin.PasswordFile, append(words, "-O", info.Organization, "-E", info.Environment)...)
+	}
+	org := func(words ...string) string {
+		return n.do(info.Admin.PasswordFile, append(words, "-O", info.Organization)...)
+	}
+	do("host", "create", "h2", "--platform", "cloud")
+	do("host", "provision", "h2", "--wait")
+	if out := do("instance", "show", "h2"); !strings.Contains(out, "RUNNING") || !strings.Contains(out, "Up") {
+		m.t.Errorf("instance show prints %s", out)
+	}
+	do("host", "pause", "h2", "--wait")
+	do("host", "resume", "h2", "--wait")
+	if out := do("host", "vnc", "h2"); !strings.HasSuffix(strings.TrimSpace(out), ":5900") {
+		m.t.Errorf("host vnc prints %s", out)
+	}
+	do("host", "lock", "h2")
+	_, errs, code := muster(m.t, n.as(info.Admin.PasswordFile, "host", "off", "h2", "-O", info.Organization, "-E", info.Environment)...)
+	if code != exitConflict || !strings.Contains(errs, "locked") {
+		m.t.Errorf("a locked machine is turned off: %d %s", code, errs)
+	}
+	do("host", "unlock", "h2")
+	do("host", "image", "h2", "gold", "--wait", "--setting", "comment=x")
+	if out := org("platform", "images", "cloud"); !strings.Contains(out, "gold") {
+		m.t.Errorf("platform images prints %s", out)
+	}
+	at := "organizations/" + info.Organization + "/environments/" + info.Environment + "/hosts/h2"
+	org("job", "create", "night", "--action", "STOP_HOST", "--input", at, "--cron", "0 22 * * mon-fri")
+	org("job", "run", "night", "--wait")
+	if out := do("instance", "show", "h2"); !strings.Contains(out, "STOPPED") {
+		m.t.Errorf("after the job: %s", out)
+	}
+	if out := org("job", "list", "-o", "name"); out != "night\n" {
+		m.t.Errorf("job list prints %s", out)
+	}
+	do("host", "start", "h2", "--wait")
+	do("host", "destroy", "h2")
+	eventually(m.t, "the machine to be destroyed", func() bool { return org("machine", "list", "-o", "name") == "" })
+	do("host", "provision", "h2", "--property", "ip.eth0=192.0.2.7", "--wait")
+	if out := do("instance", "show", "h2", "-o", "json"); !strings.Contains(out, "192.0.2.7") {
+		m.t.Errorf("a machine that was attached: %s", out)
+	}
+	do("host", "destroy", "h2")
+	do("host", "delete", "h2")
 }
 
 // powers goes through the power actions, ends in an error of an application, and is ready again by itself.

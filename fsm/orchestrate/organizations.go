@@ -152,6 +152,9 @@ func DeleteOrganization(tx *state.Tx, orgID string) error {
 		state.Delete[model.HostgroupRow](tx, g.ID)
 	}
 	dropDefinitions(tx, orgID)
+	for _, id := range state.Keys[model.JobRow](tx, model.DefinitionsOf(orgID)) {
+		state.Delete[model.JobRow](tx, id)
+	}
 	dropOwned(tx, orgID)
 	dropIntents(tx, orgID)
 	state.Delete[model.OrgKey](tx, orgID)

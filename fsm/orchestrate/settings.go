@@ -268,8 +268,11 @@ func BulkSettings(tx *state.Tx, o model.Owner, docs []model.Setting, noDelete bo
 	})
 }
 
-// moveLinks rewrites the links of an organization that pass through an address that changes.
+// moveLinks rewrites the links of an organization, and the inputs of its jobs, that pass through an address that changes.
 func moveLinks(tx *state.Tx, orgID, was, is string) error {
+	if err := moveJobs(tx, orgID, was, is); err != nil {
+		return err
+	}
 	for _, key := range state.Keys[model.SettingRow](tx, model.LinksOf(orgID)) {
 		row, ok := state.Edit[model.SettingRow](tx, key)
 		if !ok || !strings.HasPrefix(row.Link, was+"/") {

@@ -47,6 +47,7 @@ func tablesOfSchema2() []state.TableDef {
 		since2(func(n *model.NotificationRow) string { return n.OrgID }, nil, true),
 		since2(func(m *model.RpmModuleRow) string { return m.OrgID }, nil, false),
 		since2(func(g *model.GitRow) string { return g.OrgID }, nil, true),
+		since2(func(j *model.JobRow) string { return j.OrgID }, nil, false),
 		since2(func(w *model.MachineWork) string { return w.OrgID }, nil, false),
 		state.Define[model.IntentRow](state.TableOptions[model.IntentRow]{Since: state.SchemaEvents, Secret: true}),
 		state.Define[model.IntentCounter](state.TableOptions[model.IntentCounter]{Since: state.SchemaEvents}),
