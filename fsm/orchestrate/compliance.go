@@ -58,6 +58,8 @@ func putCompliance(tx *state.Tx, hostID string, o model.Origin, expected, observ
 			return nil
 		}
 		row.Since = old.Since
+	} else if err := tellDrift(tx, hostID, o, false); err != nil {
+		return err
 	}
 	return state.Put(tx, row)
 }
@@ -71,11 +73,18 @@ func object(raw json.RawMessage) json.RawMessage {
 	return toJSON(m)
 }
 
-// ClearCompliance deletes a compliance error of a host, if there is one.
-func ClearCompliance(tx *state.Tx, hostID string, o model.Origin) {
-	if h, ok := state.Get[model.HostRow](tx, hostID); ok {
-		state.Delete[model.ComplianceRow](tx, complianceRow(tx, h, o).Key())
+// ClearCompliance deletes a compliance error of a host, if there is one, and tells that in the log.
+func ClearCompliance(tx *state.Tx, hostID string, o model.Origin) error {
+	h, ok := state.Get[model.HostRow](tx, hostID)
+	if !ok {
+		return nil
 	}
+	key := complianceRow(tx, h, o).Key()
+	if _, ok := state.Get[model.ComplianceRow](tx, key); !ok {
+		return nil
+	}
+	state.Delete[model.ComplianceRow](tx, key)
+	return tellDrift(tx, hostID, o, true)
 }
 
 // ComplianceErrors lists the compliance errors of a host by application, type and name. Error: NotFound.

@@ -153,6 +153,9 @@ func Enrol(tx *state.Tx, e Enrolment) (*model.Agent, error) {
 	if err := state.Put(tx, &model.Lanes{AgentID: a.ID, Epoch: tx.Epoch()}); err != nil {
 		return nil, err
 	}
+	if err := tellHost(tx, model.AgentLogOf, a.HostID, "a machine enrolled"); err != nil {
+		return nil, err
+	}
 	return a, state.Put(tx, &model.Presence{AgentID: a.ID, Up: true, Since: tx.Now()})
 }
 

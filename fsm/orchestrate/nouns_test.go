@@ -54,7 +54,7 @@ func TestHostStates(t *testing.T) {
 		return orchestrate.PutCompliance(tx, h, origin, value(`{"running":true}`), value(`{"running":false}`))
 	})
 	expect(model.HostError)
-	w.do(func(tx *state.Tx) error { orchestrate.ClearCompliance(tx, h, origin); return nil })
+	w.do(func(tx *state.Tx) error { return orchestrate.ClearCompliance(tx, h, origin) })
 	expect(model.HostReady)
 	w.refused(model.Conflict, "delete or forget it first", func(tx *state.Tx) error { return orchestrate.DeleteHost(tx, w.org, h) })
 	w.do(func(tx *state.Tx) error { return orchestrate.LockInstance(tx, w.org, h, true) })

@@ -96,5 +96,8 @@ func closeOrder(tx *state.Tx, o *model.Order, text string, interrupted bool) err
 		}
 	}
 	c.Done = true
+	if err := tellEnd(tx, c); err != nil {
+		return err
+	}
 	return state.Put(tx, c)
 }

@@ -27,6 +27,9 @@ func RecordPresence(tx *state.Tx, ts []Transition) error {
 		}
 		if p.Up != t.Up {
 			p.Since = tx.Now()
+			if err := tellPresence(tx, t.AgentID, t.Up); err != nil {
+				return err
+			}
 		}
 		p.Up = t.Up
 		if t.Version != "" {

@@ -51,6 +51,11 @@ func RecordReply(tx *state.Tx, agentID string, out StepOutcome) error {
 			return err
 		}
 	}
+	if news && c.Done {
+		if err := tellEnd(tx, c); err != nil {
+			return err
+		}
+	}
 	return finishOrder(tx, o, c.Done)
 }
 
@@ -126,8 +131,7 @@ func RecordAlert(tx *state.Tx, agentID string, o Observation) error {
 		return err
 	}
 	if o.Compliant {
-		ClearCompliance(tx, a.HostID, o.Origin)
-		return nil
+		return ClearCompliance(tx, a.HostID, o.Origin)
 	}
 	return putCompliance(tx, a.HostID, o.Origin, shorten(o.Expected), shorten(o.Observed), o.Sequence)
 }
