@@ -242,6 +242,7 @@ func (b *Batch) write(w *Write) error {
 // Publish ends the batch: readers see it, and those who watch what changed wake.
 func (b *Batch) Publish() {
 	b.endEntry()
+	b.keepEnds()
 	b.txn.Commit()
 	b.next.db = b.st.db.Snapshot()
 	next := b.next

@@ -78,6 +78,8 @@ func (b *Batch) tailOf(log string) (*tail, error) {
 	t := &tail{}
 	if rec := b.st.pub.Load().row(tableLog, log); rec == nil {
 		t.fresh = true
+	} else if end, ok := b.st.ends[log]; ok && end.rec == rec {
+		t.value, t.first, t.n = rec.value, end.first, end.n
 	} else {
 		c, err := decodeChunk(rec.value, nil)
 		if err != nil {
@@ -90,6 +92,20 @@ func (b *Batch) tailOf(log string) (*tail, error) {
 	}
 	b.tails[strings.Clone(log)] = t
 	return t, nil
+}
+
+// keepEnds remembers what this batch knows of the open rows, so that the next need not count their records.
+func (b *Batch) keepEnds() {
+	for log, t := range b.tails {
+		if t.rec == nil {
+			delete(b.st.ends, log)
+			continue
+		}
+		if b.st.ends == nil {
+			b.st.ends = map[string]tail{}
+		}
+		b.st.ends[log] = *t
+	}
 }
 
 // append puts the records of an applied commit at the ends of their logs.

@@ -59,6 +59,7 @@ type Store struct {
 	memMu sync.RWMutex
 	mem   *memory
 	kinds map[string]*kinds
+	ends  map[string]tail // of logs, as the last batch that appended left them
 }
 
 // NewStore makes an empty store.
