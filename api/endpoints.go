@@ -20,7 +20,7 @@ func endpoints() map[string]endpoint {
 	for _, some := range []map[string]endpoint{
 		accountEndpoints(), oidcEndpoints(), invitationEndpoints(), organizationEndpoints(), groupEndpoints(), keyEndpoints(), settingEndpoints(), environmentEndpoints(),
 		hostEndpoints(), contextEndpoints(), liveEndpoints(), instanceEndpoints(), changeEndpoints(), complianceEndpoints(),
-		applicationEndpoints(), fileEndpoints(), parameterEndpoints(), userEndpoints(), enrolEndpoints(), clusterEndpoints(), eventEndpoints(), snapshotEndpoints(), previewEndpoints(), auditEndpoints(), quotaEndpoints(),
+		applicationEndpoints(), fileEndpoints(), parameterEndpoints(), userEndpoints(), enrolEndpoints(), clusterEndpoints(), eventEndpoints(), snapshotEndpoints(), previewEndpoints(), auditEndpoints(), quotaEndpoints(), documentationEndpoints(),
 		platformEndpoints(), distributionEndpoints(), attachmentEndpoints(), linkEndpoints(), hostgroupEndpoints(), orchestrationEndpoints(),
 		definitionEndpoints(), transferEndpoints(), jobEndpoints(),
 	} {

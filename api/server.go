@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -101,6 +102,7 @@ type Server struct {
 	cross     *http.CrossOriginProtection
 
 	compressors *compressors
+	docs        func() (*documentation, error)
 	rates       *rates
 	engine      *gin.Engine
 }
@@ -134,6 +136,7 @@ func New(cfg Config) (*Server, error) {
 			return nil, errors.New("api: no handler for the built route " + r.Name)
 		}
 	}
+	s.docs = sync.OnceValues(func() (*documentation, error) { return newDocumentation(cfg.Root) })
 	var err error
 	if s.compressors, err = newCompressors(); err != nil {
 		return nil, err

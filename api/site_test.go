@@ -99,7 +99,7 @@ func (s *site) another() string {
 	if err != nil {
 		s.t.Fatalf("make the API: %v", err)
 	}
-	server := httptest.NewServer(a.Handler())
+	server := httptest.NewServer(checked(s.t, a.Handler()))
 	s.t.Cleanup(server.Close)
 	return server.URL + "/api"
 }

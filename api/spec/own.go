@@ -58,6 +58,12 @@ func own() []Section {
 			{PUT, "/quotas/{name}", "quotas.update", Built, "", "Quota", "QuotaUse"},
 			{DELETE, "/quotas/{name}", "quotas.delete", Built, "", "", "ignored; the default holds again"},
 		}},
+		{Own, "Documentation", []Row{
+			{GET, "/openapi.json", "openapi.show", Built, "", "", "this table as OpenAPI 3.1; needs no credentials"},
+			{GET, "/docs", "docs.show", Built, "", "", "a page for people; needs no credentials"},
+			{GET, "/docs/page.js", "docs.script.show", Built, "", "", "a script of the page; needs no credentials"},
+			{GET, "/docs/page.css", "docs.style.show", Built, "", "", "a style sheet of the page; needs no credentials"},
+		}},
 		{Own, "Cluster", []Row{
 			{GET, "/cluster", "cluster.show", Built, "", "", "ClusterStatus"},
 			{POST, "/cluster/tokens", "cluster.token", Built, "", "JoinTokenRequest", "JoinToken with its token, this once"},
