@@ -43,11 +43,11 @@ func claim(tx *Tx, key string) {
 }
 
 // CollectContents marks the contents that no row of the view names, and deletes those that have been unnamed for longer
-// than age, by the leader's time. It writes in commits of a bounded size. An error ends it in between; the next one goes
-// on.
+// than age, by the leader's time. It writes in commits of a bounded size, and while there are other commits it rests for
+// longer than it looks. An error ends it in between; the next one goes on.
 func CollectContents(ctx context.Context, u Updater, v *View, age time.Duration) (Collected, error) {
 	var out Collected
-	s, err := sweepOf(v)
+	s, err := sweepOf(ctx, v)
 	if err != nil || s == nil {
 		return out, err
 	}
@@ -121,7 +121,7 @@ type sweep struct {
 func isContent(key string) bool { return !strings.Contains(key, "/") }
 
 // sweepOf looks through all rows of a view; nil when it holds no content at all.
-func sweepOf(v *View) (*sweep, error) {
+func sweepOf(ctx context.Context, v *View) (*sweep, error) {
 	s := &sweep{heads: map[string]contentHead{}, parts: map[string][]string{}, marks: map[string]time.Time{}, live: map[string]bool{}}
 	for _, table := range []string{tableContents, tableChunks, tableUnnamed} {
 		if err := s.gather(v, table); err != nil {
@@ -136,6 +136,7 @@ func sweepOf(v *View) (*sweep, error) {
 		s.parts[digest] = s.parts[own]
 		s.live[own] = true // they go with their content
 	}
+	p := pacer{st: v.st, index: v.st.AppliedIndex(), began: time.Now()}
 	err := v.pub.each(func(rec *record) error {
 		if !strings.HasPrefix(rec.table, "_") {
 			value, err := opened(v, rec)
@@ -144,9 +145,41 @@ func sweepOf(v *View) (*sweep, error) {
 			}
 			s.named(value)
 		}
-		return nil
+		return p.step(ctx)
 	})
 	return s, err
+}
+
+// paceSteps is how many rows are looked at between two looks at the machine: some tenths of a millisecond.
+const paceSteps = 128
+
+// pacer lets long work rest while the machine applies entries: commits are not to wait for a processor.
+type pacer struct {
+	st    *Store
+	index uint64 // that the machine had applied at the last look
+	began time.Time
+	steps int
+}
+
+// step is called after each bit of work. The error is the context's.
+func (p *pacer) step(ctx context.Context) error {
+	if p.steps++; p.steps%paceSteps != 0 {
+		return nil
+	}
+	index := p.st.AppliedIndex()
+	if index == p.index {
+		return nil
+	}
+	p.index = index
+	rest := time.NewTimer(min(2*time.Since(p.began), 20*time.Millisecond))
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+	case <-ctx.Done():
+		return fmt.Errorf("look for contents that no row names: %w", ctx.Err())
+	}
+	p.began = time.Now()
+	return nil
 }
 
 // gather reads one of the store's own tables.
