@@ -37,7 +37,7 @@ func changeCommand(c *cli) *cobra.Command {
 		cols: columns("NUMBER", "orderNum", "DESCRIPTION", "description", "TASKS", "tasks"),
 	}
 	cmd := &cobra.Command{Use: n.word, Short: n.short, Example: n.example}
-	cmd.AddCommand(changeList(c), changeShow(c), n.remove(c), changeRetry(c), changeWait(c), changeComing(c))
+	cmd.AddCommand(changeList(c), changeShow(c), n.completes(c, n.remove(c)), changeClear(c), changeRetry(c), changeWait(c), changeComing(c))
 	cmd.PersistentFlags().StringVar(&c.host, "host", "", "host whose changes are meant")
 	return c.scoped(cmd, "environment")
 }

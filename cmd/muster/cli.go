@@ -115,7 +115,7 @@ func newNouns(getenv func(string) string) []*cobra.Command {
 		organizationCommand, environmentCommand, hostCommand, applicationCommand, platformCommand, distributionCommand, flavorCommand, settingCommand, fileCommand,
 		parameterCommand, groupCommand, hostgroupCommand, orchestrationCommand, webhookCommand, notificationCommand, jobCommand, machineCommand, instanceCommand, userCommand, keyCommand, changeCommand, complianceCommand,
 		enrolTokenCommand, accountCommand, invitationCommand, eventsCommand, auditCommand, clusterCommand, snapshotCommand, debugCommand,
-		exportCommand, importCommand, diffCommand, applyCommand,
+		exportCommand, importCommand, diffCommand, applyCommand, quotaCommand, logCommand,
 	}
 	var all []*cobra.Command
 	for _, build := range builders {

@@ -44,6 +44,10 @@ Each command asks one node: the one of --api, or the first of --server that answ
 		c.member("rotate-gossip-key", "Encrypt the gossip between nodes with a new key; the leader does so by itself every 30 days", noArgs,
 			func(ctx context.Context, cl *client.Client, _ []string) (string, error) {
 				return "the gossip has a new key", cl.Call(ctx, client.Op{Name: "cluster.rotate"}, nil)
+			}),
+		c.member("rotate-login-keys", "Sign logins with a new key; ends all sessions of all users", noArgs,
+			func(ctx context.Context, cl *client.Client, _ []string) (string, error) {
+				return "logins are signed with a new key: everybody logs in again", cl.Call(ctx, client.Op{Name: "loginkeys.rotate"}, nil)
 			}))
 	cmd.AddCommand(clusterRecover(c))
 	return cmd

@@ -308,7 +308,9 @@ func accountCommand(c *cli) *cobra.Command {
 				}
 				return cl.Call(ctx, client.Op{Name: "account.confirm", Body: map[string]string{"token": token}}, nil)
 			}),
-		registerCommand(c),
+		registerCommand(c), codesCommand(c),
+		c.plainVerb(operation{use: "show", short: "Show who you are", row: "account.show",
+			cols: columns("NAME", "username", "FULL NAME", "fullname", "EMAIL", "email", "ADMIN", "admin", "CODES", "totp", "SESSION", "session")}),
 	)
 	cmd.AddCommand(identityVerbs(c)...)
 	return cmd

@@ -39,6 +39,15 @@ func groupCommand(c *cli) *cobra.Command {
 		verb("remove", "Take a user out of a group", func(m []member, user string) []member {
 			return slices.DeleteFunc(m, func(x member) bool { return x.Username == user })
 		}))
+	cmd.AddCommand(c.verb("tree", "Show the groups of all levels that have members", noArgs,
+		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, _ []string) error {
+			rows, p, err := groupRows(c)
+			if err != nil {
+				return err
+			}
+			return c.do(ctx, cl, cmd, operation{cols: columns("ORGANIZATION", "organization", "GROUPS", "groupViews", "ENVIRONMENTS", "environmentGroupViews")},
+				client.Op{Name: rows + ".tree.show", Params: p})
+		}))
 	cmd.PersistentFlags().StringVar(&c.host, "host", "", "host, for its groups")
 	return c.scoped(cmd, "host")
 }

@@ -44,6 +44,7 @@ func hostCommand(c *cli) *cobra.Command {
 	cmd.AddCommand(hostRender(c), hostInstance(c), hostContexts(c), hostAttachment(c, "platform"), hostAttachment(c, "distribution"))
 	cmd.AddCommand(linkCommand(c, "link HOST APPLICATION FILE", []string{"HOST", "APPLICATION", "FILE"}, "host.applications.files.link.show",
 		func(p map[string]string, args []string) { p["app"], p["file"] = args[1], args[2] }))
+	cmd.AddCommand(hostMore(c)...)
 	return c.scoped(cmd, "environment")
 }
 

@@ -69,7 +69,8 @@ func platformCommand(c *cli) *cobra.Command {
 		create.Flags().Bool("default", false, "let the driver add the files, parameters and settings that it needs")
 		create.Flags().Bool("test", false, "let the driver try the settings")
 	}
-	cmd.AddCommand(n.clone(c), imagesCommand(c))
+	cmd.AddCommand(n.clone(c), imagesCommand(c), c.plainVerb(operation{use: "image-parameters PLATFORM", short: "List what its driver wants to know of an image",
+		row: "platforms.driver.image_parameters.show", below: "organization", ids: []string{"plat"}, list: true, cols: columns("KEY", "key", "NAME", "name", "DEFAULT", "value")}))
 	return c.scoped(cmd, "organization")
 }
 

@@ -77,9 +77,11 @@ func userCommand(c *cli) *cobra.Command {
 		word: "user", short: "Users of the site (for its administrators)",
 		example: "  muster user create anna --new-password-file /run/anna.pw\n  muster user password anna --new-password-file /run/anna.pw\n  muster group add users anna -O acme",
 		rows:    "users", id: "name", idField: "username",
-		cols: columns("NAME", "username", "FULL NAME", "fullname", "EMAIL", "email", "ADMIN", "admin"),
+		fields: []field1{{"fullname", "fullname", "the person's name", false}, {"email", "email", "mail address", false}},
+		cols:   columns("NAME", "username", "FULL NAME", "fullname", "EMAIL", "email", "ADMIN", "admin"),
 	}
-	cmd := n.command(c, "list", "delete")
+	cmd := n.command(c, "list", "show", "update", "delete")
+	cmd.AddCommand(userVerbs(c)...)
 	cmd.AddCommand(userCreate(c, n), userPassword(c))
 	cmd.AddCommand(userIdentityVerbs(c)...)
 	return cmd

@@ -23,6 +23,7 @@ func settingCommand(c *cli) *cobra.Command {
 	n.place = func() (map[string]string, string, error) { return settingPlace(c) }
 	cmd := n.command(c, "list", "show", "create", "update", "delete")
 	cmd.AddCommand(n.completes(c, settingSet(c, n)), settingOrigin(c))
+	cmd.AddCommand(settingVerbs(c)...)
 	f := cmd.PersistentFlags()
 	f.StringVar(&c.host, "host", "", "host, for its settings")
 	f.StringVar(&c.application, "application", "", "application on the host, for the settings of its context")

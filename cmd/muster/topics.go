@@ -93,9 +93,9 @@ func sorted(root *cobra.Command) {
 	}{
 		{"Begin:", []string{"dev", "server", "login", "logout", "context", "account"}},
 		{"Describe:", []string{"organization", "environment", "application", "file", "parameter", "setting", "platform", "distribution", "flavor", "template"}},
-		{"Hosts, and what happens on them:", []string{"host", "instance", "change", "compliance", "hostgroup", "orchestration", "job", "enrol-token"}},
+		{"Hosts, and what happens on them:", []string{"host", "instance", "change", "machine", "compliance", "hostgroup", "orchestration", "job", "enrol-token"}},
 		{"Folders and files:", []string{"export", "import", "diff", "apply", "edit"}},
-		{"People and programs:", []string{"user", "group", "key", "invitation", "webhook", "notification", "events", "audit", "log"}},
+		{"People and programs:", []string{"user", "group", "key", "invitation", "quota", "webhook", "notification", "events", "audit", "log"}},
 		{"The cluster:", []string{"cluster", "snapshot", "debug", "recover"}},
 	}
 	for _, g := range groups {
