@@ -141,7 +141,7 @@ func hostLines(lines map[string]string, file string) {
 		"host.applications.packages.install": "install-package h a p", "host.applications.packages.update": "update-package h a p",
 		"host.instance.set": "provision h", "host.instance.delete": "destroy h", "host.instance.show": "instance h",
 		"host.instance.properties.set": "provision h --property ip.eth0=1", "host.instance.create_image": "image h i", "host.instance.vnc.show": "vnc h",
-		"host.instance.token": "token h", "host.instance.alerts.list": "alerts h", "host.orchestrations.list": "orchestrations h",
+		"host.instance.token": "token h", "host.instance.alerts.list": "alerts h", "host.instance.alerts.clear": "clear-alerts h", "host.orchestrations.list": "orchestrations h",
 	} {
 		lines[row] = "muster host " + line + " -E e"
 	}

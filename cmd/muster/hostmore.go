@@ -14,6 +14,7 @@ func hostMore(c *cli) []*cobra.Command {
 	all := c.plainVerbs(
 		operation{use: "alerts HOST", short: "List the alerts of its monitoring", row: "host.instance.alerts.list", below: "host", list: true,
 			cols: columns("TIME", "timestamp", "LEVEL", "level", "COLLECTION", "collection", "PROPERTY", "property", "OUTPUT", "output")},
+		operation{use: "clear-alerts HOST", short: "Forget the alerts of its monitoring", row: "host.instance.alerts.clear", below: "host"},
 		operation{use: "orchestrations HOST", short: "List the orchestrations that it is in", row: "host.orchestrations.list", below: "host", list: true, cols: columns("NAME", "name")},
 		operation{use: "context HOST APPLICATION", short: "Show an application on it, with its settings", row: "host.applications.show", below: "host", ids: []string{"app"},
 			cols: columns("APPLICATION", "application", "SETTINGS", "settings", "SERVICES", "services", "ENABLED", "enabled")},
