@@ -88,6 +88,11 @@ func (s *Server) serve(g *gin.Context) {
 	c.header.Set(spec.HeaderRequestID, c.id)
 	c.header.Set("Cache-Control", "no-store")
 	c.header.Set("X-Content-Type-Options", "nosniff")
+	if s.origins.allow(c.header, c.req) {
+		g.Status(http.StatusNoContent)
+		g.Writer.WriteHeaderNow()
+		return
+	}
 	answer, err := s.recovered(c)
 	if err == nil && !answer.gone {
 		answer = c.compressed(answer)

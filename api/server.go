@@ -83,6 +83,9 @@ type Config struct {
 	// Machines asks the drivers that make machines; nil: there are none, and provisioning is refused.
 	Machines Machines
 
+	// Origins are the pages of other hosts that browsers let use the API, like https://console.example.org; none by default.
+	Origins []string
+
 	// Login is how people log in.
 	Login Login
 
@@ -101,6 +104,7 @@ type Server struct {
 	secrets   *uses // readings of secrets that were recorded lately
 	cross     *http.CrossOriginProtection
 
+	origins     origins
 	compressors *compressors
 	docs        func() (*documentation, error)
 	rates       *rates
@@ -138,6 +142,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.docs = sync.OnceValues(func() (*documentation, error) { return newDocumentation(cfg.Root) })
 	var err error
+	if s.origins, err = parseOrigins(cfg.Origins, s.cross); err != nil {
+		return nil, err
+	}
 	if s.compressors, err = newCompressors(); err != nil {
 		return nil, err
 	}

@@ -103,18 +103,26 @@ type webConfig struct {
 	PublicURL string        `yaml:"public-url"`
 	HTTPCert  string        `yaml:"http-cert"`
 	HTTPKey   string        `yaml:"http-key"`
+	Origins   string        `yaml:"cors-origins"`
 }
 
 func (w *webConfig) webFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&w.Drain, "drain", 3*time.Second, "how long a node that stops serves on while load balancers take it out; not waited for by a cluster of one")
 	fs.StringVar(&w.PublicURL, "public-url", "", "root of the API as clients reach it, like https://muster.example.org/api, for one-time addresses of files (default: as the request says)")
 	fs.StringVar(&w.HTTPCert, "http-cert", "", "`file` with the certificate chain (PEM) of the REST API, which then speaks HTTPS; read anew when it changes")
+	fs.StringVar(&w.Origins, "cors-origins", "", "pages of other hosts that may use the REST API in a browser, like https://console.example.org, with commas between; none by default")
 	fs.StringVar(&w.HTTPKey, "http-key", "", "`file` with the key of --http-cert (PEM)")
 }
 
 func (w *webConfig) webFaults() (errs []error) {
 	if w.Drain < 0 || w.Drain > time.Minute {
 		errs = append(errs, fmt.Errorf("--drain %s: give 0 to 1m", w.Drain))
+	}
+	for _, o := range w.origins() {
+		u, err := url.Parse(o)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || o != u.Scheme+"://"+u.Host || strings.Contains(u.Host, "*") {
+			errs = append(errs, fmt.Errorf("--cors-origins %q: give a scheme and a host each, like https://console.example.org", o))
+		}
 	}
 	if (w.HTTPCert == "") != (w.HTTPKey == "") {
 		errs = append(errs, errors.New("--http-cert and --http-key go together: give both, or none for plain HTTP"))
@@ -126,6 +134,16 @@ func (w *webConfig) webFaults() (errs []error) {
 		errs = append(errs, fmt.Errorf("--public-url %q: give the root of the API as clients reach it, like https://muster.example.org/api", w.PublicURL))
 	}
 	return errs
+}
+
+// origins are the pages of other hosts that may use the API.
+func (w *webConfig) origins() (all []string) {
+	for o := range strings.SplitSeq(w.Origins, ",") {
+		if o = strings.TrimSpace(o); o != "" {
+			all = append(all, o)
+		}
+	}
+	return all
 }
 
 // autopilotConfig is when the leader gives a vote, and takes one.

@@ -274,7 +274,7 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	}
 	login.TLS = m.pair != nil
 	rest, err := api.New(api.Config{
-		Login: login, Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, Snapshots: snapshotAPI{n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
+		Login: login, Origins: m.cfg.origins(), Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, Snapshots: snapshotAPI{n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
 		Machines: provision.Desk{Drivers: m.cfg.machines(), MachineToken: enrolTokens{m.cfg.pin(n)}.MachineToken},
 		Ready:    func(context.Context) error { return m.ready(n) }, Leads: n.IsLeader, Age: n.Age, Stop: m.stopping(run), PublicURL: m.cfg.PublicURL,
 	})

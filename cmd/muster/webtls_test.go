@@ -125,6 +125,8 @@ func TestCertificateAtStart(t *testing.T) {
 	}{
 		{[]string{"--http-cert", cert}, "--http-cert and --http-key go together"},
 		{[]string{"--http-key", key}, "--http-cert and --http-key go together"},
+		{[]string{"--cors-origins", "https://a.example.org, *"}, `--cors-origins "*": give a scheme and a host each`},
+		{[]string{"--cors-origins", "https://a.example.org/x"}, "give a scheme and a host each"},
 	} {
 		if _, err := loaded(t, "", append([]string{"--name", "n1"}, c.args...)...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: %v", c.args, err)
