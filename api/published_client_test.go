@@ -21,6 +21,7 @@ func (c *comodit) run(args ...string) string {
 	// Debian's own interpreter, for which the client's libraries are packaged.
 	cmd := exec.CommandContext(c.t.Context(), "/usr/bin/python3", append([]string{filepath.Join(c.dir, "comodit")}, args...)...) //nolint:gosec // the test's own arguments
 	cmd.Dir = c.home
+	cmd.Stdin = strings.NewReader("A\n") // to where it asks: all
 	cmd.Env = append(os.Environ(), "HOME="+c.home, "PYTHONPATH="+c.dir, "PYTHONDONTWRITEBYTECODE=1")
 	out, err := cmd.CombinedOutput()
 	if len(out) == 0 && err != nil {
@@ -93,7 +94,7 @@ func newComodit(t *testing.T, dir string, s *site) *comodit {
 	if err := os.Symlink(filepath.Join(dir, "templates"), filepath.Join(c.home, ".comodit", "templates")); err != nil {
 		t.Fatal(err)
 	}
-	rc := fmt.Sprintf("[client]\ndefault_profile = default\n[default]\napi = %s\nusername = admin\npassword = %s\n", s.url, adminPassword)
+	rc := fmt.Sprintf("[client]\ndefault_profile = default\n[default]\napi = %s\nusername = admin\npassword = %s\nvnc_viewer_call = echo viewer of %%%%h:%%%%p\n", s.url, adminPassword)
 	for name, text := range map[string]string{".comoditrc": rc, "site.conf": "listen ${port} of ${_host.name};\n", "web.json": webApplication} {
 		if err := os.WriteFile(filepath.Join(c.home, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
