@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"mime/multipart"
+	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
 )
 
@@ -77,6 +80,32 @@ func FuzzReadUpload(f *testing.F) {
 		}
 		if len(content) > 1000 && model.CodeOf(err) != model.TooLarge {
 			t.Fatalf("%d bytes are accepted: %v", len(content), err)
+		}
+	})
+}
+
+// Whatever the address, it is a route with names in UTF-8 or an error for its sender.
+func FuzzFind(f *testing.F) {
+	for _, s := range []string{"/api/organizations/a", "/api//x", "/api/organizations/%2e%2e/environments/%00", "/apix", "/api/organizations/%ff", "/api/flavors?a=%zz", "*"} {
+		f.Add("GET", s)
+	}
+	s := &Server{cfg: Config{Root: "/api"}, matcher: spec.NewMatcher(spec.Routes())}
+	f.Fuzz(func(t *testing.T, method, address string) {
+		u, err := url.ParseRequestURI(address)
+		if err != nil {
+			t.Skip()
+		}
+		c := &call{srv: s, req: &http.Request{Method: method, URL: u}, header: http.Header{}}
+		if err := s.find(c); err != nil {
+			if code := model.CodeOf(err); code != model.Invalid && code != model.NotFound {
+				t.Fatalf("error %v", err)
+			}
+			return
+		}
+		for name, v := range c.params {
+			if c.route.Name == "" || v == "" || !utf8.ValidString(v) {
+				t.Fatalf("%q: the route %q with %s=%q", address, c.route.Name, name, v)
+			}
 		}
 	})
 }
