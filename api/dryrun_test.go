@@ -49,6 +49,7 @@ func TestDryRunOfEveryWriteChangesNothing(t *testing.T) {
 		{"POST", inAcme + "/applicationkeys/", `{"name": "port", "method": "TOKEN", "group": "users"}`, 201, ""},
 		{"POST", inAcme + "/orchestrations/roll/handlers/", `{"name": "reload", "triggers": []}`, 201, ""},
 		{"POST", "/users/", `{"username": "t", "password": "a long password"}`, 201, ""},
+		{"POST", inAcme + "/jobs/", `{"name": "nightly", "action": "DELETE_INSTANCE", "input": "organizations/acme/environments/Dev/hosts/web1"}`, 201, ""},
 	})
 	for _, level := range []string{inAcme, inAcme + "/environments/Dev", web1, web1 + "/applications/web", web1 + "/platform", web1 + "/distribution",
 		inAcme + "/platforms/cloud", inAcme + "/distributions/os", inAcme + "/hostgroups/all"} {

@@ -14,7 +14,7 @@ import (
 var inTable = strings.NewReplacer("{env}", "Dev", "{host}", "web1", "{app}", "web", "{file}", "site.conf", "{file...}", "site.conf",
 	"{param}", "Listen%20port", "{group}", "admin", "{num}", "1", "{svc}", "nginx", "{pkg}", "nginx", "{svc...}", "nginx",
 	"{pkg...}", "nginx", "{type}", "files", "{id...}", "x", "{handler}", "reload", "{key}", "port", "{id}", "t",
-	"{plat}", "cloud", "{dist}", "os", "{hg}", "all", "{orch}", "roll", "{hook}", "hook", "{chan}", "chat", "{mod}", "nodejs", "{git}", "site")
+	"{plat}", "cloud", "{dist}", "os", "{hg}", "all", "{orch}", "roll", "{hook}", "hook", "{chan}", "chat", "{mod}", "nodejs", "{git}", "site", "{job}", "nightly")
 
 // Names of one's own organization do not lead into another one.
 func TestOwnNamesStayInTheOwnOrganization(t *testing.T) {
