@@ -20,6 +20,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/muster-hq/muster/cluster/pki"
+	"github.com/muster-hq/muster/fsm/seal"
 )
 
 // peerAddr is where a node is.
@@ -86,6 +87,8 @@ type booted struct {
 	record
 	id        *pki.Identity
 	gossipKey []byte
+	keys      *keeper
+	given     *seal.Keyring // keys that the cluster gave to a joiner; nil for none
 	peers     []peerAddr
 	fresh     bool // made just now
 }
@@ -130,6 +133,9 @@ func prepare(ctx context.Context, cfg Config, self peerAddr) (*booted, error) {
 	}
 	if b.gossipKey, err = os.ReadFile(filepath.Join(pkiDir, gossipKeyFile)); err != nil {
 		return nil, fmt.Errorf("reading the gossip key: %w", err)
+	}
+	if b.keys, err = loadKeys(cfg.DataDir); err != nil {
+		return nil, err
 	}
 	b.peers = b.record.Peers
 	return b, nil
@@ -184,6 +190,13 @@ func found(ctx context.Context, cfg Config, self peerAddr, pkiDir string) (*boot
 	}
 	b.ClusterID, b.Instance, b.fresh = b.id.ClusterID, instance, true
 	if err := b.id.Save(pkiDir); err != nil {
+		return nil, err
+	}
+	given := b.given
+	if b.keys, err = loadKeys(cfg.DataDir); err == nil && given != nil {
+		err = b.keys.add(given.Keys()...)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return b, writeSynced(filepath.Join(pkiDir, gossipKeyFile), b.gossipKey)

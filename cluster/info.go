@@ -33,7 +33,8 @@ type info struct {
 	DiskFree      int64     `json:"diskFree,omitempty"` // bytes
 	DiskTotal     int64     `json:"diskTotal,omitempty"`
 	CertExpires   time.Time `json:"certExpires,omitzero"`
-	GossipKeys    []string  `json:"gossipKeys,omitempty"` // ids of those it has, the one it uses first
+	GossipKeys    []string  `json:"gossipKeys,omitempty"`  // ids of those it has, the one it uses first
+	ClusterKeys   []string  `json:"clusterKeys,omitempty"` // ids of those it has
 	Detail        string    `json:"detail,omitempty"`
 	Fault         string    `json:"fault,omitempty"` // why it is not ready
 	Disk          string    `json:"disk,omitempty"`  // why it should not lead
@@ -70,6 +71,7 @@ func (n *Node) details(in info) info {
 	if ids := n.gossipKeys.Load(); ids != nil {
 		in.GossipKeys = *ids
 	}
+	in.ClusterKeys = n.keys.ring.IDs()
 	if n.cfg.Detail != nil {
 		in.Detail = n.cfg.Detail()
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/muster-hq/muster/cluster/pki"
 	"github.com/muster-hq/muster/cluster/transport"
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/seal"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
@@ -77,6 +78,7 @@ type joinAnswer struct {
 	Cert      []byte     `json:"cert,omitempty"`
 	CA        []byte     `json:"ca,omitempty"` // PEM
 	GossipKey []byte     `json:"gossipKey,omitempty"`
+	Keys      []byte     `json:"keys,omitempty"` // the cluster's, as in their file
 	Peers     []peerAddr `json:"peers,omitempty"`
 }
 
@@ -198,6 +200,9 @@ func (n *Node) admit(ctx context.Context, req joinRequest) (*joinAnswer, error) 
 		return nil, err
 	}
 	ans.CA = ca.CertPEM()
+	if len(n.keys.ring.IDs()) > 0 {
+		ans.Keys = n.keys.ring.Text()
+	}
 	n.nudge()
 	return ans, nil
 }
@@ -290,6 +295,11 @@ func (a *joinAnswer) booted(name string, req *pki.Request) (*booted, error) {
 		return nil, fmt.Errorf("the cluster's authority: %w", err)
 	}
 	b := &booted{record: record{Node: name, Mode: modeJoin, Peers: a.Peers}, gossipKey: a.GossipKey, peers: a.Peers}
+	if len(a.Keys) > 0 {
+		if b.given, err = seal.ParseKeyring(a.Keys); err != nil {
+			return nil, fmt.Errorf("the cluster's keys: %w", err)
+		}
+	}
 	b.id, err = req.Identity(a.Cert, ca)
 	return b, err
 }

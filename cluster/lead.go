@@ -228,11 +228,15 @@ func (n *Node) runDuties(ctx context.Context, lead *Lead) {
 	own := []NamedDuty{
 		{Name: "members", Run: n.reconcile}, {Name: "schema", Run: n.raiseSchema}, {Name: "autopilot", Run: n.pilot},
 		{Name: "gossip keys", Run: n.rotateGossipKeys}, {Name: "contents", Run: n.collectContents},
+		{Name: "cluster keys", Run: n.rotateKeys}, {Name: "sealing", Run: n.sealRows},
 	}
-	for _, d := range append(own, n.cfg.Duties...) {
+	for i, d := range append(own, n.cfg.Duties...) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
+			if i >= len(own) && !n.awaitKeys(ctx) { // they read and write what is sealed
+				return
+			}
 			for ctx.Err() == nil {
 				err := d.Run(ctx, lead)
 				if err == nil || ctx.Err() != nil {

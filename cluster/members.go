@@ -38,6 +38,8 @@ func (n *Node) answer(ctx context.Context, peer transport.Peer, op byte, body []
 		return encodeTerm(n.raft.CurrentTerm()), nil
 	case opInfo:
 		return json.Marshal(n.details(n.info()))
+	case opKeys:
+		return n.giveKeys(body)
 	case opHello:
 		n.learn(body, peer.Name)
 		n.nudge()

@@ -108,7 +108,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 			err = errors.Join(err, forget(n.cfg.DataDir))
 		}
 	}()
-	n.id, n.instance = pki.NewHolder(boot.id, n.cfg.Now), boot.Instance
+	n.id, n.instance, n.keys = pki.NewHolder(boot.id, n.cfg.Now), boot.Instance, boot.keys
 	n.standing.Store(&standing{})
 	n.cfg.Transport.Accept, n.cfg.Transport.Reach = n.accept, n.reach
 	n.mux = transport.New(ln, n.id, n.cfg.Transport)
@@ -132,6 +132,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.spawn(func() { n.keepSchema(bg) })
 	n.spawn(func() { n.watchLeader(bg) })
 	n.spawn(func() { n.keepGossipKeys(bg) })
+	n.spawn(func() { n.holdKeys(bg) })
 	n.spawn(func() { n.lead(bg) })
 	n.spawn(func() { n.watchDisk(bg) })
 	n.spawn(func() { n.heed(bg) })
@@ -179,7 +180,7 @@ func (n *Node) startRaft() error {
 	if err != nil {
 		return err
 	}
-	if n.store, err = state.NewStore(state.Options{Tables: all, Version: n.cfg.Version, Known: uint32(n.cfg.Schema)}); err != nil {
+	if n.store, err = state.NewStore(state.Options{Tables: all, Version: n.cfg.Version, Known: uint32(n.cfg.Schema), Keys: n.keys.ring}); err != nil {
 		return fmt.Errorf("making the state: %w", err)
 	}
 	machine, err := fsm.New(fsm.Options{Store: n.store, Log: n.log, Fatal: n.fail})
@@ -366,6 +367,9 @@ func (n *Node) Ready() error {
 	}
 	if at := n.ledAt.Load(); !n.HasLeader() && (at == nil || time.Since(*at) > leaderGrace) {
 		return model.Errorf(model.Unavailable, "the cluster has no leader that this node knows of")
+	}
+	if err := n.keys.ready(); err != nil {
+		return err
 	}
 	if c, a := n.raft.CommitIndex(), n.raft.AppliedIndex(); c > a+1024 {
 		return model.Errorf(model.Unavailable, "this node is catching up: it has applied %d of %d entries", a, c)

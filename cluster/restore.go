@@ -13,11 +13,12 @@ import (
 
 	"github.com/muster-hq/muster/fsm"
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/seal"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
 // SaveSnapshot streams a snapshot to w: all that was acknowledged, by any node, before the call. It works on any
-// node and holds up no commit. It holds the secrets of the cluster and of the organizations.
+// node and holds up no commit. What tables say is secret is sealed in it, and opens with the cluster's keys only.
 func (n *Node) SaveSnapshot(ctx context.Context, w io.Writer) (state.SnapshotInfo, error) {
 	dctx, cancel := n.deadline(ctx)
 	_, err := n.makeCurrent(dctx, 0)
@@ -59,23 +60,31 @@ func own() func(table, key string) bool {
 	for _, d := range ownTables() {
 		names[d.Name()] = true
 	}
-	return func(table, _ string) bool { return names[table] }
+	return func(table, key string) bool { return names[table] || state.OwnKeys(table, key) }
 }
 
 // restoring is a restore on its way to the goroutine that leads.
 type restoring struct {
 	ctx    context.Context
 	backup *state.Store
-	done   chan error // buffered
+	keys   *seal.Keyring // of the backup; nil for those of this cluster
+	done   chan error    // buffered
 }
 
-// RestoreSnapshot puts the state of a snapshot in the place of the cluster's, on all nodes, and begins an epoch.
+// RestoreSnapshot is RestoreSealed of a snapshot that needs no other keys than the cluster has.
+func (n *Node) RestoreSnapshot(ctx context.Context, r io.Reader) error {
+	return n.RestoreSealed(ctx, r, nil)
+}
+
+// RestoreSealed puts the state of a snapshot in the place of the cluster's, on all nodes, and begins an epoch.
 // Members, join tokens, certificates and keys stay those of this cluster, so its size and the snapshot's are
 // unrelated. The snapshot is read and verified whole before anything changes. This node becomes the leader, if it
 // is not, and must be a voter for that. Writes under way are refused, run again on the new state, or end as
 // Unknown. The error's code is Invalid for a snapshot that cannot be restored, Unavailable when nothing was done,
-// and Unknown when it may have been, or may yet be: then this node may end itself, see Done.
-func (n *Node) RestoreSnapshot(ctx context.Context, r io.Reader) error {
+// and Unknown when it may have been, or may yet be: then this node may end itself, see Done. The snapshot of another
+// cluster needs the keys of that, which are used here and not kept: what was wrapped with them is wrapped with this
+// cluster's. Without them the code is Conflict.
+func (n *Node) RestoreSealed(ctx context.Context, r io.Reader, keys *seal.Keyring) error {
 	backup, err := state.NewStore(state.Options{})
 	if err != nil {
 		return fmt.Errorf("making room for the snapshot: %w", err)
@@ -93,13 +102,16 @@ func (n *Node) RestoreSnapshot(ctx context.Context, r io.Reader) error {
 	if backup.Epoch() == 0 {
 		return model.Errorf(model.Invalid, "the snapshot is of a cluster that had not begun; nothing was changed")
 	}
+	if err := n.openable(backup.View(), keys); err != nil {
+		return err
+	}
 	ctx, cancel := n.deadline(ctx)
 	defer cancel()
 	for {
 		if err := n.takeLead(ctx); err != nil {
 			return err
 		}
-		q := &restoring{ctx: ctx, backup: backup, done: make(chan error, 1)}
+		q := &restoring{ctx: ctx, backup: backup, keys: keys, done: make(chan error, 1)}
 		select {
 		case n.restores <- q:
 		case <-ctx.Done():
@@ -187,7 +199,7 @@ func (n *Node) restoreHere(q *restoring) error {
 		if n.raft.State() != raft.Leader {
 			return errNotLeading
 		}
-		err := n.restoreOnce(q.backup)
+		err := n.restoreOnce(q)
 		if errors.Is(err, errMoved) { // a commit was under way still
 			continue
 		}
@@ -197,7 +209,8 @@ func (n *Node) restoreHere(q *restoring) error {
 
 // restoreOnce renders the state to come from the backup and all that is in the log by now, and hands it to raft,
 // unless something was appended to the log meanwhile.
-func (n *Node) restoreOnce(backup *state.Store) error {
+func (n *Node) restoreOnce(q *restoring) error {
+	backup := q.backup
 	term := n.raft.CurrentTerm()
 	barrier := fsm.Entry{Kind: fsm.KindOpenTerm, Term: term, Node: n.cfg.Name, Time: n.clock.now(true, n.store.Now())}
 	f := n.raft.Apply(barrier.Encode(nil), 0)
@@ -209,7 +222,7 @@ func (n *Node) restoreOnce(backup *state.Store) error {
 		return errMoved
 	}
 	epoch := max(uint64(n.clock.now(true, n.store.Now()).UnixMilli()), present.Epoch()+1, backup.Epoch()+1)
-	sn, err := backup.Reborn(state.Rebirth{Epoch: epoch, Term: term, Time: barrier.Time, Own: own(), Keep: present})
+	sn, err := backup.Reborn(state.Rebirth{Epoch: epoch, Term: term, Time: barrier.Time, Own: own(), Keep: present, Rewrap: n.rewrapper(present, q.keys)})
 	if err != nil {
 		return err
 	}

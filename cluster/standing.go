@@ -31,6 +31,7 @@ type belonging struct {
 
 	ledAt      atomic.Pointer[time.Time] // when a leader was last known; nil never
 	gossipKeys atomic.Pointer[[]string]  // ids of those in use
+	keys       *keeper                   // the cluster's
 }
 
 func standingOf(r state.Reader) *standing {

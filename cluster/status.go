@@ -19,6 +19,7 @@ type Status struct {
 	Term             uint64         `json:"term"`
 	Epoch            uint64         `json:"epoch"`
 	Schema           int            `json:"schema"` // that the cluster has raised
+	Key              KeyStatus      `json:"key"`
 	Voters           int            `json:"voters"`
 	Healthy          bool           `json:"healthy"`          // there is a leader, and every voter is healthy
 	FailureTolerance int            `json:"failureTolerance"` // members that may fail now without loss of quorum; negative: it is lost
@@ -57,6 +58,7 @@ func (n *Node) Status(ctx context.Context) (*Status, error) {
 		Name: n.cfg.Name, ClusterID: n.ClusterID(), Leader: string(leader),
 		Term: n.raft.CurrentTerm(), Epoch: n.store.Epoch(), Schema: n.raisedSchema(),
 	}
+	s.Key = keyStatusOf(n.Local())
 	byName := n.statusRows(s)
 	infos, mu := map[string]info{}, sync.Mutex{}
 	var wg sync.WaitGroup

@@ -1,11 +1,14 @@
 package state
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/seal"
 )
 
 // Rebirth says how a state goes on in another epoch: after a restore, and after a recovery without quorum. What it
@@ -24,6 +27,8 @@ type Rebirth struct {
 	// for none, take their place.
 	Own  func(table, key string) bool
 	Keep *View
+	// Rewrap wraps a domain's key anew; nil leaves all as they are.
+	Rewrap func(w seal.Wrapped, domain string) (seal.Wrapped, error)
 	// Add are rows that it has then, which nothing of the above has. No event tells of them.
 	Add []Row
 }
@@ -105,6 +110,11 @@ func exchange(pub *published, r Rebirth) (*loaded, error) {
 			return nil, err
 		}
 	}
+	if r.Rewrap != nil {
+		if err := l.rewrap(pub, r); err != nil {
+			return nil, err
+		}
+	}
 	if r.Own != nil && r.Keep != nil {
 		err := r.Keep.pub.each(func(rec *record) error {
 			if !r.Own(rec.table, rec.key) {
@@ -129,6 +139,34 @@ func exchange(pub *published, r Rebirth) (*loaded, error) {
 	}
 	l.txn.Commit()
 	return l, nil
+}
+
+// rewrap exchanges the rows of the domains' keys that stay.
+func (l *loaded) rewrap(pub *published, r Rebirth) error {
+	for _, rec := range pub.members(tableDataKeys, everyDataKey) {
+		if r.Own != nil && r.Own(rec.table, rec.key) {
+			continue
+		}
+		d := *plain[DataKeys](rec)
+		d.Versions = slices.Clone(d.Versions)
+		for i, v := range d.Versions {
+			w, err := r.Rewrap(v.Wrapped, d.Domain)
+			if err != nil {
+				return fmt.Errorf("wrap the keys of %q anew: %w", d.Domain, err)
+			}
+			d.Versions[i].Wrapped = w
+		}
+		value, err := json.Marshal(d)
+		if err != nil {
+			return fmt.Errorf("write the keys of %q as JSON: %w", d.Domain, err)
+		}
+		next := newRecord(rec.table, rec.key, rec.ranges)
+		next.value, next.version = value, rec.version
+		if err := l.insert(next); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // each calls f with every row, in order of table and key, until it fails.

@@ -213,7 +213,8 @@ func (tx *Tx) sealers() (map[string]*seal.DataKey, error) {
 		return nil, nil
 	}
 	var out map[string]*seal.DataKey
-	for _, p := range slices.Clone(tx.writes.list) {
+	for i := range len(tx.writes.list) { // it may grow
+		p := tx.writes.list[i]
 		if p.domain == "" || p.rec == nil {
 			continue
 		}

@@ -310,7 +310,9 @@ func TestRewrap(t *testing.T) {
 	putNotes(t, db, note{ID: "1", Org: "acme", Text: "a"}, note{ID: "2", Org: "other", Text: "b"})
 	next := seal.NewKey()
 	ring.Add(next)
-	do(t, db, func(tx *state.Tx) error { return state.PutClusterKeys(tx, state.ClusterKeys{Active: next.ID(), Round: 1}) })
+	do(t, db, func(tx *state.Tx) error {
+		return state.PutClusterKeys(tx, state.ClusterKeys{Active: next.ID(), Round: 1})
+	})
 	for _, d := range state.AllDataKeys(db.Local()) {
 		do(t, db, func(tx *state.Tx) error {
 			if changed, err := state.RewrapDataKeys(tx, d.Domain); err != nil || !changed {
