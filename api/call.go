@@ -119,6 +119,8 @@ func (s *Server) recovered(c *call) (answer reply, err error) {
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so, too
 			panic(p)
+		} else if bad, ok := state.Unreadable(p); ok {
+			answer, err = reply{}, c.timely(bad)
 		} else if p != nil {
 			s.cfg.Log.Error("a handler panicked", "id", c.id, "route", c.route.Name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			answer, err = reply{}, model.Errorf(model.Internal, "panic")

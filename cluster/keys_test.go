@@ -37,7 +37,7 @@ const planted = "tr0ub4dor-and-3"
 
 func withNotes() clustertest.Option {
 	return clustertest.WithConfig(func(_ int, c *cluster.Config) {
-		c.Tables = append(clustertest.Tables(), state.Define[secretNote](state.TableOptions[secretNote]{Sealed: func(n *secretNote) string { return n.Org }}))
+		c.Tables = append(clustertest.Tables(), state.Define[secretNote](state.TableOptions[secretNote]{Sealed: func(_ state.Reader, n *secretNote) string { return n.Org }}))
 	})
 }
 

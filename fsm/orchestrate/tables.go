@@ -10,20 +10,20 @@ import (
 // the cluster's own affair: nothing is told of them.
 func Tables() []state.TableDef {
 	return append([]state.TableDef{
-		told(func(o *model.OrganizationRow) string { return o.ID }, func(o *model.OrganizationRow) error { return model.CheckName("organization", o.Name) }),
+		sealed(func(o *model.OrganizationRow) string { return o.ID }, func(o *model.OrganizationRow) error { return model.CheckName("organization", o.Name) }, state.SchemaFirst, false),
 		told(func(e *model.EnvironmentRow) string { return e.OrgID }, func(e *model.EnvironmentRow) error { return model.CheckName("environment", e.Name) }),
 		told(func(h *model.HostRow) string { return h.OrgID }, func(h *model.HostRow) error { return model.CheckName("host", h.Name) }),
-		told(func(a *model.ApplicationRow) string { return a.OrgID }, func(a *model.ApplicationRow) error { return model.CheckName("application", a.Name) }),
+		sealed(func(a *model.ApplicationRow) string { return a.OrgID }, func(a *model.ApplicationRow) error { return model.CheckName("application", a.Name) }, state.SchemaFirst, false),
 		told(func(c *model.ContextRow) string { return c.OrgID }, nil),
-		told(func(s *model.SettingRow) string { return s.Owner.OrgID }, nil),
+		sealed(func(s *model.SettingRow) string { return s.Owner.OrgID }, nil, state.SchemaFirst, false),
 		told(func(i *model.InstanceRow) string { return i.OrgID }, nil),
-		told(func(c *model.ComplianceRow) string { return c.OrgID }, nil),
+		sealed(func(c *model.ComplianceRow) string { return c.OrgID }, nil, state.SchemaFirst, false),
 		told(func(a *model.Agent) string { return a.OrgID }, nil),
 		told(func(t *model.EnrolToken) string { return t.OrgID }, nil),
 		told(func(g *model.GroupRow) string { return g.Owner.OrgID }, nil),
 		told(func(k *model.ApplicationKeyRow) string { return k.OrgID }, nil),
 		state.Define[model.UserRow](state.TableOptions[model.UserRow]{Event: userEvent}),
-		state.Define[model.Change](state.TableOptions[model.Change]{Event: changeEvent}),
+		state.Define[model.Change](state.TableOptions[model.Change]{Event: changeEvent, Sealed: changeDomain}),
 		state.Define[model.Presence](state.TableOptions[model.Presence]{Event: presenceEvent}),
 		state.Define[model.Lanes](state.TableOptions[model.Lanes]{}),
 		state.Define[model.AlertMark](state.TableOptions[model.AlertMark]{}),
@@ -31,7 +31,7 @@ func Tables() []state.TableDef {
 		state.Define[model.Order](state.TableOptions[model.Order]{}),
 		state.Define[model.RequestRow](state.TableOptions[model.RequestRow]{}),
 		state.Define[model.RequestMark](state.TableOptions[model.RequestMark]{}),
-		state.Define[model.OrgKey](state.TableOptions[model.OrgKey]{Secret: true}),
+		state.Define[model.OrgKey](state.TableOptions[model.OrgKey]{Secret: true, Sealed: func(_ state.Reader, k *model.OrgKey) string { return k.OrgID }}),
 	}, append(tablesOfSchema2(), tablesOfPeople()...)...)
 }
 
@@ -43,13 +43,14 @@ func tablesOfSchema2() []state.TableDef {
 		since2(func(c *model.DistributionContextRow) string { return c.OrgID }, nil, false),
 		since2(func(h *model.HostgroupRow) string { return h.OrgID }, func(h *model.HostgroupRow) error { return model.CheckName("host group", h.Name) }, false),
 		since2(func(o *model.OrchestrationRow) string { return o.OrgID }, func(o *model.OrchestrationRow) error { return model.CheckName("orchestration", o.Name) }, false),
-		since2(func(w *model.WebhookRow) string { return w.OrgID }, nil, true),
-		since2(func(n *model.NotificationRow) string { return n.OrgID }, nil, true),
+		sealed(func(w *model.WebhookRow) string { return w.OrgID }, nil, state.SchemaEvents, true),
+		sealed(func(n *model.NotificationRow) string { return n.OrgID }, nil, state.SchemaEvents, true),
 		since2(func(m *model.RpmModuleRow) string { return m.OrgID }, nil, false),
-		since2(func(g *model.GitRow) string { return g.OrgID }, nil, true),
+		sealed(func(g *model.GitRow) string { return g.OrgID }, nil, state.SchemaEvents, true),
 		since2(func(j *model.JobRow) string { return j.OrgID }, nil, false),
-		since2(func(w *model.MachineWork) string { return w.OrgID }, nil, false),
-		state.Define[model.IntentRow](state.TableOptions[model.IntentRow]{Since: state.SchemaEvents, Secret: true}),
+		sealed(func(w *model.MachineWork) string { return w.OrgID }, nil, state.SchemaEvents, false),
+		state.Define[model.IntentRow](state.TableOptions[model.IntentRow]{Since: state.SchemaEvents, Secret: true,
+			Sealed: func(_ state.Reader, i *model.IntentRow) string { return i.OrgID }}),
 		state.Define[model.IntentCounter](state.TableOptions[model.IntentCounter]{Since: state.SchemaEvents}),
 		state.Define[model.IntentMark](state.TableOptions[model.IntentMark]{Since: state.SchemaEvents}),
 		quotaTable(),
@@ -72,8 +73,8 @@ func tablesOfPeople() []state.TableDef {
 	return []state.TableDef{
 		since2(func(i *model.InvitationRow) string { return i.Owner.OrgID }, nil, false),
 		state.Define[model.SessionRow](state.TableOptions[model.SessionRow]{Since: state.SchemaEvents, Secret: true}),
-		state.Define[model.LoginKeys](state.TableOptions[model.LoginKeys]{Since: state.SchemaEvents, Secret: true}),
-		state.Define[model.TOTPRow](state.TableOptions[model.TOTPRow]{Since: state.SchemaEvents, Secret: true}),
+		state.Define[model.LoginKeys](state.TableOptions[model.LoginKeys]{Since: state.SchemaEvents, Secret: true, Sealed: ofSite[model.LoginKeys]}),
+		state.Define[model.TOTPRow](state.TableOptions[model.TOTPRow]{Since: state.SchemaEvents, Secret: true, Sealed: ofSite[model.TOTPRow]}),
 		state.Define[model.RegistrationRow](state.TableOptions[model.RegistrationRow]{Since: state.SchemaEvents, Secret: true}),
 		state.Define[model.IdentityRow](state.TableOptions[model.IdentityRow]{Since: state.SchemaEvents}),
 		state.Define[model.LastUseRow](state.TableOptions[model.LastUseRow]{Since: state.SchemaEvents}),
@@ -85,7 +86,7 @@ func furnished[T any, P interface {
 	row[T]
 	model.Furnished
 }]() state.TableDef {
-	return since2[T, P](func(r *T) string { return P(r).Base().OrgID }, func(r *T) error { return model.CheckName(P(r).Table(), P(r).Base().Name) }, false)
+	return sealed[T, P](func(r *T) string { return P(r).Base().OrgID }, func(r *T) error { return model.CheckName(P(r).Table(), P(r).Base().Name) }, state.SchemaEvents, false)
 }
 
 // since2 is told for a table that came with schema 2.
@@ -93,6 +94,27 @@ func since2[T any, P row[T]](org func(*T) string, check func(*T) error, secret b
 	o := toldOptions[T, P](org, check)
 	o.Since, o.Secret = state.SchemaEvents, secret
 	return state.Define[T, P](o)
+}
+
+// sealed is told for a table whose rows hold secrets: they are encrypted with the organization's key. All values of
+// settings are, and all of an application, not only what a schema calls secret: so none is left in clear when a parameter
+// becomes secret later.
+func sealed[T any, P row[T]](org func(*T) string, check func(*T) error, since uint32, secret bool) state.TableDef {
+	o := toldOptions[T, P](org, check)
+	o.Since, o.Secret = since, secret
+	o.Sealed = func(_ state.Reader, r *T) string { return org(r) }
+	return state.Define[T, P](o)
+}
+
+// ofSite seals rows of what belongs to no organization.
+func ofSite[T any](state.Reader, *T) string { return state.DomainSite }
+
+// changeDomain is the organization of the host: the tasks of a change hold rendered files.
+func changeDomain(r state.Reader, c *model.Change) string {
+	if h, ok := state.Get[model.HostRow](r, c.HostID); ok {
+		return h.OrgID
+	}
+	return state.DomainSite
 }
 
 // row is a noun whose pointer is a row.

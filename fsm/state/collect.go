@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -140,6 +141,9 @@ func sweepOf(ctx context.Context, v *View) (*sweep, error) {
 	err := v.pub.each(func(rec *record) error {
 		if !strings.HasPrefix(rec.table, "_") {
 			value, err := opened(v, rec)
+			if errors.Is(err, errKeyGone) {
+				return nil // nobody will read what it names
+			}
 			if err != nil { // what it names cannot be known
 				return unreadable(err)
 			}

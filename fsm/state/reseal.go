@@ -35,7 +35,7 @@ func Stale(v *View) ([]RowName, error) {
 		if err != nil {
 			return fmt.Errorf("row %s %q: %w", rec.table, rec.key, err)
 		}
-		if newest[h.Domain] != h.KeyID {
+		if id, ok := newest[h.Domain]; ok && id != h.KeyID { // without keys, the domain was deleted: nothing opens it
 			out = append(out, RowName{rec.table, rec.key})
 		}
 		return nil
@@ -84,7 +84,7 @@ func (tx *Tx) domainOf(rec *record, value []byte) (string, error) {
 	if def == nil || def.domain == nil {
 		return "", nil
 	}
-	return def.domainOf(rec, value)
+	return def.domainOf(quiet{tx}, rec, value)
 }
 
 // DropOldDataKeys forgets the keys of a domain but the newest, once no row of the view is sealed with an older one. The

@@ -144,7 +144,7 @@ func Put[T any, P rowPtr[T]](tx *Tx, row *T) error {
 		return err
 	}
 	if def.domain != nil {
-		tx.pending(table, key).domain = def.domain(row)
+		tx.pending(table, key).domain = def.domain(quiet{tx}, row)
 	}
 	tx.note(def, key, row)
 	return nil

@@ -154,6 +154,9 @@ func opened(r Reader, rec *record) ([]byte, error) {
 	return value, nil
 }
 
+// errKeyGone says that the domain was deleted with its keys.
+var errKeyGone = errors.New("the key that it was sealed with is gone")
+
 var errNoKeys = errors.New("it is sealed, and this store has no keys")
 
 func unseal(r Reader, rec *record) ([]byte, error) {
@@ -176,7 +179,7 @@ func unseal(r Reader, rec *record) ([]byte, error) {
 			}
 		}
 		if note.ID == "" {
-			return nil, fmt.Errorf("the key %s of %q, which it was sealed with, is gone", h.KeyID, h.Domain)
+			return nil, fmt.Errorf("%w: %s of %q", errKeyGone, h.KeyID, h.Domain)
 		}
 		if k, err = v.dataKey(note, h.Domain); err != nil {
 			return nil, err

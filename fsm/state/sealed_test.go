@@ -26,7 +26,7 @@ func (n *note) Ranges() []string       { return []string{"org/" + n.Org} }
 func (*note) Parent() (string, string) { return "", "" }
 
 func noteTable() state.TableDef {
-	return state.Define[note](state.TableOptions[note]{Sealed: func(n *note) string { return n.Org }})
+	return state.Define[note](state.TableOptions[note]{Sealed: func(_ state.Reader, n *note) string { return n.Org }})
 }
 
 // sealing is a store with one cluster key, in use.

@@ -24,9 +24,9 @@ type TableOptions[T any] struct {
 	Since uint32
 	// Secret says that values of the table are shown to nobody, not in a look at the data folder, either.
 	Secret bool
-	// Sealed names the domain whose key encrypts a row: an organization's id, DomainSite or DomainCluster. It must not
-	// change in the life of the row. Without it, rows are kept in clear.
-	Sealed func(row *T) string
+	// Sealed names the domain whose key encrypts a row when it is put: an organization's id, DomainSite or DomainCluster.
+	// Reads through r are as those of Event. Without it, and for "", rows are kept in clear.
+	Sealed func(r Reader, row *T) string
 }
 
 // TableDef is a table as Define describes it.
@@ -38,9 +38,9 @@ type TableDef struct {
 	known  *knownFields
 	check  func(row any) error
 	event  func(r Reader, row any) (org, object string, ok bool)
-	domain func(row any) string // nil for rows in clear
+	domain func(r Reader, row any) string // nil for rows in clear
 	// domainOf is domain of a stored row, by its clear value.
-	domainOf func(rec *record, value []byte) (string, error)
+	domainOf func(r Reader, rec *record, value []byte) (string, error)
 }
 
 // Define describes the table of T's rows; its name is that of T's Table.
@@ -53,8 +53,8 @@ func Define[T any, P rowPtr[T]](o TableOptions[T]) TableDef {
 		d.event = func(r Reader, row any) (string, string, bool) { return o.Event(r, row.(*T)) }
 	}
 	if o.Sealed != nil {
-		d.domain = func(row any) string { return o.Sealed(row.(*T)) }
-		d.domainOf = func(rec *record, value []byte) (domain string, err error) {
+		d.domain = func(r Reader, row any) string { return o.Sealed(r, row.(*T)) }
+		d.domainOf = func(r Reader, rec *record, value []byte) (domain string, err error) {
 			defer func() {
 				if p := recover(); p != nil {
 					bad, ok := Unreadable(p)
@@ -64,7 +64,7 @@ func Define[T any, P rowPtr[T]](o TableOptions[T]) TableDef {
 					err = bad
 				}
 			}()
-			return o.Sealed(decode[T](rec, value)), nil
+			return o.Sealed(r, decode[T](rec, value)), nil
 		}
 	}
 	return d
