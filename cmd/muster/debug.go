@@ -17,6 +17,7 @@ import (
 	"github.com/muster-hq/muster/cluster"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/seal"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
@@ -24,7 +25,7 @@ func debugCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "debug", Short: "Look into the data folder of a stopped node",
 		Long: `Look into the data folder of a stopped node, or a copy of one. Nothing in it is changed. Values of tables that hold
-secrets, and of settings, are not shown.`,
+secrets are not shown; of what is sealed, for whom and with which key.`,
 		Example: "  muster debug log /var/lib/muster --from 1200\n  muster debug state /var/lib/muster host",
 	}
 	cmd.AddCommand(debugLog(c), debugState(c))
@@ -213,6 +214,11 @@ func (c *cli) printState(w io.Writer, f *cluster.Folder, view *state.View, at []
 
 // shown is a value as it may be printed.
 func shown(f *cluster.Folder, r state.RawRow) []byte {
+	if seal.Sealed(r.Value) {
+		if doc, ok := sealedValue(r.Value); ok {
+			return doc
+		}
+	}
 	if f.Secret(r.Table) {
 		return []byte(maskedValue)
 	}
@@ -220,6 +226,16 @@ func shown(f *cluster.Folder, r state.RawRow) []byte {
 		return []byte(`"(not text)"`)
 	}
 	return masked(r.Table, r.Value)
+}
+
+// sealedValue tells of a sealed value whose key seals it.
+func sealedValue(value []byte) ([]byte, bool) {
+	h, err := seal.ParseHead(value)
+	if err != nil {
+		return nil, false // of a table whose values are any bytes
+	}
+	doc, err := json.Marshal(map[string]any{"sealed": map[string]string{"for": h.Domain, "key": h.KeyID}})
+	return doc, err == nil
 }
 
 // masked hides what is secret in the rows of a table that is not secret as such. Whether a setting is, its own row may

@@ -29,7 +29,7 @@ func Undo(tx *Tx) []byte {
 		for _, rng := range old.ranges {
 			body = appendText(body, rng)
 		}
-		body = appendText(body, string(old.value))
+		body = appendText(body, string(mustOpen(tx, old))) // the key may be another by then: who keeps it seals it
 	}
 	return append(binary.AppendUvarint(b, n), body...)
 }

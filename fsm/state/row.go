@@ -72,11 +72,7 @@ func Edit[T any, P rowPtr[T]](tx *Tx, key string) (*T, bool) {
 	if rec == nil {
 		return nil, false
 	}
-	value, err := opened(tx, rec)
-	if err != nil {
-		panic(corrupt{err})
-	}
-	return decode[T](rec, slices.Clone(value)), true
+	return decode[T](rec, slices.Clone(mustOpen(tx, rec))), true
 }
 
 // Find reads the member of a range that has at most one; of more it gives the first by key. The result is
@@ -226,11 +222,7 @@ func shared[T any](by Reader, r *record) *T {
 			return t
 		}
 	}
-	value, err := opened(by, r)
-	if err != nil {
-		panic(corrupt{err})
-	}
-	var obj any = decode[T](r, value)
+	var obj any = decode[T](r, mustOpen(by, r))
 	if !r.cache.CompareAndSwap(nil, &obj) {
 		if t, ok := (*r.cache.Load()).(*T); ok {
 			return t

@@ -154,6 +154,15 @@ func opened(r Reader, rec *record) ([]byte, error) {
 	return value, nil
 }
 
+// mustOpen is opened for readers, which panic with what cannot be read.
+func mustOpen(r Reader, rec *record) []byte {
+	value, err := opened(r, rec)
+	if err != nil {
+		panic(corrupt{err})
+	}
+	return value
+}
+
 // errKeyGone says that the domain was deleted with its keys.
 var errKeyGone = errors.New("the key that it was sealed with is gone")
 

@@ -325,7 +325,7 @@ func compareReads(a, b Read) int {
 // Change is a row as a transaction found it and as it leaves it. The values are shared: never change them.
 type Change struct {
 	Table, Key string
-	Old, New   []byte // as stored; nil when there is no such row
+	Old, New   []byte // in clear; nil when there is no such row
 }
 
 // Changes lists what the transaction writes so far, by table and key.
@@ -337,10 +337,10 @@ func (tx *Tx) Changes() []Change {
 		}
 		c := Change{Table: p.table, Key: p.key}
 		if p.old != nil {
-			c.Old = p.old.value
+			c.Old = mustOpen(tx, p.old)
 		}
 		if p.rec != nil {
-			c.New = p.rec.value
+			c.New = mustOpen(tx, p.rec)
 		}
 		out = append(out, c)
 	}
