@@ -113,6 +113,12 @@ func organizationEndpoints() map[string]endpoint {
 		"access.set": acting(auth.Manage, func(_ *call, tx *state.Tx, at scope) (any, error) {
 			return orchestrate.ResetAccess(tx, at.org.ID)
 		}),
+		"organizations.key.show": reading(auth.Manage, func(_ *call, r state.Reader, at scope) (any, error) {
+			return orchestrate.SealKeyOf(r, at.org.ID)
+		}),
+		"organizations.key.rotate": acting(auth.Manage, func(_ *call, tx *state.Tx, at scope) (any, error) {
+			return orchestrate.RotateSealKey(tx, at.org.ID)
+		}),
 	}
 }
 

@@ -215,6 +215,11 @@ func (c *cluster) Transfer(_ context.Context, to string) error {
 	return nil
 }
 
+func (c *cluster) RotateClusterKey(context.Context) error {
+	c.asked = append(c.asked, "rotate key")
+	return nil
+}
+
 func (c *cluster) RotateGossipKey(context.Context) error {
 	c.asked = append(c.asked, "rotate")
 	return nil
@@ -240,7 +245,7 @@ func TestClusterIsForAdministrators(t *testing.T) {
 	s := newSite(t, func(cfg *api.Config) { cfg.Cluster = c }).furnish()
 	eve := s.user("eve", "admin", "acme")
 	for _, op := range []client.Op{{Name: "cluster.show"}, {Name: "cluster.token", Body: map[string]any{}}, {Name: "cluster.leave"}, {Name: "cluster.remove", Params: map[string]string{"name": "n2"}},
-		{Name: "cluster.tokens.list"}, {Name: "cluster.tokens.delete", Params: map[string]string{"id": "abc"}}, {Name: "cluster.transfer", Body: map[string]any{}}, {Name: "cluster.rotate"},
+		{Name: "cluster.tokens.list"}, {Name: "cluster.tokens.delete", Params: map[string]string{"id": "abc"}}, {Name: "cluster.transfer", Body: map[string]any{}}, {Name: "cluster.rotate"}, {Name: "cluster.key.rotate"},
 		{Name: "cluster.join", Body: map[string]any{"address": "a", "token": "t"}}} {
 		if err := eve.Call(t.Context(), op, nil); model.CodeOf(err) != model.Forbidden {
 			t.Errorf("%s by an organization's administrator: %v", op.Name, err)
@@ -257,10 +262,11 @@ func TestClusterIsForAdministrators(t *testing.T) {
 	s.call(s.admin, client.Op{Name: "cluster.tokens.delete", Params: map[string]string{"id": "abc"}}, nil)
 	s.call(s.admin, client.Op{Name: "cluster.transfer", Body: map[string]any{"to": "n2"}}, nil)
 	s.call(s.admin, client.Op{Name: "cluster.rotate"}, nil)
+	s.call(s.admin, client.Op{Name: "cluster.key.rotate"}, nil)
 	s.call(s.admin, client.Op{Name: "cluster.leave"}, nil)
 	s.call(s.admin, client.Op{Name: "cluster.remove", Params: map[string]string{"name": "n2"}}, nil)
 	err := s.admin.Call(t.Context(), client.Op{Name: "cluster.join", Body: map[string]any{"address": "a:1", "token": "t"}}, nil)
-	if model.CodeOf(err) != model.Conflict || status.Leader != "n1" || strings.Join(c.asked, "; ") != "token 5m0s 1; token 1h0m0s 0; revoke abc; transfer n2; rotate; leave; remove n2; join a:1 t" {
+	if model.CodeOf(err) != model.Conflict || status.Leader != "n1" || strings.Join(c.asked, "; ") != "token 5m0s 1; token 1h0m0s 0; revoke abc; transfer n2; rotate; rotate key; leave; remove n2; join a:1 t" {
 		t.Errorf("status %+v, asked %q, join: %v", status, c.asked, err)
 	}
 }

@@ -297,8 +297,9 @@ func clusterEndpoints() map[string]endpoint {
 			}
 			return done{true}, cl.Transfer(c.req.Context(), doc.To)
 		}),
-		"cluster.rotate": after(noBody, func(c *call, cl Cluster) (any, error) { return done{true}, cl.RotateGossipKey(c.req.Context()) }),
-		"cluster.leave":  before(noBody, func(c *call, cl Cluster) (any, error) { return done{true}, cl.Leave(c.req.Context()) }),
+		"cluster.rotate":     after(noBody, func(c *call, cl Cluster) (any, error) { return done{true}, cl.RotateGossipKey(c.req.Context()) }),
+		"cluster.key.rotate": after(noBody, func(c *call, cl Cluster) (any, error) { return done{true}, cl.RotateClusterKey(c.req.Context()) }),
+		"cluster.leave":      before(noBody, func(c *call, cl Cluster) (any, error) { return done{true}, cl.Leave(c.req.Context()) }),
 		"cluster.remove": after(noBody, func(c *call, cl Cluster) (any, error) {
 			return done{true}, cl.Remove(c.req.Context(), c.params["name"])
 		}),

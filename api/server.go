@@ -46,6 +46,8 @@ type Cluster interface {
 	RevokeToken(ctx context.Context, id string) error
 	// Transfer makes another voter the leader, the one called to unless that is "".
 	Transfer(ctx context.Context, to string) error
+	// RotateClusterKey gives the cluster another key, and waits until all is wrapped with it.
+	RotateClusterKey(ctx context.Context) error
 	// RotateGossipKey gives the gossip another key, and waits until it is done.
 	RotateGossipKey(ctx context.Context) error
 	// Leave makes this node leave its cluster.

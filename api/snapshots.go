@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/muster-hq/muster/fsm/model"
@@ -14,8 +15,9 @@ import (
 type Snapshots interface {
 	// Save streams a snapshot that holds all that was acknowledged before.
 	Save(ctx context.Context, w io.Writer) error
-	// Restore puts the state of a snapshot in the place of that of the cluster with this id, and begins an epoch.
-	Restore(ctx context.Context, cluster string, r io.Reader) error
+	// Restore puts the state of a snapshot in the place of that of the cluster with this id, and begins an epoch. Keys is
+	// the text of a file of cluster keys that the snapshot needs; nil for none.
+	Restore(ctx context.Context, cluster string, keys []byte, r io.Reader) error
 }
 
 // Of streams of snapshots.
@@ -96,11 +98,35 @@ func restoreSnapshot(c *call, s Snapshots) (reply, error) {
 	if cluster == "" {
 		return reply{}, model.Errorf(model.Invalid, "cluster: name the cluster whose state is to be replaced, by the id that its status tells")
 	}
+	body := streamReader{c}
+	keys, err := readKeys(c.query.Get("keys"), body)
+	if err != nil {
+		return reply{}, err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.req.Context()), restoreWithin)
 	defer cancel()
-	if err := s.Restore(ctx, cluster, streamReader{c}); err != nil {
+	if err := s.Restore(ctx, cluster, keys, body); err != nil {
 		return reply{}, err
 	}
 	c.auditAfter()
 	return c.encode(done{true})
+}
+
+// maxKeyFile bounds a file of cluster keys, in bytes.
+const maxKeyFile = 1 << 20
+
+// readKeys reads the file of keys that a body begins with, of so many bytes.
+func readKeys(size string, body io.Reader) ([]byte, error) {
+	if size == "" {
+		return nil, nil
+	}
+	n, err := strconv.Atoi(size)
+	if err != nil || n < 1 || n > maxKeyFile {
+		return nil, model.Errorf(model.Invalid, "keys: give the size in bytes of the file of cluster keys that the body begins with, up to %d", maxKeyFile)
+	}
+	keys := make([]byte, n)
+	if _, err := io.ReadFull(body, keys); err != nil {
+		return nil, &model.Error{Code: model.Invalid, Err: err, Messages: []string{"keys: the body is shorter than that"}}
+	}
+	return keys, nil
 }

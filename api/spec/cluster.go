@@ -14,7 +14,18 @@ type ClusterStatus struct {
 	Bus       string          `json:"bus"`
 	Unheard   int             `json:"agentsUnheard,omitempty"` // agents that have not told what they did before a restore; their hosts get no orders
 	Backup    *Backup         `json:"backup,omitempty"`        // the last scheduled snapshot of the node that answers
+	Key       ClusterKey      `json:"key"`
 	Members   []ClusterMember `json:"members"`
+}
+
+// ClusterKey is which key of the cluster is in use, and how far a rotation is. It names keys by ids.
+type ClusterKey struct {
+	ID        string `json:"id"`             // "" before there is one: then nothing is sealed yet
+	Next      string `json:"next,omitempty"` // that the members are getting
+	Rotating  bool   `json:"rotating"`
+	Keys      int    `json:"keys"`      // of organizations and of the site
+	Behind    int    `json:"behind"`    // of these, not yet wrapped with the one in use
+	Resealing int    `json:"resealing"` // of these, are being rotated themselves
 }
 
 // ClusterMember is one node of a cluster. What it tells of itself is absent while it does not answer.

@@ -51,6 +51,10 @@ func own() []Section {
 			{GET, "/audit/_export", "site.audit.export", Built, "as of the list, but limit and order", "", "JSON lines of AuditLog"},
 			{GET, "{O}/audit/_export", "audit.export", Built, "as of the list, but limit and order", "", "JSON lines of AuditLog"},
 		}},
+		{Own, "Keys at rest", []Row{
+			{GET, "{O}/key", "organizations.key.show", Built, "", "", "SealKey"},
+			{POST, "{O}/key", "organizations.key.rotate", Built, "", "empty", "SealKey"},
+		}},
 		{Own, "Quotas", []Row{
 			{GET, "{O}/quota", "quota.show", Built, "", "", "QuotaUse"},
 			{GET, "/quotas/", "quotas.list", Built, "", "", "list of QuotaUse"},
@@ -70,12 +74,13 @@ func own() []Section {
 			{GET, "/cluster/tokens", "cluster.tokens.list", Built, "", "", "list of JoinToken"},
 			{DELETE, "/cluster/tokens/{id}", "cluster.tokens.delete", Built, "", "", "non-empty JSON"},
 			{POST, "/cluster/leader", "cluster.transfer", Built, "", "LeaderRequest", "non-empty JSON"},
+			{POST, "/cluster/key", "cluster.key.rotate", Built, "", "empty", "non-empty JSON"},
 			{POST, "/cluster/gossipkey", "cluster.rotate", Built, "", "empty", "non-empty JSON"},
 			{POST, "/cluster/leave", "cluster.leave", Built, "", "empty", "non-empty JSON"},
 			{DELETE, "/cluster/members/{name}", "cluster.remove", Built, "", "", "non-empty JSON"},
 			{POST, "/cluster/join", "cluster.join", Built, "", "JoinRequest", "non-empty JSON"},
 			{GET, "/cluster/snapshot", "cluster.snapshot.save", Built, "", "", "a snapshot, as bytes"},
-			{PUT, "/cluster/snapshot", "cluster.snapshot.restore", Built, "cluster=ID", "a snapshot, as bytes", "non-empty JSON"},
+			{PUT, "/cluster/snapshot", "cluster.snapshot.restore", Built, "cluster=ID, keys=BYTES", "a file of cluster keys of so many bytes, if any, and a snapshot, as bytes", "non-empty JSON"},
 		}},
 	}
 }

@@ -42,6 +42,7 @@ func (c clusterAPI) Status(ctx context.Context) (spec.ClusterStatus, error) {
 		Voters: st.Voters, Healthy: st.Healthy, Tolerance: st.FailureTolerance, Bus: bus, Backup: c.m.backup(),
 		Unheard: len(orchestrate.OutOfStep(c.n.Local())),
 	}
+	out.Key = spec.ClusterKey{ID: st.Key.Active, Next: st.Key.Next, Rotating: st.Key.Rotating, Keys: st.Key.Keys, Behind: st.Key.Behind, Resealing: st.Key.Resealed}
 	for _, m := range st.Members {
 		out.Members = append(out.Members, clusterMember(m))
 	}
@@ -107,6 +108,9 @@ func (c clusterAPI) RevokeToken(ctx context.Context, id string) error {
 func (c clusterAPI) Transfer(ctx context.Context, to string) error {
 	return c.n.TransferLeadership(ctx, to)
 }
+
+// RotateClusterKey gives the cluster another key.
+func (c clusterAPI) RotateClusterKey(ctx context.Context) error { return c.n.RotateClusterKey(ctx) }
 
 // RotateGossipKey gives the gossip another key.
 func (c clusterAPI) RotateGossipKey(ctx context.Context) error { return c.n.RotateGossipKey(ctx) }

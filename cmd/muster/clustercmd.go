@@ -49,7 +49,7 @@ Each command asks one node: the one of --api, or the first of --server that answ
 			func(ctx context.Context, cl *client.Client, _ []string) (string, error) {
 				return "logins are signed with a new key: everybody logs in again", cl.Call(ctx, client.Op{Name: "loginkeys.rotate"}, nil)
 			}))
-	cmd.AddCommand(clusterRecover(c))
+	cmd.AddCommand(clusterRecover(c), clusterKeyCommand(c))
 	return cmd
 }
 
@@ -217,7 +217,7 @@ func (c *cli) printCluster(cmd *cobra.Command, doc json.RawMessage) error {
 	}
 	if c.tabular() {
 		err := c.printOne(cmd.OutOrStdout(), doc, columns("NODE", "node", "LEADER", "leader", "HEALTHY", "healthy", "TERM", "term", "EPOCH", "epoch",
-			"SCHEMA", "schema", "VOTERS", "voters", "MAY LOSE", "failureTolerance", "BUS", "bus"))
+			"SCHEMA", "schema", "VOTERS", "voters", "MAY LOSE", "failureTolerance", "BUS", "bus", "KEY", "key.id"))
 		if err != nil {
 			return err
 		}

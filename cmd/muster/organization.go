@@ -30,6 +30,7 @@ func organizationCommand(c *cli) *cobra.Command {
 			}
 			return c.printOne(cmd.OutOrStdout(), doc, columns("ACCESS KEY", "accessKey", "SECRET KEY", "secretKey"))
 		}))
+	cmd.AddCommand(organizationKey(c))
 	return cmd
 }
 

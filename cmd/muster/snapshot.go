@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +26,7 @@ import (
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/cluster"
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/seal"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
@@ -37,11 +40,18 @@ func (s snapshotAPI) Save(ctx context.Context, w io.Writer) error {
 }
 
 // Restore replaces the state, if it is that cluster's.
-func (s snapshotAPI) Restore(ctx context.Context, id string, r io.Reader) error {
+func (s snapshotAPI) Restore(ctx context.Context, id string, keys []byte, r io.Reader) error {
 	if id != s.n.ClusterID() {
 		return model.Errorf(model.Conflict, "this is the cluster %s, not %s: nothing was changed", s.n.ClusterID(), id)
 	}
-	return s.n.RestoreSnapshot(ctx, r)
+	if len(keys) == 0 {
+		return s.n.RestoreSnapshot(ctx, r)
+	}
+	ring, err := seal.ParseKeyring(keys)
+	if err != nil {
+		return model.Errorf(model.Invalid, "the file of cluster keys: %v; nothing was changed", err)
+	}
+	return s.n.RestoreSealed(ctx, r, ring)
 }
 
 func snapshotCommand(c *cli) *cobra.Command {
@@ -49,9 +59,10 @@ func snapshotCommand(c *cli) *cobra.Command {
 		Use: "snapshot", Short: "Save, restore and check snapshots of the whole cluster",
 		Long: `Save, restore and check snapshots of the whole cluster.
 
-A snapshot is all that the cluster knows at one moment: organizations, hosts, settings, users, changes. It holds
-secrets (keys of the organizations, the cluster's own authority, digests of passwords): keep it as you keep a
-password. save and restore talk to a node and are for administrators of the site; inspect and verify read a file,
+A snapshot is all that the cluster knows at one moment: organizations, hosts, settings, users, changes. Settings and
+other secrets in it are sealed, and open with the cluster's key only, which is in no snapshot: keep a copy of that
+elsewhere (muster cluster key export). Digests of passwords and the cluster's own authority are not sealed: keep a
+snapshot as you keep a password. save and restore talk to a node and are for administrators of the site; inspect and verify read a file,
 or one of the folders in DATA/cluster/raft/snapshots, and need no server.`,
 		Example: "  muster snapshot save muster.snapshot\n  muster snapshot verify muster.snapshot\n  muster snapshot restore muster.snapshot",
 	}
@@ -59,7 +70,8 @@ or one of the folders in DATA/cluster/raft/snapshots, and need no server.`,
 		snapshotLook(c, "inspect", "Say what a snapshot holds", `Say what a snapshot holds: rows for each table, index, term, epoch, schema, time and size. Of a damaged one, what could
 be read before the damage, and where that is; the status is then 1.`),
 		snapshotLook(c, "verify", "Read a snapshot through and check its checksums", `Read a snapshot through and check its checksums. The status is 0 when it is whole, and 1 when it is not; then it says where
-the damage is. A snapshot holds all that is needed to open it: it has no key that is kept apart.`))
+the damage is. It names the cluster keys that the snapshot is sealed with, which are kept apart; with --key-file it tries
+whether that file opens it.`))
 	return cmd
 }
 
@@ -113,6 +125,7 @@ func saveSnapshot(ctx context.Context, cl *client.Client, path string, meter *me
 
 func snapshotRestore(c *cli) *cobra.Command {
 	var yes bool
+	var keyFile string
 	cmd := c.verb("restore FILE", "Replace the state of the running cluster by that of a snapshot", exactly("FILE"),
 		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, args []string) error {
 			l, err := lookAt(args[0], nil)
@@ -128,6 +141,10 @@ func snapshotRestore(c *cli) *cobra.Command {
 					return err
 				}
 			}
+			keys, err := readKeyFile(keyFile)
+			if err != nil {
+				return err
+			}
 			path, err := snapshotFile(args[0])
 			if err != nil {
 				return err
@@ -140,7 +157,10 @@ func snapshotRestore(c *cli) *cobra.Command {
 			m := c.progress(cmd, "sent")
 			m.to = io.Discard
 			op := client.Op{Name: "cluster.snapshot.restore", Query: url.Values{"cluster": {st.Cluster}}}
-			err = cl.Stream(ctx, op, io.TeeReader(f, m), int64(l.Bytes), io.Discard)
+			if len(keys) > 0 {
+				op.Query.Set("keys", strconv.Itoa(len(keys)))
+			}
+			err = cl.Stream(ctx, op, io.MultiReader(bytes.NewReader(keys), io.TeeReader(f, m)), int64(l.Bytes)+int64(len(keys)), io.Discard)
 			m.end()
 			if err != nil {
 				return err
@@ -149,12 +169,14 @@ func snapshotRestore(c *cli) *cobra.Command {
 		})
 	cmd.Long = `Replace the state of the running cluster by that of a snapshot: everything in it goes back to what it was at that
 time, on all nodes at once. What the cluster itself is stays: its members, join tokens, certificates and keys. So a
-snapshot of three nodes can be restored into one, or into five, and into a new cluster.
+snapshot of three nodes can be restored into one, or into five, and into a new cluster. What is sealed in it needs the
+key of the cluster that it is of: into another one, give that with --key-file. It is used once, and not kept.
 
 A new epoch begins: cursors and ETags from before are void. Changes that were open when the snapshot was taken go on: one
 that had no order yet is ordered anew, also if it was done since, so look at them first. Users and passwords are those
 of the snapshot afterwards. The file is checked first, here and by the node, before anything changes.`
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().StringVar(&keyFile, "key-file", "", "file of muster cluster key export, of the cluster that the snapshot is of")
 	return cmd
 }
 
@@ -187,6 +209,8 @@ type look struct {
 	SHA256        string                     `json:"sha256"`
 	Rows          uint64                     `json:"rows"`
 	Tables        map[string]state.TableSize `json:"tables"`
+	Keys          []string                   `json:"keys"`              // ids of the cluster keys that it is sealed with
+	KeyFile       string                     `json:"keyFile,omitempty"` // that opens it
 	Damage        string                     `json:"damage,omitempty"`
 }
 
@@ -207,7 +231,7 @@ func snapshotFile(path string) (string, error) {
 }
 
 // lookAt reads a snapshot through. What it tells is there after an error, too, when the snapshot is damaged.
-func lookAt(path string, each func(state.RawRow) error) (*look, error) {
+func lookAt(path string, keys *seal.Keyring) (*look, error) {
 	file, err := snapshotFile(path)
 	if err != nil {
 		return nil, err
@@ -217,10 +241,19 @@ func lookAt(path string, each func(state.RawRow) error) (*look, error) {
 		return nil, &usageError{fmt.Errorf("reading the snapshot: %w", err)}
 	}
 	defer f.Close() //nolint:errcheck // read only
-	c, err := state.Inspect(f, each)
+	var sealed []*state.DataKeys
+	c, err := state.Inspect(f, func(r state.RawRow) error {
+		if d, ok, err := state.KeysIn(r); err != nil {
+			return err
+		} else if ok {
+			sealed = append(sealed, d)
+		}
+		return nil
+	})
 	l := &look{
 		File: path, Index: c.Index, Term: c.Term, Epoch: c.Epoch, Schema: c.Schema, SchemaVersion: c.SchemaVersion, Time: c.Time,
 		Bytes: c.Bytes, SHA256: c.SHA256, Rows: c.Rows, Tables: c.Tables,
+		Keys: cluster.SnapshotKeys(sealed),
 	}
 	if err == nil && file != path {
 		err = cluster.CheckSnapshotFolder(path)
@@ -229,23 +262,61 @@ func lookAt(path string, each func(state.RawRow) error) (*look, error) {
 		l.Damage = err.Error()
 		return l, fmt.Errorf("%s: %w", path, err)
 	}
+	if keys != nil {
+		if err := cluster.TryKeys(sealed, keys); err != nil {
+			return l, fmt.Errorf("%s: the key file does not open it: %w", path, err)
+		}
+	}
 	return l, nil
 }
 
 func snapshotLook(c *cli, verb, short, long string) *cobra.Command {
-	return &cobra.Command{
+	var keyFile string
+	cmd := &cobra.Command{
 		Use: verb + " FILE", Short: short, Long: long, Args: exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(c.output); err != nil {
 				return err
 			}
-			l, err := lookAt(args[0], nil)
+			text, err := readKeyFile(keyFile)
+			if err != nil {
+				return err
+			}
+			var keys *seal.Keyring
+			if text != nil {
+				if keys, err = seal.ParseKeyring(text); err != nil {
+					return &usageError{fmt.Errorf("%s: %w", keyFile, err)}
+				}
+			}
+			l, err := lookAt(args[0], keys)
 			if l == nil {
 				return err
+			}
+			if err == nil && keys != nil {
+				l.KeyFile = keyFile
 			}
 			return errors.Join(c.printLook(cmd, l), err)
 		},
 	}
+	if verb == "verify" {
+		cmd.Flags().StringVar(&keyFile, "key-file", "", "file of muster cluster key export that is to open it")
+	}
+	return cmd
+}
+
+// readKeyFile reads a file of cluster keys; nil when none is given.
+func readKeyFile(path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("reading the file of cluster keys: %w", err)}
+	}
+	if _, err := seal.ParseKeyring(text); err != nil {
+		return nil, &usageError{fmt.Errorf("%s: %w", path, err)}
+	}
+	return text, nil
 }
 
 func (c *cli) printLook(cmd *cobra.Command, l *look) error {
@@ -261,7 +332,7 @@ func (c *cli) printLook(cmd *cobra.Command, l *look) error {
 		return err
 	}
 	err = c.printOne(cmd.OutOrStdout(), doc, columns("FILE", "file", "TIME", "time", "INDEX", "index", "TERM", "term", "EPOCH", "epoch",
-		"SCHEMA", "schema", "BYTES", "bytes", "ROWS", "rows", "SHA256", "sha256"))
+		"SCHEMA", "schema", "BYTES", "bytes", "ROWS", "rows", "KEYS", "keys", "SHA256", "sha256"))
 	if err != nil || cmd.Name() == "save" || cmd.Name() == "restore" || cmd.Name() == "verify" {
 		return err
 	}

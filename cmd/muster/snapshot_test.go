@@ -74,7 +74,22 @@ func TestSnapshotCommands(t *testing.T) {
 		}
 	}
 	before := fresh.status(first)
-	fresh.do(first, "snapshot", "restore", file, "--yes")
+	if _, errs, code := muster(t, fresh.as(first, "snapshot", "restore", file, "--yes")...); code != exitConflict || len(saved.Keys) != 1 || !strings.Contains(errs, saved.Keys[0]) {
+		t.Errorf("without the other cluster's key: status %d, %s", code, errs)
+	}
+	keyFile, wrong := exportedKeys(t, old.data), exportedKeys(t, fresh.data)
+	if _, errs, code := muster(t, fresh.as(first, "snapshot", "restore", file, "--yes", "--key-file", wrong)...); code != exitConflict || !strings.Contains(errs, saved.Keys[0]) {
+		t.Errorf("with another key: status %d, %s", code, errs)
+	}
+	for _, f := range []string{wrong, textFile(t, "no.keys", "muster-key-1.0.0")} {
+		if _, errs, code := muster(t, "snapshot", "verify", file, "--key-file", f); code == exitDone || errs == "" {
+			t.Errorf("verify with %s: status %d, %s", f, code, errs)
+		}
+	}
+	if out, errs, code := muster(t, "snapshot", "verify", file, "--key-file", keyFile, "-o", "json"); code != exitDone || !strings.Contains(out, keyFile) {
+		t.Errorf("verify with the key: status %d, %s%s", code, out, errs)
+	}
+	fresh.do(first, "snapshot", "restore", file, "--yes", "--key-file", keyFile)
 	after := fresh.status(pw) // the users are those of the snapshot
 	if after.Epoch <= before.Epoch || after.Cluster != before.Cluster || len(after.Members) != 1 || after.Members[0].Name != "m1" {
 		t.Errorf("before %+v, after %+v", before, after)
@@ -92,6 +107,41 @@ func TestSnapshotCommands(t *testing.T) {
 	}
 	if _, err := os.Stat(file + "2"); err == nil {
 		t.Error("a refusal left a file")
+	}
+}
+
+// exportedKeys are the keys of a node's cluster, exported from its data folder while it runs.
+func exportedKeys(t *testing.T, data string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "keys")
+	if out, errs, code := muster(t, "cluster", "key", "export", path, "--data", data); code != exitDone || !strings.Contains(errs, "not encrypted") {
+		t.Fatalf("export of the keys: status %d, %s%s", code, out, errs)
+	}
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("the file of keys: %v, %v", st, err)
+	}
+	if _, errs, code := muster(t, "cluster", "key", "export", path, "--data", data); code != exitUsage || !strings.Contains(errs, "exists already") {
+		t.Errorf("over a file that is there: status %d, %s", code, errs)
+	}
+	return path
+}
+
+// TestKeyCommands rotates both keys of a running node.
+func TestKeyCommands(t *testing.T) {
+	n := startNode(t, "n1")
+	pw := n.passwordFile()
+	n.do(pw, "organization", "create", "acme")
+	was := n.status(pw).Key.ID
+	n.do(pw, "cluster", "key", "rotate")
+	if now := n.status(pw).Key; now.ID == was || now.Rotating || now.Keys == 0 {
+		t.Errorf("after the rotation of %s the key is %+v", was, now)
+	}
+	before := n.do(pw, "organization", "key", "show", "acme", "-o", "name")
+	if after := n.do(pw, "organization", "key", "rotate", "acme", "-o", "name"); after == before {
+		t.Errorf("the key of the organization is still %s", after)
+	}
+	if out := n.do(pw, "organization", "show", "acme"); !strings.Contains(out, "acme") {
+		t.Error(out)
 	}
 }
 
