@@ -98,6 +98,9 @@ func (s *site) try(r spec.Route) answer {
 	if strings.HasPrefix(pattern, "/users/") {
 		pattern = strings.Replace(pattern, "{name}", "t", 1)
 	}
+	if strings.HasPrefix(pattern, "/quotas/") {
+		pattern = strings.Replace(pattern, "{name}", "acme", 1)
+	}
 	path := strings.Replace(inTable.Replace(pattern), "{org}", "acme", 1) + "?dry_run=true&name=other"
 	body, ok := tried[r.Name+" "+r.Level]
 	if !ok {
