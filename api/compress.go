@@ -85,7 +85,7 @@ func (c *call) compressed(r reply) reply {
 
 // mayTellSecrets tells the routes whose answers hold values without their schemas, or addresses that are secrets.
 func mayTellSecrets(route string) bool {
-	for _, part := range []string{"origin-settings", ".link.", "impact", "tree.settings", "preview", "account", "events"} {
+	for _, part := range []string{"origin-settings", "settings.explain", ".link.", "impact", "tree.settings", "preview", "account", "events"} {
 		if strings.Contains(route, part) {
 			return true
 		}

@@ -14,8 +14,9 @@ type bulk struct {
 
 func settingEndpoints() map[string]endpoint {
 	return map[string]endpoint{
-		"settings.impact.show": reading(auth.Read, settingImpact),
-		"tree.settings.list":   reading(auth.Read, settingTree),
+		"settings.impact.show":  reading(auth.Read, settingImpact),
+		"tree.settings.list":    reading(auth.Read, settingTree),
+		"settings.explain.show": reading(auth.Read, explainSetting),
 		"settings.list": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			show := c.show(at.role)
 			show.Key = c.query.Get("key")
@@ -74,4 +75,28 @@ func (c *call) setting(at scope, doc model.Setting, err error) (any, error) {
 		doc.Value = nil
 	}
 	return doc, nil
+}
+
+// explainSetting tells why a setting has the value that it has. A secret is masked for who may not see it, and what stands
+// where the caller may not read is told without its value.
+func explainSetting(c *call, r state.Reader, at scope) (any, error) {
+	g := c.caller.grantsOf(r, at.org.ID)
+	see := func(o model.Owner) bool {
+		switch o.Level {
+		case model.LevelOrganization, model.LevelHostgroup, model.LevelPlatform, model.LevelDistribution:
+			return g.org(at.org.ID).May(auth.Read)
+		case model.LevelEnvironment:
+			return g.env(at.org.ID, o.ID).May(auth.Read)
+		}
+		return true // of the host itself, whose reader the caller is
+	}
+	e, err := orchestrate.Explain(r, at.owner, c.params["key"], see)
+	if err != nil {
+		return nil, err
+	}
+	if e.Secret && (!at.role.May(auth.ReadSecret) || c.flag("obfuscate", false)) {
+		return orchestrate.Masked(e), nil
+	}
+	c.clear = e.Secret
+	return e, nil
 }

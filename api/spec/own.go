@@ -35,6 +35,9 @@ func own() []Section {
 		{Own, "Templates", []Row{
 			{POST, "{H}/_preview", "host.preview", Built, "", "Preview", "raw text; secrets masked for who may not see them"},
 		}},
+		{Own, "Settings", []Row{
+			{GET, "{S}/settings/{key}/explain", "settings.explain.show", Built, "obfuscate", "", "Explanation: why the setting has its value there"},
+		}},
 		{Own, "Changes", []Row{
 			{GET, "{O}/plans/", "plans.list", Built, "", "", "list of PendingPlan: writes whose changes are being planned"},
 			{PUT, "{H}/changes/{num}/_retry", "host.changes.retry", Built, "skip_interrupted=true or false", "empty", "Change"},

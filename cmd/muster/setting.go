@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +23,7 @@ func settingCommand(c *cli) *cobra.Command {
 	}
 	n.place = func() (map[string]string, string, error) { return settingPlace(c) }
 	cmd := n.command(c, "list", "show", "create", "update", "delete")
-	cmd.AddCommand(n.completes(c, settingSet(c, n)), settingOrigin(c))
+	cmd.AddCommand(n.completes(c, settingSet(c, n)), settingOrigin(c), settingExplain(c, n))
 	cmd.AddCommand(settingVerbs(c)...)
 	f := cmd.PersistentFlags()
 	f.StringVar(&c.host, "host", "", "host, for its settings")
@@ -105,6 +106,42 @@ func settingSet(c *cli, n noun) *cobra.Command {
 	cmd.Flags().BoolVar(&asText, "text", false, "take the value as text even if it reads as JSON")
 	c.waiting(cmd)
 	return cmd
+}
+
+// settingExplain tells why a setting has its value.
+func settingExplain(c *cli, n noun) *cobra.Command {
+	return c.verb("explain KEY", "Show why a setting has the value that it has: all that might count, which one does, where links lead", exactly("KEY"),
+		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, args []string) error {
+			p, level, err := n.where(c)
+			if err != nil {
+				return err
+			}
+			if level == hostgroupLevel {
+				return usagef("a host group is no place where settings are resolved: give --host, with or without --application")
+			}
+			var whole json.RawMessage
+			if err := cl.Call(ctx, client.Op{Name: "settings.explain.show", Level: level, Params: with(p, "key", args[0])}, &whole); err != nil {
+				return err
+			}
+			if c.output != formTable && c.output != formWide {
+				return c.printOne(cmd.OutOrStdout(), whole, columns("KEY", "key", "VALUE", "value", "FROM", "from"))
+			}
+			var doc struct {
+				Candidates []json.RawMessage `json:"candidates"`
+				Way        []string          `json:"way"`
+			}
+			if err := json.Unmarshal(whole, &doc); err != nil {
+				return fmt.Errorf("reading the explanation: %w", err)
+			}
+			if err := c.printOne(cmd.OutOrStdout(), whole, columns("KEY", "key", "VALUE", "value", "FROM", "from", "LINKS TO", "way")); err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintln(cmd.OutOrStdout()); err != nil {
+				return err
+			}
+			return c.printList(cmd.OutOrStdout(), doc.Candidates,
+				columns("CANDIDATE", "from", "KIND", "kind", "VALUE", "value", "FINAL", "final", "COUNTS", "counts", "WHY NOT", "why"))
+		})
 }
 
 func settingOrigin(c *cli) *cobra.Command {

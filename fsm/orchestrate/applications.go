@@ -29,6 +29,9 @@ func CreateApplication(tx *state.Tx, orgID string, doc model.Application) (*mode
 	if err := a.Document.Validate(); err != nil {
 		return nil, err
 	}
+	if err := checkParameters(a.Document.Parameters); err != nil {
+		return nil, err
+	}
 	for i := range a.Document.Parameters {
 		a.Document.Parameters[i].Version = 1
 	}

@@ -51,6 +51,9 @@ func CreateDistribution(tx *state.Tx, orgID string, doc model.Distribution, flav
 	if err := d.Check(); err != nil {
 		return nil, err
 	}
+	if err := checkParameters(d.Document.Parameters); err != nil {
+		return nil, err
+	}
 	if _, taken := state.Find[model.DistributionRow](tx, model.KitNamed(orgID, doc.Name)); taken {
 		return nil, taken409("distribution", doc.Name)
 	}

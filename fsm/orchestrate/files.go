@@ -264,6 +264,9 @@ func CreateParameter(tx *state.Tx, orgID, ofID string, doc model.Parameter) (mod
 	if _, err := findParameter(k, doc.Name); err == nil {
 		return model.Parameter{}, taken409("parameter", doc.Name)
 	}
+	if err := checkParameter(&doc); err != nil {
+		return model.Parameter{}, err
+	}
 	*k.ParameterList() = append(*k.ParameterList(), clearParameter(doc, 1))
 	if err := putDefaults(tx, k, doc.Key); err != nil {
 		return model.Parameter{}, err
@@ -306,6 +309,9 @@ func UpdateParameter(tx *state.Tx, orgID, ofID, name string, patch []byte) (mode
 			return model.Parameter{}, taken409("parameter", doc.Name)
 		}
 		k.Base().Parameters[doc.Name] = k.Base().Parameters[name]
+	}
+	if err := checkParameter(&doc); err != nil {
+		return model.Parameter{}, err
 	}
 	key := p.Key
 	*p = clearParameter(doc, p.Version+1)

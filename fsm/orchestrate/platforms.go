@@ -57,6 +57,9 @@ func CreatePlatform(tx *state.Tx, orgID string, doc model.Platform) (*model.Plat
 	if err := p.Check(); err != nil {
 		return nil, err
 	}
+	if err := checkParameters(p.Document.Parameters); err != nil {
+		return nil, err
+	}
 	if _, taken := state.Find[model.PlatformRow](tx, model.KitNamed(orgID, doc.Name)); taken {
 		return nil, taken409("platform", doc.Name)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/muster-hq/muster/fsm/model"
@@ -172,6 +173,12 @@ func (l *ledger) change() string {
 	for _, i := range p.above[1:] {
 		final = final || isFinal(l.set[l.owners[i].path][key])
 	}
+	if !final && l.circles(p.path, key, s) {
+		if model.CodeOf(err) != model.Invalid || !strings.Contains(err.Error(), "circle") {
+			l.t.Fatalf("set %+v at %s: a circle, and %v", s, p.path, err)
+		}
+		return "refused circle"
+	}
 	if (err == nil) == final || err != nil && model.CodeOf(err) != model.Conflict {
 		l.t.Fatalf("set %+v at %s: final above is %v, %v", s, p.path, final, err)
 	}
@@ -200,4 +207,48 @@ func (l *ledger) compare(what string, before, after map[string]string) {
 		}
 		l.finish(p.host)
 	}
+}
+
+// circles says whether a setting would lead round and round.
+func (l *ledger) circles(path, key string, s model.Setting) bool {
+	first := key
+	old, had := l.set[path][first]
+	l.set[path][first] = s
+	defer func() {
+		if delete(l.set[path], first); had {
+			l.set[path][first] = old
+		}
+	}()
+	seen := map[string]bool{}
+	for at, s := path, s; s.Kind() == model.SettingLink; {
+		if seen[at+" "+key] {
+			return true
+		}
+		seen[at+" "+key] = true
+		next := -1
+		for i, p := range l.owners {
+			for _, k := range []string{"port", "a", "b"} {
+				if s.Link == p.path+"/settings/"+k {
+					next, key = i, k
+				}
+			}
+		}
+		if next < 0 {
+			return false
+		}
+		found := false
+		for i := len(l.owners[next].above) - 1; i >= 0; i-- { // from far to near
+			p := l.owners[l.owners[next].above[i]]
+			if o, ok := l.set[p.path][key]; ok {
+				at, s, found = p.path, o, true
+				if isFinal(o) {
+					break
+				}
+			}
+		}
+		if !found {
+			return false
+		}
+	}
+	return false
 }

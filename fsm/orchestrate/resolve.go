@@ -181,7 +181,7 @@ func nearest(r state.Reader, c chain, key string) *model.SettingRow {
 			continue
 		}
 		found = row
-		if s, err := model.ParseSchema(row.Schema); err == nil && s.Final {
+		if finalOf(row, c.of) {
 			break
 		}
 	}

@@ -135,7 +135,7 @@ func createSettings(tx *state.Tx, o model.Owner, docs []model.Setting) error {
 			return err
 		}
 	}
-	return nil
+	return refuseCircles(tx, o, docs)
 }
 
 // putSetting creates a setting, or replaces old. It gives the row.
@@ -144,6 +144,9 @@ func putSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.Setti
 		return nil, err
 	}
 	if err := refuseFinal(tx, o, doc.Key); err != nil {
+		return nil, err
+	}
+	if err := checkValue(tx, o, &doc); err != nil {
 		return nil, err
 	}
 	row := &model.SettingRow{
@@ -162,8 +165,10 @@ func putSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.Setti
 func replaceSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.SettingRow, t Trigger) (model.Setting, error) {
 	var row *model.SettingRow
 	err := withHandlers(tx, o, []string{doc.Key}, t, func() (err error) {
-		row, err = putSetting(tx, o, doc, old)
-		return err
+		if row, err = putSetting(tx, o, doc, old); err != nil {
+			return err
+		}
+		return refuseCircle(tx, row)
 	})
 	if err != nil {
 		return model.Setting{}, err
@@ -174,7 +179,8 @@ func replaceSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.S
 
 // refuseFinal refuses a setting that one above says cannot be overridden (contract section 4.3).
 func refuseFinal(r state.Reader, o model.Owner, key string) error {
-	for _, above := range chainOf(r, o).owners {
+	c := chainOf(r, o)
+	for _, above := range c.owners {
 		if above.ID == o.ID {
 			continue
 		}
@@ -182,7 +188,7 @@ func refuseFinal(r state.Reader, o model.Owner, key string) error {
 		if !ok {
 			continue
 		}
-		if s, err := model.ParseSchema(row.Schema); err == nil && s.Final {
+		if finalOf(row, c.of) {
 			return model.Errorf(model.Conflict, "setting %q is final at %s: it cannot be overridden below", key, ownerPath(r, above))
 		}
 	}
@@ -264,7 +270,7 @@ func BulkSettings(tx *state.Tx, o model.Owner, docs []model.Setting, noDelete bo
 				return err
 			}
 		}
-		return nil
+		return refuseCircles(tx, o, docs)
 	})
 }
 

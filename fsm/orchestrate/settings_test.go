@@ -74,8 +74,11 @@ func TestLinkSettings(t *testing.T) {
 		return err
 	})
 	check("2")
-	link("organizations/Demo2/environments/Default/hosts/h1/applications/web/settings/port")
-	check(`"default"`) // a circle
+	own := "organizations/Demo2/environments/Default/hosts/h1/applications/web/settings/port"
+	w.refused(model.Invalid, "its link leads in a circle: "+own+" -> "+own+": let one", func(tx *state.Tx) error {
+		return orchestrate.BulkSettings(tx, w.context(h1, "web"), []model.Setting{{Key: "port", Link: own, Value: value(`"default"`)}}, true, orchestrate.Trigger{})
+	})
+	check("2")
 	w.do(func(tx *state.Tx) error {
 		_, err := orchestrate.CreateOrganization(tx, model.Organization{Name: "Other", Settings: []model.Setting{{Key: "p", Value: value(`"stolen"`)}}}, "", false)
 		return err
@@ -268,12 +271,89 @@ func TestSecretsThroughLinks(t *testing.T) {
 	w.set(host, model.Setting{Key: "b", Link: "organizations/Demo/settings/pass"})
 	w.set(host, model.Setting{Key: "c", Link: "organizations/Demo/settings/hop"})
 	w.set(host, model.Setting{Key: "d", Link: "organizations/Demo/settings/plain"})
-	w.set(host, model.Setting{Key: "round", Value: value("1"), Link: "organizations/Demo/environments/Default/hosts/h1/settings/round"})
 	w.set(w.context(h, "web"), model.Setting{Key: "pass", Value: value(`"s3cret"`), Schema: value(`{"secret":false}`)})
-	for key, want := range map[string]bool{"a": true, "b": true, "c": true, "d": false, "pass": true, "plain": false, "round": false} {
+	for key, want := range map[string]bool{"a": true, "b": true, "c": true, "d": false, "pass": true, "plain": false} {
 		got, err := orchestrate.Origin(w.db.Local(), w.org, h, "web", key)
 		if err != nil || got.Secret != want || len(got.Value) == 0 {
 			t.Errorf("%s: %+v %v, want secret %v", key, got, err, want)
 		}
+	}
+}
+
+func TestValuesFitTheirSchemas(t *testing.T) {
+	w := newWorld(t)
+	w.app(`{"name": "one", "parameters": [{"name": "The port", "key": "port", "value": 80, "schema": {"type": "integer", "minimum": 1}}]}`)
+	host := w.host("h", "one")
+	set := func(o model.Owner, doc string) func(tx *state.Tx) error {
+		return func(tx *state.Tx) error {
+			s, err := model.Decode[model.Setting]([]byte(doc))
+			if err != nil {
+				return err
+			}
+			return orchestrate.BulkSettings(tx, o, []model.Setting{s}, true, orchestrate.Trigger{Handlers: true})
+		}
+	}
+	org, ctx := w.owner(model.LevelOrganization, w.org), w.context(host, "one")
+	w.do(set(org, `{"key": "port", "value": 9007199254740993}`))
+	w.do(set(ctx, `{"key": "port", "value": "8080"}`)) // a text that reads as what is wanted
+	w.refused(model.Invalid, `setting "port": the value does not fit parameter "The port" of application "one": it must be at least 1`, set(ctx, `{"key": "port", "value": 0}`))
+	w.refused(model.Invalid, "it is a text, and an integer is wanted", set(org, `{"key": "port", "value": "s3cret"}`))
+	w.refused(model.Invalid, `setting "own": the value does not fit its schema: it is a list, and a text is wanted`, set(org, `{"key": "own", "value": [1], "schema": {"type": "string"}}`))
+	w.refused(model.Invalid, `setting "own": schema: schema: type "text" is unknown`, set(org, `{"key": "own", "value": 1, "schema": {"type": "text"}}`))
+	w.refused(model.Invalid, `parameter "The port": the value does not fit the schema`, func(tx *state.Tx) error {
+		a, err := orchestrate.ApplicationByName(tx, w.org, "one")
+		if err != nil {
+			return err
+		}
+		_, err = orchestrate.UpdateParameter(tx, w.org, a.ID, "The port", []byte(`{"value": "eighty"}`))
+		return err
+	})
+	// Of several applications one that accepts it is enough, where it may be meant for any.
+	w.app(`{"name": "two", "parameters": [{"name": "Port", "key": "port", "schema": {"type": "string"}}]}`)
+	w.do(set(org, `{"key": "port", "value": "http"}`))
+	w.refused(model.Invalid, "an integer is wanted", set(ctx, `{"key": "port", "value": "http"}`))
+}
+
+func TestExplain(t *testing.T) {
+	w := newWorld(t)
+	w.app(`{"name": "one", "parameters": [{"name": "The port", "key": "port", "value": 80}]}`)
+	host := w.host("h", "one")
+	all := func(model.Owner) bool { return true }
+	ctx := w.context(host, "one")
+	explain := func(key string, see func(model.Owner) bool) model.Explanation {
+		t.Helper()
+		e, err := orchestrate.Explain(w.db.Local(), ctx, key, see)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	if e := explain("port", all); string(e.Value) != "80" || e.From != "organizations/Demo/applications/one/parameters/The port" || len(e.Candidates) != 1 || !e.Candidates[0].Counts {
+		t.Errorf("a default: %+v", e)
+	}
+	w.set(w.owner(model.LevelOrganization, w.org), model.Setting{Key: "base", Value: value("7")})
+	w.set(w.owner(model.LevelEnvironment, w.env), model.Setting{Key: "port", Link: "organizations/Demo/settings/base"})
+	w.set(w.owner(model.LevelOrganization, w.org), model.Setting{Key: "port", Value: value("1")})
+	e := explain("port", all)
+	if string(e.Value) != "7" || len(e.Candidates) != 3 || !e.Candidates[0].Counts || e.Candidates[1].Why != "a nearer one counts" || e.Candidates[2].Why != "there is a setting" {
+		t.Errorf("a link: %+v", e)
+	}
+	if len(e.Way) != 1 || e.Way[0] != "organizations/Demo/settings/base" || e.From != "organizations/Demo/environments/Default" {
+		t.Errorf("the way of a link: %+v", e)
+	}
+	hidden := explain("port", func(o model.Owner) bool { return o.Level != model.LevelEnvironment })
+	if !hidden.Hidden || hidden.Value != nil || !hidden.Candidates[0].Hidden || hidden.Candidates[0].Link != "" || hidden.Candidates[1].Value == nil {
+		t.Errorf("what may not be read: %+v", hidden)
+	}
+	w.set(w.owner(model.LevelOrganization, w.org), model.Setting{Key: "port", Value: value("1"), Schema: value(`{"final": true, "secret": true}`)})
+	e = explain("port", all)
+	if string(e.Value) != "1" || !e.Secret || e.Candidates[0].Counts || e.Candidates[0].Why != "the one at organizations/Demo is final" || !e.Candidates[1].Final {
+		t.Errorf("a final one: %+v", e)
+	}
+	if m := orchestrate.Masked(e); string(m.Value) != `"********"` || string(m.Candidates[1].Value) != `"********"` {
+		t.Errorf("masked: %+v", m)
+	}
+	if _, err := orchestrate.Explain(w.db.Local(), ctx, "none", all); model.CodeOf(err) != model.NotFound {
+		t.Errorf("an unknown key: %v", err)
 	}
 }
