@@ -46,11 +46,11 @@ func messages(l spec.AuditList) []string {
 // TestAuditTellsBeforeAndAfter looks at the fields of some records.
 func TestAuditTellsBeforeAndAfter(t *testing.T) {
 	s := newSite(t).furnish()
-	s.do("POST", orgSettings, `{"key": "port", "value": 80}`)
-	s.do("PUT", orgSettings+"port", `{"value": {"a": 1, "b": [1, 2]}}`)
+	s.do("POST", orgSettings, `{"key": "shape", "value": 80}`)
+	s.do("PUT", orgSettings+"shape", `{"value": {"a": 1, "b": [1, 2]}}`)
 	rec := s.lastOf("acme")
-	want := `[{"kind":"setting","object":"settings/port","action":"updated","fields":[{"field":"value","before":80,"after":{"a":1,"b":[1,2]}}]}]`
-	if got, err := json.Marshal(rec.Changes); err != nil || string(got) != want || rec.Message != "updated settings/port" || rec.Object != "organizations/acme/settings/port" {
+	want := `[{"kind":"setting","object":"settings/shape","action":"updated","fields":[{"field":"value","before":80,"after":{"a":1,"b":[1,2]}}]}]`
+	if got, err := json.Marshal(rec.Changes); err != nil || string(got) != want || rec.Message != "updated settings/shape" || rec.Object != "organizations/acme/settings/shape" {
 		t.Errorf("%s, %v\n%+v", got, err, rec)
 	}
 	s.do("PUT", "/organizations/acme/applications/web", `{"description": "new", "packages": [{"name": "nginx"}, {"name": "vim"}]}`)
@@ -223,7 +223,7 @@ func TestAuditHasWalls(t *testing.T) {
 func TestNoSecretIsInTheAudit(t *testing.T) {
 	const planted = "pl4nted"
 	s := newSite(t).furnish()
-	secret := `{"type": "string", "secret": true, "default": "pl4nted-d", "enum": ["pl4nted-e"]}`
+	secret := `{"secret": true, "default": "pl4nted-d", "enum": ["pl4nted-e", "pl4nted-1", "pl4nted-2", {"a": ["pl4nted-5"]}]}`
 	web := strings.Replace(strings.ReplaceAll(webApplication, "s3cret-default", "pl4nted-default"), `"name": "web"`, `"name": "web2"`, 1)
 	web = strings.Replace(web, `"parameters"`, `"users": [{"name": "u", "password": "pl4nted-user"}], "parameters"`, 1)
 	hook := `{"name": "h", "method": "POST", "protocol": "HTTPS", "serverName": "example.org", "authenticationMethod": "BASIC_AUTH", "username": "u",

@@ -20,6 +20,7 @@ import (
 type Schema struct {
 	compiled *jsonschema.Schema
 	types    []string
+	secret   bool // what it lists may be told to nobody
 }
 
 // location names the schema within the library; errors never show it.
@@ -50,7 +51,7 @@ func Compile(raw json.RawMessage) (*Schema, error) {
 	if err != nil {
 		return nil, errors.New(compileError(err))
 	}
-	return &Schema{compiled: compiled, types: typesOf(object["type"])}, nil
+	return &Schema{compiled: compiled, types: typesOf(object["type"]), secret: object["secret"] == true || object["password"] == true}, nil
 }
 
 // nowhere loads no schema from elsewhere.
@@ -213,7 +214,11 @@ func (s *Schema) Check(value json.RawMessage) error {
 	if !errors.As(err, &invalid) {
 		return errors.New("it does not fit its schema")
 	}
-	return errors.New(explain(leaf(invalid)))
+	at := leaf(invalid)
+	if _, listed := at.ErrorKind.(*kind.Enum); listed && s.secret {
+		return errors.New("it is none of the values that are possible")
+	}
+	return errors.New(explain(at))
 }
 
 // reads says whether a text fits as the number or boolean that it reads as, or a number or boolean as its text.

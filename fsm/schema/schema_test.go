@@ -30,6 +30,7 @@ func TestCheck(t *testing.T) {
 		{`{"type": "string", "required": true, "pattern": "\\S+@\\S+"}`, `"a@b"`, ""},
 		{`{"type": "string", "pattern": "\\S+@\\S+"}`, `"s3cret"`, `it does not match the pattern \S+@\S+`},
 		{`{"enum": [1, "two"]}`, `"s3cret"`, `it is none of [1,"two"]`},
+		{`{"enum": ["s3cret-a"], "secret": true}`, `"s3cret"`, "it is none of the values that are possible"},
 		{`{"type": "string", "minLength": 3, "maxLength": 4}`, `"s3cret"`, "it has 6 characters, and at most 4 are possible"},
 		{user, `[{"name": "n", "age": 3, "kind": "a"}]`, ""},
 		{user, `[{"age": 3}]`, "at /0: it lacks name"},
