@@ -89,10 +89,8 @@ func (o *Object) Path() string {
 	if o.parent == nil {
 		return ""
 	}
-	last := o.kind.word
-	if !o.kind.set {
-		last = o.kind.dir + "/" + o.name()
-	} else {
+	last := o.kind.dir + "/" + o.name()
+	if o.kind.set {
 		last = strings.TrimSuffix(o.kind.file, ".json")
 	}
 	return strings.TrimPrefix(o.parent.Path()+"/"+last, "/")
