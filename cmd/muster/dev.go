@@ -22,7 +22,6 @@ import (
 
 	"github.com/muster-hq/muster/cluster"
 	"github.com/muster-hq/muster/drivers"
-	"github.com/muster-hq/muster/drivers/simulate"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
@@ -98,8 +97,14 @@ type dev struct {
 	out     io.Writer
 	members []*server
 
-	simulate bool             // machines
-	machines *simulate.Driver // likewise
+	simulate bool          // machines
+	machines machineDriver // likewise; nil without
+}
+
+// machineDriver makes the machines of one run.
+type machineDriver interface {
+	drivers.Driver
+	Close()
 }
 
 func (d *dev) run(ctx context.Context, nodes int, httpAddr string) (err error) {
@@ -166,7 +171,7 @@ func (d *dev) run(ctx context.Context, nodes int, httpAddr string) (err error) {
 }
 
 // openMachines makes the driver of simulated machines, and gives it to all nodes.
-func (d *dev) openMachines(cfgs []serverConfig) (err error) {
+func (d *dev) openMachines(cfgs []serverConfig) error {
 	if !d.simulate {
 		return nil
 	}
@@ -174,10 +179,11 @@ func (d *dev) openMachines(cfgs []serverConfig) (err error) {
 	for _, c := range cfgs {
 		urls = append(urls, "amqps://"+c.BusListen)
 	}
-	d.machines, err = simulate.New(simulate.Options{Dir: filepath.Join(d.dir, "machines"), URLs: urls, Log: d.log.With("part", "simulation"), Version: version})
+	machines, err := newMachines(filepath.Join(d.dir, "machines"), urls, d.log.With("part", "simulation"))
 	if err != nil {
 		return err
 	}
+	d.machines = machines
 	for i := range cfgs {
 		cfgs[i].drivers = &drivers.Set{Any: d.machines}
 	}
