@@ -22,8 +22,6 @@ func uncovered() map[string]string {
 		"links.show":                    "an address for machines without a login; muster host link makes it",
 		"login.oidc.begin":              "for browsers",
 		"login.oidc.callback":           "for browsers",
-		"login.oidc.providers":          "for browsers",
-		"login.providers.list":          "for browsers",
 		"account.identities.link":       "for browsers",
 		"cluster.join":                  "muster cluster join and muster server --join, which ask the node itself",
 		"host.compliance.services.show": "muster compliance show asks for it as host.compliance.show",
@@ -31,6 +29,8 @@ func uncovered() map[string]string {
 		"host.compliance.packages.show": "muster compliance show asks for it as host.compliance.show",
 		"openapi.show":                  "for programs and browsers",
 		"docs.show":                     "for browsers",
+		"docs.script.show":              "for browsers",
+		"docs.style.show":               "for browsers",
 		"organizations.import":          "needs a file that can be read: the test of muster organization import",
 		"cluster.snapshot.restore":      "needs a snapshot that can be read: TestSnapshotCommands",
 	}
@@ -98,6 +98,7 @@ func commandLines(file string) map[string]string {
 	}
 	for _, level := range []string{"organization", "environment", "host", "context", "platform context", "distribution context", "platform", "distribution"} {
 		settingLines(lines, "settings.", "@"+level, settingsAt(level))
+		lines["settings.explain.show@"+level] = "muster setting explain x" + settingsAt(level)
 	}
 	settingLines(lines, "hostgroups.settings.", "", settingsAt("hostgroup"))
 	lines["hostgroups.application_properties.list"] = "muster setting properties --hostgroup g"
@@ -184,6 +185,7 @@ func siteLines(lines map[string]string, file string) {
 		"cluster.tokens.list": "cluster token list", "cluster.tokens.delete": "cluster token revoke x", "cluster.transfer": "cluster transfer-leadership x",
 		"cluster.rotate": "cluster rotate-gossip-key", "cluster.leave": "cluster leave", "cluster.remove": "cluster remove x", "cluster.snapshot.save": "snapshot save " + file + ".snap",
 		"audit.export": "audit export", "plans.list": "change coming", "webhooks.deliveries.list": "webhook deliveries x",
+		"organizations.key.show": "organization key show o", "organizations.key.rotate": "organization key rotate o", "cluster.key.rotate": "cluster key rotate",
 		"organizations.export": "organization export o -f " + file + ".org", "site.audit.list": "audit", "site.audit.export": "audit export",
 	} {
 		lines[row] = "muster " + line

@@ -42,8 +42,12 @@ func Run(t *testing.T, s Subject) {
 	}
 	t.Run("create", s.create)
 	t.Run("destroy", s.destroy)
-	t.Run("power", s.power)
-	t.Run("images", s.images)
+	if p, ok := s.Driver.(drivers.Power); ok {
+		t.Run("power", func(t *testing.T) { s.power(t, p) })
+	}
+	if im, ok := s.Driver.(drivers.Imager); ok {
+		t.Run("images", func(t *testing.T) { s.images(t, im) })
+	}
 	t.Run("refuse", s.refuse)
 }
 
@@ -136,11 +140,7 @@ func (s Subject) destroy(t *testing.T) {
 	}
 }
 
-func (s Subject) power(t *testing.T) {
-	p, ok := s.Driver.(drivers.Power)
-	if !ok {
-		t.Skip("the driver has no power over its machines")
-	}
+func (s Subject) power(t *testing.T, p drivers.Power) {
 	m := s.made(t, "dt-power", "h")
 	for _, step := range []struct {
 		a    drivers.Action
@@ -169,11 +169,7 @@ func (s Subject) power(t *testing.T) {
 	}
 }
 
-func (s Subject) images(t *testing.T) {
-	im, ok := s.Driver.(drivers.Imager)
-	if !ok {
-		t.Skip("the driver makes no images")
-	}
+func (s Subject) images(t *testing.T, im drivers.Imager) {
 	m := s.made(t, "dt-image", "h")
 	image := imageOf("gold")
 	for range 2 {

@@ -67,7 +67,7 @@ func runFleet(ctx context.Context, r *run) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Stop()) }()
-	f := &fleet{site: s, hosts: hosts}
+	f := &fleet{site: s, bin: r.bin, hosts: hosts}
 	began := time.Now()
 	if err := f.furnish(ctx); err != nil {
 		return fmt.Errorf("making the fleet: %w", err)
@@ -93,6 +93,7 @@ func runFleet(ctx context.Context, r *run) (err error) {
 // fleet is a site with many hosts.
 type fleet struct {
 	site  *site.Site
+	bin   string // folder with the built programs
 	hosts int
 	all   []*client.Client // of the nodes, with a key
 }

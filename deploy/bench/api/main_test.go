@@ -12,6 +12,7 @@ import (
 	"github.com/muster-hq/muster/deploy/bench/report"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/seal"
 	"github.com/muster-hq/muster/fsm/state"
 	"github.com/muster-hq/muster/fsm/state/statetest"
 	"github.com/muster-hq/muster/internal/freemarker"
@@ -72,8 +73,14 @@ func TestTemplateSection(t *testing.T) {
 
 // A snapshot is filled with hosts that have their machine, and read back.
 func TestFill(t *testing.T) {
-	db := statetest.New(t, orchestrate.Tables()...)
-	err := db.Update(t.Context(), func(tx *state.Tx) error {
+	key, keys := seal.NewKey(), &seal.Keyring{}
+	keys.Add(key)
+	db := statetest.NewOptions(t, state.Options{Tables: statetest.Tables(t, orchestrate.Tables()...), Keys: keys})
+	err := db.Inject(func(tx *state.Tx) error { return state.PutClusterKeys(tx, state.ClusterKeys{Active: key.ID()}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(t.Context(), func(tx *state.Tx) error {
 		o, err := orchestrate.CreateOrganization(tx, model.Organization{Name: fleetOrg}, "", false)
 		if err != nil {
 			return err
@@ -87,7 +94,7 @@ func TestFill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	filled, err := fill(bytes.NewBuffer(db.Save(t)), hostsAtOnce+5)
+	filled, err := fill(bytes.NewBuffer(db.Save(t)), hostsAtOnce+5, keys)
 	if err != nil {
 		t.Fatal(err)
 	}

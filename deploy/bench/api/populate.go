@@ -5,12 +5,16 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"time"
 
 	"github.com/muster-hq/muster/api/client"
 	"github.com/muster-hq/muster/deploy/site"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/seal"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
@@ -28,7 +32,11 @@ func (f *fleet) populate(ctx context.Context, admin *client.Client) error {
 	if err := admin.Stream(ctx, client.Op{Name: "cluster.snapshot.save"}, nil, 0, &saved); err != nil {
 		return err
 	}
-	filled, err := fill(&saved, f.hosts)
+	keys, err := f.keys(ctx)
+	if err != nil {
+		return err
+	}
+	filled, err := fill(&saved, f.hosts, keys)
 	if err != nil {
 		return err
 	}
@@ -47,13 +55,27 @@ func (f *fleet) populate(ctx context.Context, admin *client.Client) error {
 	})
 }
 
+// keys are those of the cluster, which open a snapshot of it.
+func (f *fleet) keys(ctx context.Context) (*seal.Keyring, error) {
+	file := filepath.Join(f.site.Nodes[0].Dir, "exported-keys")
+	export := exec.CommandContext(ctx, filepath.Join(f.bin, "muster"), "cluster", "key", "export", file, "--data", filepath.Join(f.site.Nodes[0].Dir, "data"))
+	if out, err := export.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("export the cluster's keys: %w: %s", err, out)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return seal.ParseKeyring(text)
+}
+
 // fill adds the hosts to a snapshot.
-func fill(saved *bytes.Buffer, hosts int) ([]byte, error) {
+func fill(saved *bytes.Buffer, hosts int, keys *seal.Keyring) ([]byte, error) {
 	tables, err := state.NewTables(orchestrate.Tables()...)
 	if err != nil {
 		return nil, err
 	}
-	st, err := state.NewStore(state.Options{Tables: tables})
+	st, err := state.NewStore(state.Options{Tables: tables, Keys: keys})
 	if err == nil {
 		err = st.Restore(saved)
 	}
