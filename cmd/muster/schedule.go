@@ -155,12 +155,25 @@ func (b *backups) write(ctx context.Context) (*spec.Backup, error) {
 		return nil, fmt.Errorf("what was written does not read back: %w", err)
 	}
 	now := time.Now().UTC()
-	path := filepath.Join(b.dir, "muster-"+b.name+"-"+now.Format(backupTime)+backupEnd)
+	path := b.file(now)
+	for exists(path) { // of the same millisecond: it is not written over
+		now = now.Add(time.Millisecond)
+		path = b.file(now)
+	}
 	if err := os.Rename(f.Name(), path); err != nil {
 		return nil, err
 	}
 	b.log.Info("wrote a snapshot", "file", path, "bytes", l.Bytes, "index", l.Index)
 	return &spec.Backup{File: path, Time: model.FormatTime(now), Bytes: l.Bytes}, nil
+}
+
+func (b *backups) file(at time.Time) string {
+	return filepath.Join(b.dir, "muster-"+b.name+"-"+at.Format(backupTime)+backupEnd)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // unfinished begins the name of a snapshot of this node that is not whole yet; a number follows.
