@@ -137,6 +137,14 @@ func TestLoginAtProvider(t *testing.T) {
 	if b = s.browser(); b.back(g.approve("ben", b.begin("/"))).status != http.StatusFound || b.name() != "ben" {
 		t.Error("after linking the login is not Ben's")
 	}
+	// Second factors are the provider's there: one-time codes go with passwords.
+	s.totp("ben")
+	if b = s.browser(); b.back(g.approve("ben", b.begin("/"))).status != http.StatusFound || b.name() != "ben" {
+		t.Error("with one-time codes turned on Ben does not get in by the provider")
+	}
+	if a := s.raw("GET", "/account", "", "Authorization", basicAuth("ben", "ben-password")); a.status != 401 {
+		t.Errorf("with one-time codes turned on the password alone: %d", a.status)
+	}
 	if strings.Contains(s.log.String(), providerSecret) {
 		t.Error("the secret at the provider is in the log")
 	}

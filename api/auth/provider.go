@@ -169,6 +169,3 @@ func (p *Provider) Redeem(ctx context.Context, code, redirect string, f Flow) (S
 func notOfThis(err error) error {
 	return &model.Error{Code: model.Unauthenticated, Err: err, Messages: []string{"the OpenID provider's answer is not of this login: begin again"}}
 }
-
-// Issuer is the provider's name for itself.
-func (p *Provider) Issuer() string { return p.cfg.Issuer }
