@@ -191,3 +191,16 @@ func FuzzDecodePlain(f *testing.F) {
 		}
 	})
 }
+
+// A node that is started again begins to count anew: its histories may not be taken for those of the process before.
+func TestLoadsHaveNamesOfTheirOwn(t *testing.T) {
+	r := &run{}
+	seen := map[string]bool{}
+	for range 3 { // as many systems on the same node
+		name := r.nextLoad()
+		if seen[name] {
+			t.Fatalf("%s was given twice", name)
+		}
+		seen[name] = true
+	}
+}

@@ -31,10 +31,11 @@ type run struct {
 	options
 	dir   string // removed at the end
 	began time.Time
-	rows  []row
-	notes []string // told below the table
 
-	mu     sync.Mutex
+	mu     sync.Mutex // of what follows
+	rows   []row
+	notes  []string // told below the table
+	loads  int      // that were put on systems so far
 	judged int      // histories that were checked
 	bad    []string // of them, what was not linearizable
 	acked  int64    // acknowledged writes that were looked for after a run
@@ -91,7 +92,9 @@ func (r *run) say(format string, args ...any) {
 // add puts a result into the table. Peer says what the baseline is, "" where there is none.
 func (r *run) add(store, peer string, result report.Row) {
 	result.Store = store
+	r.mu.Lock()
 	r.rows = append(r.rows, row{result, peer})
+	r.mu.Unlock()
 	hold := "holds"
 	if !result.Holds {
 		hold = "DOES NOT HOLD"
@@ -109,7 +112,9 @@ func in(store string) string {
 // note adds a line to what is told below the table.
 func (r *run) note(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
+	r.mu.Lock()
 	r.notes = append(r.notes, line)
+	r.mu.Unlock()
 	r.say("%s", line)
 }
 

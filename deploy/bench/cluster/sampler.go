@@ -42,7 +42,7 @@ func (*sampleRow) Parent() (string, string) { return "", "" }
 // sampleArgs tell samplers apart.
 type sampleArgs struct {
 	Client int    `json:"client"` // unique in the cluster
-	Run    string `json:"run"`    // unique among the runs on a cluster
+	Run    string `json:"run"`    // unique among all loads, also of processes that were before
 }
 
 type sampler struct {

@@ -139,8 +139,9 @@ func (s *system) oursLoad(ctx context.Context, r *run, what string, a loadArgs) 
 	if a.Clients == 1 {
 		sampled = nil
 	}
+	name := r.nextLoad()
 	for i, c := range sampled {
-		if err := c.ask(ctx, "sample", sampleArgs{i, fmt.Sprintf("run-%d", s.runs)}, nil); err != nil {
+		if err := c.ask(ctx, "sample", sampleArgs{i, name}, nil); err != nil {
 			return res, err
 		}
 	}
@@ -163,6 +164,15 @@ func (s *system) oursLoad(ctx context.Context, r *run, what string, a loadArgs) 
 	}
 	r.counted(res.Commits, miscounted(where, before, after, res)...)
 	return res, nil
+}
+
+// nextLoad is a name for the histories of one load, which no other load of the whole run has. A name that came again,
+// as a node that was started again would give it, would mix the histories of two processes, of which one is not looked at.
+func (r *run) nextLoad() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.loads++
+	return fmt.Sprintf("load-%d", r.loads)
 }
 
 // miscounted compares how many commits the rows tell of with how many were acknowledged.
