@@ -45,6 +45,7 @@ type call struct {
 	base    context.Context    // of the request, without its deadline
 	cancel  context.CancelFunc // of the request's deadline
 	target  string             // id of the host that a job acts on
+	run     *webhookRun        // that was committed, and is to be made
 }
 
 // bodyKind is what an endpoint takes.
@@ -71,6 +72,8 @@ type endpoint struct {
 	stage func(c *call) error
 	// after goes behind write, once that is committed: for what the answer waits for.
 	after func(c *call) error
+	// result goes behind write, too, does what is outside of the cluster, and makes the answer instead of write.
+	result func(c *call) (any, error)
 	// free needs no scope and no rows; the caller is authenticated.
 	free func(c *call) (any, error)
 	// live may stream: it gets the view that the caller was known in, and answers in its own time.

@@ -282,7 +282,7 @@ func TestPublishedDefinitions(t *testing.T) {
 		{"PUT", inAcme + "/webhooks/hook", `{"token": "********", "headers": [{"name": "X-A", "value": "********", "secret": true}], "method": "GET"}`, 200, `"method":"GET"`},
 		{"GET", inAcme + "/webhooks/hook", "", 200, `"token":"s3cret-of-hook","body":"{}","headers":[{"name":"X-A","value":"s3cret-header","secret":true}]`},
 		{"PUT", inAcme + "/webhooks/hook", `{"port": 70000, "protocol": "FTP"}`, 400, `protocol is \"FTP\": use HTTP or HTTPS","port is 70000`},
-		{"PUT", inAcme + "/webhooks/hook/_run", "", 501, ""},
+		{"PUT", inAcme + "/webhooks/hook/_run", "", 503, "calls no webhooks"},
 		{"DELETE", inAcme + "/webhooks/hook", "", 204, ""},
 		{"GET", inAcme + "/notifications/", "", 200, `"count":1`},
 		{"GET", inAcme + "/notifications/chat", "", 200, `"organization":"acme"`},

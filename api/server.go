@@ -85,6 +85,9 @@ type Config struct {
 	// Machines asks the drivers that make machines; nil: there are none, and provisioning is refused.
 	Machines Machines
 
+	// Hooks calls the webhooks that somebody runs; nil: running one answers 503.
+	Hooks Hooks
+
 	// Origins are the pages of other hosts that browsers let use the API, like https://console.example.org; none by default.
 	Origins []string
 

@@ -17,6 +17,9 @@ func (c *call) runWrite(view *state.View, end endpoint) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if key != nil && end.result != nil {
+		return reply{}, model.Errorf(model.Invalid, "%s: what this does is outside of the cluster, and cannot be remembered under a key: leave the header out", spec.HeaderIdempotencyKey)
+	}
 	// A caller who may not do it does not get to send a body either, unless it was done already under its key.
 	if err := c.mayTry(view, end, key); err != nil {
 		return reply{}, err
@@ -50,6 +53,13 @@ func (c *call) runWrite(view *state.View, end endpoint) (reply, error) {
 		c.header.Set(spec.HeaderReplayed, "true")
 	} else if end.after != nil {
 		return answer, end.after(c)
+	}
+	if end.result != nil {
+		value, err := end.result(c)
+		if err != nil {
+			return reply{}, err
+		}
+		return c.encode(value)
 	}
 	return answer, nil
 }

@@ -121,7 +121,7 @@ func extendedWebhooks() []Row {
 		{GET, "{O}/webhooks/{hook}", "webhooks.show", Built, "secret_only, no_secret, obfuscate", "", "Webhook"},
 		{PUT, "{O}/webhooks/{hook}", "webhooks.update", Built, "force", "Webhook", "Webhook"},
 		{DELETE, "{O}/webhooks/{hook}", "webhooks.delete", Built, "", "", "ignored"},
-		{PUT, "{O}/webhooks/{hook}/_run", "webhooks.run", Planned, "", "empty", "WebhookResult"},
+		{PUT, "{O}/webhooks/{hook}/_run", "webhooks.run", Built, "", "empty", "WebhookResult"},
 		{GET, "{O}/notifications/", "notifications.list", Built, "", "", "list of NotificationChannel"},
 		{POST, "{O}/notifications/", "notifications.create", Built, "", "NotificationChannel", "NotificationChannel"},
 		{GET, "{O}/notifications/{chan}", "notifications.show", Built, "secret_only, no_secret, obfuscate", "", "NotificationChannel"},

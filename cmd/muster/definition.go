@@ -1,6 +1,13 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-hq/muster/api/client"
+)
 
 func hostgroupCommand(c *cli) *cobra.Command {
 	n := noun{
@@ -51,7 +58,21 @@ func webhookCommand(c *cli) *cobra.Command {
 		cols: columns("NAME", "name", "METHOD", "method", "SERVER", "serverName", "PATH", "path", "DESCRIPTION", "description"),
 	}
 	cmd := n.command(c, "list", "show", "create", "update", "delete")
-	cmd.AddCommand(n.completes(c, deliveriesCommand(c)))
+	run := c.verb("run HOOK", "Call a webhook now, and show its answer's status and properties", exactly("HOOK"),
+		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, args []string) error {
+			p, err := c.params("organization")
+			if err != nil {
+				return err
+			}
+			var res json.RawMessage
+			if err := cl.Call(ctx, client.Op{Name: "webhooks.run", Params: with(p, "hook", args[0])}, &res); err != nil {
+				return err
+			}
+			return c.printOne(cmd.OutOrStdout(), res, columns("STATUS", "returnCode", "PROPERTIES", "properties"))
+		})
+	run.Long = "Calls the webhook's address with its method, body, headers and parameters, signed like what events send, from the node that\nis asked. No answer, 429, 502, 503 and 504 are tried again up to twice; each attempt is among its deliveries."
+	run.Example = "  muster webhook run chat -O acme\n  muster webhook run deploy -O acme -o jsonpath='{.properties[0].value}'"
+	cmd.AddCommand(n.completes(c, deliveriesCommand(c)), n.completes(c, run))
 	return c.scoped(cmd, "organization")
 }
 

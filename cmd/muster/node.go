@@ -20,6 +20,7 @@ import (
 	"github.com/muster-hq/muster/dispatch/bus/rabbitauth"
 	"github.com/muster-hq/muster/dispatch/hub"
 	"github.com/muster-hq/muster/dispatch/provision"
+	"github.com/muster-hq/muster/dispatch/webhook"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 )
 
@@ -273,8 +274,13 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 		return nil, errors.Join(err, c.shutdown(ctx))
 	}
 	login.TLS = m.pair != nil
+	allow, err := m.cfg.Audit.networks()
+	if err != nil {
+		return nil, errors.Join(err, c.shutdown(ctx))
+	}
 	rest, err := api.New(api.Config{
 		Login: login, Origins: m.cfg.origins(), Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, Snapshots: snapshotAPI{n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
+		Hooks:    webhook.NewSender(allow),
 		Machines: provision.Desk{Drivers: m.cfg.machines(), MachineToken: enrolTokens{m.cfg.pin(n)}.MachineToken},
 		Ready:    func(context.Context) error { return m.ready(n) }, Leads: n.IsLeader, Age: n.Age, Stop: m.stopping(run), PublicURL: m.cfg.PublicURL,
 	})

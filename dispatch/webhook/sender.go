@@ -3,7 +3,6 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -184,26 +183,12 @@ func request(ctx context.Context, d *orchestrate.DueDelivery, now time.Time) (*h
 	if err != nil {
 		return nil, fmt.Errorf("write the message: %w", err)
 	}
-	key, err := w.SigningKey()
+	req, err := signed(ctx, w, d.ID, body, now)
 	if err != nil {
-		return nil, fmt.Errorf("signing secret: %w", err)
+		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, w.Method, target(w, true), bytes.NewReader(body))
-	if err != nil {
-		return nil, errors.New("the address cannot be requested") // the error would hold parameters
-	}
-	for _, h := range w.Headers {
-		req.Header.Set(h.Name, h.Value)
-	}
-	if w.AuthenticationMethod == "BASIC_AUTH" {
-		req.SetBasicAuth(w.Username, w.Token)
-	}
-	stamp := strconv.FormatInt(now.Unix(), 10)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "muster-webhook/1")
-	req.Header.Set("webhook-id", d.ID)
-	req.Header.Set("webhook-timestamp", stamp)
-	req.Header.Set("webhook-signature", Sign(key, d.ID, stamp, body))
 	return req, nil
 }
 

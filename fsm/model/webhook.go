@@ -149,3 +149,18 @@ type DeliveryRecord struct {
 	Took    int64  `json:"tookMs"`
 	Next    string `json:"next,omitempty"` // when it is tried again; "": never
 }
+
+// DeliveryRun is the kind in the log of an attempt that somebody asked for, where of others it is the event's.
+const DeliveryRun = "run"
+
+// WebhookResult is what came of running a webhook (contract section 3.7).
+type WebhookResult struct {
+	ReturnCode int              `json:"returnCode"` // status of the last answer
+	Properties []PropertyResult `json:"properties"` // in the order of the webhook's
+}
+
+// PropertyResult is a value that was taken out of an answer: null where there was none, a list where there were several.
+type PropertyResult struct {
+	Name  string `json:"name"`
+	Value any    `json:"value"`
+}

@@ -38,12 +38,59 @@ func webhookMade(tx *state.Tx, w *model.WebhookRow) error {
 	if w.Since == 0 {
 		w.Since = tx.Index()
 	}
-	if w.Document.SigningSecret == "" {
-		var key [32]byte
-		if _, err := rand.Read(key[:]); err != nil {
-			return fmt.Errorf("make a signing secret: %w", err)
+	return makeSecret(w)
+}
+
+// makeSecret gives a webhook without a signing secret one.
+func makeSecret(w *model.WebhookRow) error {
+	if w.Document.SigningSecret != "" {
+		return nil
+	}
+	var key [32]byte
+	if _, err := rand.Read(key[:]); err != nil {
+		return fmt.Errorf("make a signing secret: %w", err)
+	}
+	w.Document.SigningSecret = model.SigningPrefix + base64.StdEncoding.EncodeToString(key[:])
+	return nil
+}
+
+// RunOf is the webhook that somebody runs, and the webhook-id of the run. One without a signing secret gets it. Error:
+// NotFound.
+func RunOf(tx *state.Tx, orgID, name string) (row *model.WebhookRow, id string, err error) {
+	found, err := Webhooks().find(tx, orgID, orgID, name)
+	if err != nil {
+		return nil, "", err
+	}
+	row, _ = state.Edit[model.WebhookRow](tx, found.ID)
+	if row.Document.SigningSecret == "" {
+		if err := makeSecret(row); err != nil {
+			return nil, "", err
 		}
-		w.Document.SigningSecret = model.SigningPrefix + base64.StdEncoding.EncodeToString(key[:])
+		row.Version++
+		if err := state.Put(tx, row); err != nil {
+			return nil, "", err
+		}
+	}
+	var raw [16]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return nil, "", fmt.Errorf("make the id of a run: %w", err)
+	}
+	return row, "msg_" + hex.EncodeToString(raw[:]), nil
+}
+
+// Ran records the attempts of a run in the log of its webhook, unless that is gone.
+func Ran(tx *state.Tx, row *model.WebhookRow, records []model.DeliveryRecord) error {
+	if _, ok := state.Get[model.WebhookRow](tx.Quiet(), row.ID); !ok {
+		return nil
+	}
+	for _, rec := range records {
+		b, err := json.Marshal(rec)
+		if err != nil {
+			return fmt.Errorf("write the outcome of a run: %w", err)
+		}
+		if err := state.AppendLog(tx, model.DeliveryLogOf(row.OrgID, row.ID), b); err != nil {
+			return err
+		}
 	}
 	return nil
 }
