@@ -167,7 +167,7 @@ func hasContent(v *Value) bool {
 		return false
 	case v.kind == kindText, v.kind == kindGroups:
 		return v.text != ""
-	case v.kind == kindList, v.kind == kindObject:
+	case v.kind == kindList, v.kind == kindObject, v.kind == kindMatch:
 		return v.size() > 0
 	}
 	return true
@@ -236,8 +236,10 @@ func kindBuiltin(name string) (builtin, bool) {
 		return is(func(v *Value) bool {
 			return v.kind == kindMacro && (v.more.(*macroNode).function == (name == "is_method"))
 		})
-	case "is_infinite", "is_nan", "is_node", "is_collection":
+	case "is_infinite", "is_nan", "is_node":
 		return is(func(*Value) bool { return false })
+	case "is_collection":
+		return is(func(v *Value) bool { return v.coll || v.kind == kindMatch })
 	case "then":
 		return builtin{min: 2, max: 2, fn: func(c *call) *Value {
 			if !c.v.isBool() {

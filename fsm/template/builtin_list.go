@@ -214,13 +214,15 @@ func (c *call) fields() *Value {
 	}
 	c.r.tooMany(c.x.start, c.v.size())
 	if c.x.name == "keys" {
-		return textList(c.v.obj.keys)
+		v := textList(c.v.obj.keys)
+		v.coll = true
+		return v
 	}
 	out := make([]*Value, 0, len(c.v.obj.keys))
 	for _, k := range c.v.obj.keys {
 		out = append(out, c.v.obj.get(k))
 	}
-	return List(out...)
+	return &Value{kind: kindList, items: out, coll: true}
 }
 
 // chunk cuts a list into rows of n, the last filled up when there is something to fill with.

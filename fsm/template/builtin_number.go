@@ -22,7 +22,7 @@ func numberBuiltin(name string) (builtin, bool) {
 			if d, ok := c.v.more.(date); ok && c.v.kind == kindDate && name == "long" {
 				return Int(d.at.UnixMilli())
 			}
-			return number(c.num().round(0, towardsZero))
+			return c.wrapped(name)
 		}}, true
 	case "abs":
 		return builtin{fn: func(c *call) *Value {
@@ -40,6 +40,19 @@ func numberBuiltin(name string) (builtin, bool) {
 		return builtin{fn: (*call).letters}, true
 	}
 	return builtin{}, false
+}
+
+// wrapped is ?int and ?long: the whole part, and beyond 32 or 64 bits what is left of it there, as in Java.
+func (c *call) wrapped(name string) *Value {
+	bits := uint(64)
+	if name == "int" {
+		bits = 32
+	}
+	whole := c.num().round(0, towardsZero).big()
+	span := new(big.Int).Lsh(big.NewInt(1), bits)
+	half := new(big.Int).Rsh(span, 1)
+	whole = new(big.Int).Mod(new(big.Int).Add(whole, half), span)
+	return number(decimal{whole.Sub(whole, half), 0})
 }
 
 // toNumber reads a text; the error does not quote it, as it may be a secret.
@@ -146,12 +159,28 @@ func (c *call) letters() *Value {
 	if !ok || n < 1 || n > math.MaxInt32 || !c.v.num.isWhole() {
 		c.fail(BadValue, "?%s is for whole numbers from 1", c.x.name)
 	}
-	var out []byte
-	for ; n > 0; n = (n - 1) / 26 {
-		out = append([]byte{byte('a' + (n-1)%26)}, out...)
-	}
+	out := letters(int32(n))
 	if strings.HasPrefix(snake(c.x.name), "upper") {
 		return Text(strings.ToUpper(string(out)))
 	}
 	return Text(string(out))
+}
+
+// letters counts as the reference does, overflow beyond 26^6 included.
+func letters(n int32) (out []byte) {
+	reached, weight := int32(1), int32(1)
+	for {
+		next := weight * 26
+		if reached+next > n {
+			break
+		}
+		weight = next
+		reached += next
+	}
+	for ; weight != 0; weight /= 26 {
+		more := (n - reached) / weight
+		out = append(out, 'a'+byte(more))
+		reached += more * weight
+	}
+	return out
 }

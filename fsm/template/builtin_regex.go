@@ -64,10 +64,16 @@ func (c *call) replace() *Value {
 	if !strings.ContainsAny(flags, "ri") {
 		c.pattern("", flags, "")
 		count := strings.Count(s, old)
+		if old == "" {
+			count = utf16Length(s) + 1
+		}
 		if n > 0 {
 			count = min(count, n)
 		}
 		c.r.charge(c.x.start, len(s)+min(count, MaxTextBytes)*min(len(with), MaxTextBytes))
+		if old == "" {
+			return Text(between(s, with, count))
+		}
 		return Text(strings.Replace(s, old, with, n))
 	}
 	re := c.pattern(old, flags, "")
@@ -87,6 +93,22 @@ func (c *call) replace() *Value {
 	}
 	b.WriteString(s[last:])
 	return Text(b.String())
+}
+
+// between puts a text before the first n UTF-16 units, the end counting as one more: what a pattern of nothing finds.
+func between(s, with string, n int) string {
+	var out []uint16
+	put := utf16Of(with)
+	units := utf16Of(s)
+	for i := range len(units) + 1 {
+		if i < n {
+			out = append(out, put...)
+		}
+		if i < len(units) {
+			out = append(out, units[i])
+		}
+	}
+	return fromUTF16(out)
 }
 
 // expand writes a replacement as Java does: $1 is a group, a backslash makes the next character plain.
@@ -125,8 +147,13 @@ func (c *call) split() *Value {
 	case flags == "" && sep != "":
 		parts = strings.Split(s, sep)
 	case flags == "":
-		if parts = strings.Split(s, ""); len(parts) == 0 {
-			parts = []string{""}
+		parts = []string{""}
+		if units := utf16Of(s); len(units) > 0 {
+			c.r.tooMany(c.x.start, int64(len(units)))
+			parts = make([]string, len(units))
+			for i := range units {
+				parts[i] = fromUTF16(units[i : i+1])
+			}
 		}
 	default:
 		parts = c.pattern(sep, flags, "").Split(s, -1)

@@ -1,6 +1,7 @@
 package template
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -47,7 +48,7 @@ func textBuiltin(name string) (builtin, bool) {
 	case "substring":
 		return builtin{min: 1, max: 2, fn: (*call).substring}, true
 	case "truncate", "truncate_c", "truncate_w":
-		return builtin{min: 1, max: 2, fn: (*call).truncate}, true
+		return builtin{min: 1, max: 3, fn: (*call).truncate}, true
 	}
 	return builtin{}, false
 }
@@ -171,40 +172,90 @@ func (c *call) substring() *Value {
 	return Text(fromUTF16(s[from:to]))
 }
 
-// truncate shortens to a length, at a blank if there is one that is not far.
+// truncate shortens to a length, mark included: at a blank if there is one that is not far, with ?truncate_w always, with
+// ?truncate_c never.
 func (c *call) truncate() *Value {
 	s, n, mark := utf16Of(c.text()), c.intArg(0), utf16Of(c.textArgOr(1, "[...]"))
 	if n < 0 {
 		c.fail(BadValue, "the length given to ?%s is negative", c.x.name)
 	}
+	length := len(mark)
+	if c.has(2) {
+		if length = c.intArg(2); length < 0 {
+			c.fail(BadValue, "the length of the mark given to ?%s is negative", c.x.name)
+		}
+	}
 	if len(s) <= n {
 		return Text(fromUTF16(s))
 	}
-	room := n - len(mark)
-	if room <= 0 {
-		return Text(fromUTF16(mark))
+	t := truncation{s: s, max: n, mark: length, dots: len(mark) > 0 && dot(mark[0])}
+	last := t.skip(t.max-t.mark-1, space)
+	kept, ok := []uint16(nil), false
+	if name := snake(c.x.name); last >= 0 && name != "truncate_c" {
+		least := 0
+		if name == "truncate" {
+			least = max((3*n+3)/4-(t.mark+1)-1, 0)
+		}
+		kept, ok = t.word(last, least)
+		ok = ok || name == "truncate_w"
 	}
-	space := func(u uint16) bool { return !utf16.IsSurrogate(rune(u)) && javaSpaceOrControl(rune(u)) }
-	cut := room
-	if name := snake(c.x.name); name != "truncate_c" {
-		for cut > 0 && !(space(s[cut]) && cut < room) {
-			cut--
-		}
-		if cut == 0 && name == "truncate_w" {
-			return Text(fromUTF16(mark))
-		}
-		if cut == 0 || name == "truncate" && cut < n*3/4 {
-			if space(s[room]) {
-				room-- // a mark right behind a whole word would seem part of it
-			}
-			return Text(fromUTF16(s[:room]) + fromUTF16(mark))
-		}
-		for cut > 0 && space(s[cut-1]) {
-			cut--
-		}
-		return Text(fromUTF16(s[:cut]) + " " + fromUTF16(mark))
+	if last >= 0 && !ok {
+		kept = t.letter(last)
 	}
-	return Text(fromUTF16(s[:cut]) + fromUTF16(mark))
+	return Text(fromUTF16(append(kept, mark...)))
+}
+
+// truncation is a text to be cut; places are those of the last unit that stays, -1 when none does.
+type truncation struct {
+	s         []uint16
+	max, mark int
+	dots      bool // the mark begins with a dot, so that dots before it go
+}
+
+func space(u uint16) bool { return !utf16.IsSurrogate(rune(u)) && javaSpace(rune(u)) }
+
+func dot(u uint16) bool { return u == '.' || u == 0x2026 }
+
+func (t truncation) skip(at int, is func(uint16) bool) int {
+	for at >= 0 && is(t.s[at]) {
+		at--
+	}
+	return at
+}
+
+func (t truncation) wordEnds(at int) bool { return at+1 >= len(t.s) || space(t.s[at+1]) }
+
+// word cuts behind a word, at least at a place, and leaves a blank before the mark.
+func (t truncation) word(last, least int) ([]uint16, bool) {
+	for at := min(t.max-t.mark-2, last); at >= least; at-- {
+		if !space(t.s[at]) && t.wordEnds(at) {
+			return append(slices.Clone(t.s[:at+1]), ' '), true
+		}
+	}
+	return nil, false
+}
+
+// letter cuts anywhere, with a blank before the mark where a word ends.
+func (t truncation) letter(last int) []uint16 {
+	if last == t.max-t.mark-1 && t.wordEnds(last) {
+		last-- // the blank needs a place
+	}
+	for {
+		if last = t.skip(last, space); last < 0 {
+			return nil
+		}
+		if !t.dots || !dot(t.s[last]) || t.wordEnds(last) {
+			break
+		}
+		if last = t.skip(last, dot); last < 0 {
+			return nil
+		}
+	}
+	kept := slices.Clone(t.s[:last+1])
+	if t.wordEnds(last) {
+		kept = append(kept, ' ')
+	}
+	return kept
 }
 
 func partBuiltin(name string) (builtin, bool) {

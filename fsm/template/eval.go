@@ -248,9 +248,10 @@ func (x *indexExpr) eval(r *renderer) *Value {
 func (r *renderer) slice(x *indexExpr, of *Value, g *numberRange) *Value {
 	var units []uint16
 	var size int64
+	text := of.isText() && of.kind != kindEmpty || of.kind == kindNumber // a number is cut like its text
 	switch {
-	case of.isText() && of.kind != kindEmpty:
-		units = utf16Of(of.text)
+	case text:
+		units = utf16Of(r.text(x.of, of))
 		size = int64(len(units))
 	case of.isList():
 		size = of.size()
@@ -258,7 +259,7 @@ func (r *renderer) slice(x *indexExpr, of *Value, g *numberRange) *Value {
 		r.fail(x.of, Type, "only a list or text has slices, and %s is %s", r.code(x.of), of.kindName())
 	}
 	cut := r.cut(x, g, size)
-	if of.isText() && of.kind != kindEmpty {
+	if text {
 		if g.step < 0 && cut > 1 {
 			r.fail(x.index, BadValue, "a text is not sliced backwards; %s counts down", r.code(x.index))
 		}

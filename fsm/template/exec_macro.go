@@ -56,7 +56,7 @@ func (r *renderer) bind(n *callNode, f *frame) {
 	}
 	rest := NewObject()
 	for _, a := range n.named {
-		v := r.need(a.value)
+		v := r.eval(a.value)
 		switch {
 		case known[a.name]:
 			f.locals.Set(a.name, v)
@@ -80,7 +80,7 @@ func (r *renderer) positional(at place, f *frame, args []expr) {
 	}
 	rest := &Value{kind: kindList}
 	for i, a := range args {
-		v := r.need(a)
+		v := r.eval(a)
 		if i < len(m.params) {
 			f.locals.Set(m.params[i].name, v)
 		} else {
@@ -101,8 +101,12 @@ func (r *renderer) defaults(at int, f *frame) {
 		}
 		if p.fallback == nil {
 			line, _ := r.t.src.position(at)
-			r.failAt(f.macro.start, BadValue, "the %s %s needs a value for its parameter %s, and the call in line %d gives none",
-				f.macro.word(), f.macro.name, p.name, line)
+			given := "none"
+			if _, ok := f.locals.values[p.name]; ok {
+				given = "something that is missing: neither a setting nor a default gives it"
+			}
+			r.failAt(f.macro.start, BadValue, "the %s %s needs a value for its parameter %s, and the call in line %d gives %s",
+				f.macro.word(), f.macro.name, p.name, line, given)
 		}
 		open = append(open, p)
 	}

@@ -26,8 +26,7 @@ type piece struct {
 	name   string  // of a directive
 	text   string  // of a run; white space stripping shortens it
 	tokens []token // of a tag or interpolation, the end included
-	strip  stripState
-	from   int // of the text in a <#noparse>: where its tag begins, and to: where the closing one ends
+	from   int     // of the text in a <#noparse>: where its tag begins, and to: where the closing one ends
 	to     int
 }
 
@@ -238,7 +237,7 @@ func (l *lexer) verbatim(open *piece) bool {
 		if open.name == "comment" {
 			open.kind, open.end = pieceComment, end+1
 			l.pieces = append(l.pieces, open)
-		} else if at > from {
+		} else {
 			l.pieces = append(l.pieces, &piece{kind: pieceText, start: from, end: at, text: l.text[from:at], from: open.start, to: end + 1})
 		}
 		l.pos = end + 1

@@ -171,7 +171,7 @@ func (p *parser) at(name string) bool {
 func (p *parser) node(x *piece) node {
 	switch x.kind {
 	case pieceText:
-		if x.text == "" || p.stripText && p.depth == 1 {
+		if x.text == "" || p.stripText && p.depth == 1 && x.to == 0 {
 			return nil
 		}
 		return &textNode{x.text, x.start}

@@ -264,6 +264,9 @@ func (e *exprParser) postfix(x expr) expr {
 			e.take()
 			args := e.args(false)
 			x = &callExpr{place: e.from(x), fn: x, args: args}
+			if of, ok := bracketed(x.(*callExpr).fn); ok && len(args) > 0 && len(args) <= of.spec.max {
+				x = &builtinExpr{place: e.from(x), name: of.name, of: of.of, args: args, spec: of.spec}
+			}
 		case "?":
 			x = e.builtin(x)
 		case "??":
@@ -387,4 +390,14 @@ func (e *exprParser) builtin(of expr) expr {
 	}
 	b.place = e.from(of)
 	return b
+}
+
+// bracketed is (x?string), which takes its arguments behind the bracket as well.
+func bracketed(x expr) (*builtinExpr, bool) {
+	p, ok := x.(*parenExpr)
+	if !ok {
+		return nil, false
+	}
+	b, ok := p.of.(*builtinExpr)
+	return b, ok && b.name == "string" && len(b.args) == 0
 }

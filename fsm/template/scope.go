@@ -237,20 +237,20 @@ func (r *renderer) capture(body []node) (string, signal) {
 }
 
 // checkpoint is what a caught error must restore.
+// What #setting changed stays changed, as variables do.
 type checkpoint struct {
-	scope  *scope
-	frame  *frame
-	out    *strings.Builder
-	calls  int
-	depth  int
-	format formats
-	t      *Template
+	scope *scope
+	frame *frame
+	out   *strings.Builder
+	calls int
+	depth int
+	t     *Template
 }
 
 func (r *renderer) checkpoint() checkpoint {
-	return checkpoint{r.scope, r.frame, r.out, r.calls, r.depth, r.format, r.t}
+	return checkpoint{r.scope, r.frame, r.out, r.calls, r.depth, r.t}
 }
 
 func (r *renderer) restore(c checkpoint) {
-	r.scope, r.frame, r.out, r.calls, r.depth, r.format, r.t = c.scope, c.frame, c.out, c.calls, c.depth, c.format, c.t
+	r.scope, r.frame, r.out, r.calls, r.depth, r.t = c.scope, c.frame, c.out, c.calls, c.depth, c.t
 }

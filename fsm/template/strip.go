@@ -1,158 +1,96 @@
 package template
 
 import (
-	"iter"
-	"sort"
 	"strings"
 	"unicode"
 )
 
-// stripState is what white space stripping knows of a piece. Lines and columns are of the source and follow what
-// was stripped: a run that lost its first line begins on the next one.
-type stripState struct {
-	beginLine int
-	beginCol1 bool // begins in column 1; a tab stands in column 8
-	endLine   int  // the line of its last character
-}
+// maxStripSteps bounds the walks along lines: with trimming tags each run of a line may look at all others of it.
+const maxStripSteps = 20_000_000
 
-// lineTable finds the line of an offset.
-type lineTable []int
-
-func linesOf(text string) lineTable {
-	t := lineTable{0}
-	for i := 0; i < len(text); i++ {
-		if text[i] == '\n' || text[i] == '\r' && (i+1 >= len(text) || text[i+1] != '\n') {
-			t = append(t, i+1)
-		}
-	}
-	return t
-}
-
-func (t lineTable) line(at int) int { return sort.SearchInts(t, at+1) }
-
-// stripper removes the white space around tags, on runs, in the order and with the checks of the reference: the
-// rules are in DESIGN.md.
+// stripper removes the white space around tags, in the order and with the checks of the reference: the rules are in
+// DESIGN.md.
 type stripper struct {
-	pieces []*piece
-	mate   map[int]int // open and closing tags of macros, functions and captures
+	src   *source
+	on    bool // without, only what <#t> and its kin ask for is done
+	trims bool // the file has a <#t> or one of its kin
+	steps int
 }
 
-// opaque says that what a tag encloses does not count as standing on its line.
-func opaque(p *piece) bool {
-	switch p.name {
-	case "macro", "function":
-		return true
-	case "assign", "global", "local":
-		return p.kind == pieceClose || !p.assigns()
+// strip drops white space of the text pieces. It panics with *Error when a line holds too much.
+func strip(src *source, pieces []*piece, on, stripText bool) {
+	b := &outliner{lines: linesOf(src.text), pieces: pieces, stripText: stripText}
+	root := b.file()
+	if root == nil {
+		return // the parser will say what is wrong
 	}
-	return false
+	s := &stripper{src: src, on: on, trims: b.trims}
+	s.clean(root)
 }
 
-// pair finds the mates.
-func (s *stripper) pair() {
-	s.mate = map[int]int{}
-	var open []int
-	for i, p := range s.pieces {
-		switch {
-		case p.kind == pieceOpen && opaque(p):
-			open = append(open, i)
-		case p.kind == pieceClose && opaque(p) && len(open) > 0:
-			j := open[len(open)-1]
-			open = open[:len(open)-1]
-			s.mate[i], s.mate[j] = j, i
+// clean strips what e holds, and gives what stands in its place.
+func (s *stripper) clean(e *element) *element {
+	switch {
+	case e.kind == elText:
+		s.run(e)
+		return e
+	case e.kind == elIf && len(e.children) == 1:
+		only := e.children[0]
+		only.end = e.end
+		return s.clean(only)
+	}
+	for i, c := range e.children {
+		c = s.clean(c)
+		c.parent, c.index = e, i
+		e.children[i] = c
+	}
+	kept := e.children[:0]
+	for i, c := range e.children {
+		var before, after *element
+		if len(kept) > 0 {
+			before = kept[len(kept)-1]
+		}
+		if i+1 < len(e.children) {
+			after = e.children[i+1]
+		}
+		if !c.ignorable(s.on, before, after) {
+			c.index = len(kept)
+			kept = append(kept, c)
+		} else if c.kind == elText {
+			c.piece.text = ""
 		}
 	}
+	e.children = kept
+	if e.kind == elMixed && len(kept) == 1 {
+		return kept[0]
+	}
+	return e
 }
 
-// after gives the pieces behind i that begin on its last line.
-func (s *stripper) after(i int) iter.Seq[int] {
-	return func(yield func(int) bool) {
-		line := s.pieces[i].strip.endLine
-		for j := i + 1; j < len(s.pieces) && s.pieces[j].strip.beginLine == line; j++ {
-			if !yield(j) {
-				return
-			}
-			if m, ok := s.mate[j]; ok && m > j {
-				j = m
-			}
-		}
+// run strips one run of text.
+func (s *stripper) run(e *element) {
+	p := e.piece
+	if p.text == "" {
+		return
 	}
-}
-
-// before gives the pieces before i that end on its first line, the nearest first.
-func (s *stripper) before(i int) iter.Seq[int] {
-	return func(yield func(int) bool) {
-		line := s.pieces[i].strip.beginLine
-		for j := i - 1; j >= 0 && s.pieces[j].strip.endLine == line; j-- {
-			if !yield(j) {
-				return
-			}
-			if m, ok := s.mate[j]; ok && m < j {
-				j = m
-			}
-		}
-	}
-}
-
-// strip drops white space of the text pieces; with on false only what <#t> and its kin ask for.
-func strip(text string, pieces []*piece, on bool) {
-	lines := linesOf(text)
-	for _, p := range pieces {
-		start, end := p.start, p.end
-		if p.to > 0 {
-			start, end = p.from, p.to
-		}
-		p.strip.beginLine = lines.line(start)
-		p.strip.beginCol1 = lines[p.strip.beginLine-1] == start && (start < p.start || !strings.HasPrefix(p.text, "\t"))
-		p.strip.endLine = lines.line(max(end-1, start))
-	}
-	dropBeforeCases(pieces)
-	s := &stripper{pieces: pieces}
-	s.pair()
-	for i, p := range pieces {
-		if p.kind == pieceText && p.text != "" {
-			s.run(i, on)
-		}
-	}
-	if on {
-		s.dropBetweenDefinitions()
-	}
-}
-
-// dropBeforeCases empties the blanks between <#switch> and its first case, which are never printed nor seen.
-func dropBeforeCases(pieces []*piece) {
-	before := false
-	for _, p := range pieces {
-		switch {
-		case p.kind == pieceText && before && allBlank(p.text):
-			p.text = ""
-		case p.kind != pieceComment:
-			before = p.kind == pieceOpen && p.name == "switch"
-		}
-	}
-}
-
-func (s *stripper) run(i int, on bool) {
-	p := s.pieces[i]
-	left := s.trimLeftOf(i)
-	right := s.trimRightOf(i)
-	if !on || p.text == "" || i == 0 {
+	left, right := s.trimLeftOf(e), s.trimRightOf(e)
+	if !s.on || p.text == "" || e.atTop() && e.sibling(-1) == nil {
 		return
 	}
 	head, tail := 0, 0
 	if !left {
-		tail = s.tailToStrip(i)
+		tail = s.tailToStrip(e)
 	}
 	if !right {
-		head = s.headToStrip(i)
+		head = s.headToStrip(e)
 	}
 	if head+tail > len(p.text) {
 		tail = len(p.text) - head
 	}
 	p.text = p.text[head : len(p.text)-tail]
 	if head > 0 {
-		p.strip.beginLine++
-		p.strip.beginCol1 = true
+		e.begin++
+		e.col1 = true
 	}
 }
 
@@ -180,58 +118,93 @@ func firstBreak(s string) int {
 // lastBreak is the offset behind the last line break, 0 when there is none.
 func lastBreak(s string) int { return strings.LastIndexAny(s, "\r\n") + 1 }
 
-func (s *stripper) headToStrip(i int) int {
-	p := s.pieces[i]
-	n := firstBreak(p.text)
-	if n == 0 && !p.strip.beginCol1 || !allBlank(p.text[:n]) {
+func (s *stripper) headToStrip(e *element) int {
+	text := e.piece.text
+	n := firstBreak(text)
+	if n == 0 && !e.col1 || !allBlank(text[:n]) {
 		return 0
 	}
-	for j := range s.before(i) {
-		if s.heeds(j, false) {
+	for x := e.leafBefore(); x != nil && x.end == e.begin; x = x.leafBefore() {
+		s.step(e)
+		if x.heeds(false) {
 			return 0
 		}
 	}
 	return n
 }
 
-func (s *stripper) tailToStrip(i int) int {
-	p := s.pieces[i]
-	n := lastBreak(p.text)
-	if n == 0 && !p.strip.beginCol1 || !allBlank(p.text[n:]) {
+func (s *stripper) tailToStrip(e *element) int {
+	text := e.piece.text
+	n := lastBreak(text)
+	if n == 0 && !e.col1 || !allBlank(text[n:]) {
 		return 0
 	}
-	for j := range s.after(i) {
-		if s.heeds(j, true) {
+	for x := e.leafAfter(); x != nil && x.begin == e.end; x = x.leafAfter() {
+		s.step(e)
+		if x.heeds(true) {
 			return 0
 		}
 	}
-	return len(p.text) - n
+	return len(text) - n
 }
 
-// heeds says that piece j keeps the white space before it (or behind it, when it stands before).
-func (s *stripper) heeds(j int, before bool) bool {
-	p := s.pieces[j]
-	if p.kind == pieceInterp || p.kind == pieceNumber {
+func (s *stripper) step(e *element) {
+	if s.steps++; s.steps > maxStripSteps {
+		panic(s.src.errorAt(e.piece.start, ParsePhase, Limit, "the line holds too many tags beside one that trims it; break it up"))
+	}
+}
+
+// heeds says that e keeps the white space before it (or behind it, when it stands before).
+func (e *element) heeds(before bool) bool {
+	if e.kind == elOutput {
 		return true
 	}
-	if p.kind != pieceText || p.text == "" || s.betweenDefinitions(j) {
+	if e.kind != elText || e.ignorable(true, e.sibling(-1), e.sibling(1)) {
 		return false
 	}
-	text := p.text
+	text := e.piece.text
 	if before {
-		if n := strings.IndexAny(text, "\r\n"); n >= 0 {
-			text = text[:n]
-		} else {
+		n := strings.IndexAny(text, "\r\n")
+		if n < 0 {
 			return true
 		}
+		text = text[:n]
 	} else {
-		if n := lastBreak(text); n > 0 {
-			text = text[n:]
-		} else {
+		n := lastBreak(text)
+		if n == 0 {
 			return true
 		}
+		text = text[n:]
 	}
 	return strings.ContainsFunc(text, func(c rune) bool { return !javaSpace(c) })
+}
+
+// ignorable says that e is left out of the tree, given its neighbours.
+func (e *element) ignorable(on bool, before, after *element) bool {
+	switch e.kind {
+	case elTrim:
+		return true
+	case elMixed, elCompress:
+		return len(e.children) == 0
+	case elText:
+		if e.piece.text == "" {
+			return true
+		}
+		return on && allBlank(e.piece.text) && (before == nil && e.atTop() || before.silent()) && (after == nil && e.atTop() || after.silent())
+	}
+	return false
+}
+
+// silent says that e is a definition or a comment: blanks between two of them go whole.
+func (e *element) silent() bool {
+	if e == nil {
+		return false
+	}
+	switch e.kind {
+	case elDefinition, elAssign, elSetting, elComment:
+		return true
+	}
+	return false
 }
 
 // javaSpace is Java's Character.isWhitespace.
@@ -243,171 +216,76 @@ func javaSpace(c rune) bool {
 	return unicode.IsSpace(c) || c >= 0x1C && c <= 0x1F
 }
 
-// definition says that piece p, seen from the text after it (or before it), is a definition or a comment.
-func definition(p *piece, textAfter bool) bool {
-	switch p.kind {
-	case pieceComment:
-		return true
-	case pieceOpen:
-		switch p.name {
-		case "assign", "global", "local":
-			return p.assigns()
-		case "setting":
-			return true
-		case "macro", "function":
-			return !textAfter
-		}
-	case pieceClose:
-		return textAfter && (p.name == "macro" || p.name == "function")
-	}
-	return false
-}
+func javaSpaceOrControl(c rune) bool { return c <= ' ' || javaSpace(c) }
 
-// assigns says that the tag is <#assign x = ...>, not <#assign x>...</#assign>.
-func (p *piece) assigns() bool {
-	for _, t := range p.tokens {
-		if t.kind == tokOp {
-			switch t.text {
-			case "=", "+=", "-=", "*=", "/=", "%=", "++", "--":
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// betweenDefinitions says that run i is blank and has a definition, or an end of the file, on both sides.
-func (s *stripper) betweenDefinitions(i int) bool {
-	if !allBlank(s.pieces[i].text) {
+// trimLeftOf looks for a trimming tag after a run on its last line, and trims the left of that line.
+func (s *stripper) trimLeftOf(e *element) (found bool) {
+	if !s.trims {
 		return false
 	}
-	before := i == 0 || definition(s.pieces[i-1], true)
-	return before && s.definitionAfter(i)
-}
-
-func (s *stripper) definitionAfter(i int) bool {
-	return i == len(s.pieces)-1 || definition(s.pieces[i+1], false)
-}
-
-// dropBetweenDefinitions empties the blank runs between definitions. A file of nothing but blanks stays.
-func (s *stripper) dropBetweenDefinitions() {
-	if len(s.pieces) == 1 {
-		return
-	}
-	var last *piece // the last one that stays; trimming tags are gone by now
-	for i, p := range s.pieces {
-		if p.kind == pieceText && allBlank(p.text) && (last == nil || definition(last, true)) && s.definitionAfter(i) {
-			p.text = ""
-		}
-		if _, _, trims := trimTag(p); !trims && (p.kind != pieceText || p.text != "") {
-			last = p
-		}
-	}
-}
-
-// trimTag gives which sides a <#t>, <#lt>, <#rt> or <#nt> trims.
-func trimTag(p *piece) (left, right, is bool) {
-	if p.kind != pieceOpen {
-		return false, false, false
-	}
-	switch p.name {
-	case "t":
-		return true, true, true
-	case "lt":
-		return true, false, true
-	case "rt":
-		return false, true, true
-	case "nt":
-		return false, false, true
-	}
-	return false, false, false
-}
-
-// trimLeftOf looks for a trimming tag after run i on its last line, and trims the left of that line.
-func (s *stripper) trimLeftOf(i int) (found bool) {
-	p := s.pieces[i]
-	for j := range s.after(i) {
-		left, right, is := trimTag(s.pieces[j])
-		if !is || right && !left {
+	p := e.piece
+	for x := e.leafAfter(); x != nil && x.begin == e.end; x = x.leafAfter() {
+		s.step(e)
+		if x.kind != elTrim || x.right && !x.left {
 			continue
 		}
 		found = true
-		n := lastBreak(p.text)
-		if left && (n > 0 || p.strip.beginCol1) {
-			p.text = p.text[:n] + strings.TrimLeftFunc(p.text[n:], javaSpaceOrControl)
+		if n := lastBreak(p.text); x.left && (n > 0 || e.col1) {
+			last := p.text[n:]
+			if allBlank(last) {
+				last = ""
+			}
+			p.text = p.text[:n] + strings.TrimLeftFunc(last, javaSpace)
 		}
 	}
 	return found
 }
 
-// trimRightOf looks for a trimming tag before run i on its first line, and trims the right of that line.
-func (s *stripper) trimRightOf(i int) (found bool) {
-	p := s.pieces[i]
-	closed := 0 // blocks between j and i that were closed; their trimming tags have done their work
-	for j := range s.before(i) {
-		if _, jumped := s.mate[j]; !jumped { // the walk goes around what a definition encloses
-			closed = closedBefore(s.pieces[j], closed)
-		}
-		left, right, is := trimTag(s.pieces[j])
-		if !is || closed > 0 || left && !right {
+// trimRightOf looks for a trimming tag before a run on its first line, and trims the right of that line.
+func (s *stripper) trimRightOf(e *element) (found bool) {
+	if !s.trims {
+		return false
+	}
+	p := e.piece
+	for x := e.leafBefore(); x != nil && x.end == e.begin; x = x.leafBefore() {
+		s.step(e)
+		if x.kind != elTrim || x.left && !x.right {
 			continue
 		}
-		if !right {
-			found = true
+		found = true
+		if !x.right {
 			continue
 		}
 		n := firstBreak(p.text)
 		if n == 0 {
 			return false
 		}
-		found = true
 		first, rest := p.text[:n], p.text[n:]
 		if allBlank(first) {
 			p.text = rest
-			p.strip.beginLine++
-			p.strip.beginCol1 = true
-			return true // the run is on another line now
+			e.begin++ // the run is on another line now
+			e.col1 = true
+			continue
 		}
-		if allBlank(rest) && s.restGoes(i) {
+		if allBlank(rest) && s.restGoes(e) {
 			rest = ""
 		}
-		p.text = strings.TrimRightFunc(first, javaSpaceOrControl) + rest
+		p.text = strings.TrimRightFunc(first, javaSpace) + rest
 	}
 	return found
 }
 
-// closedBefore counts the blocks that end between a piece and a run behind it, walking backwards.
-func closedBefore(p *piece, closed int) int {
-	switch {
-	case p.kind == pieceClose, p.kind == pieceCallEnd, clause(p) && closed == 0:
-		return closed + 1
-	case p.kind == pieceCall && p.tokens[len(p.tokens)-1].text != "/>", p.kind == pieceOpen && block(p):
-		return max(closed-1, 0)
-	}
-	return closed
-}
-
-// block says that a tag has a closing tag of its own.
-func block(p *piece) bool {
-	switch p.name {
-	case "if", "list", "foreach", "items", "switch", "attempt", "compress", "escape", "noescape":
-		return true
-	}
-	return opaque(p)
-}
-
 // restGoes says that what follows the trimmed line may go too, as it is the indentation of tags.
-func (s *stripper) restGoes(i int) bool {
+func (s *stripper) restGoes(e *element) bool {
 	goes := true
-	for j := range s.after(i) {
-		if s.heeds(j, false) {
+	for x := e.leafAfter(); x != nil && x.begin == e.end; x = x.leafAfter() {
+		s.step(e)
+		if x.heeds(false) {
 			goes = false
 		}
-		if left, _, _ := trimTag(s.pieces[j]); left {
+		if x.kind == elTrim && x.left {
 			return true
 		}
 	}
 	return goes
 }
-
-func javaSpaceOrControl(c rune) bool { return c <= ' ' || javaSpace(c) }

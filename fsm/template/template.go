@@ -102,7 +102,7 @@ func parse(name, src string, o Options) (t *Template, err error) {
 	defer catch(&err)
 	p := &parser{src: s, opts: o, pieces: lex(s, o)}
 	stripOn := p.header()
-	strip(src, p.pieces, stripOn)
+	strip(s, p.pieces, stripOn, p.stripText)
 	t = &Template{src: s, limits: o.Limits.within()}
 	t.body = p.file()
 	t.macros = p.macros

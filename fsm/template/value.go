@@ -25,6 +25,7 @@ type Value struct {
 	flag  bool
 	num   decimal
 	items []*Value
+	coll  bool         // a list that ?is_collection is true of
 	rng   *numberRange // a list that is not kept but counted
 	obj   *Object
 	more  any // a date, a macro, an interpreted template
