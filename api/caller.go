@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/muster-hq/muster/api/auth"
 	"github.com/muster-hq/muster/api/spec"
@@ -53,6 +54,16 @@ func unauthenticated() error {
 // authenticate finds the caller, and the view that a reading endpoint goes on with. What this node has is
 // asked first; only credentials that it does not know are looked for in the newest state.
 func (s *Server) authenticate(c *call) (*state.View, error) {
+	if c.stale() {
+		c.tellAge() // before the state is read: that is then no older
+	}
+	local := s.cfg.Store.Local()
+	id, remembered := s.kept.credentialsID(c.req.Header)
+	if remembered {
+		if view, err := s.recall(c, local, id); view != nil || err != nil {
+			return view, err
+		}
+	}
 	creds, err := auth.FromRequest(c.req.Header, s.cookieName())
 	if err != nil {
 		return nil, err
@@ -60,18 +71,18 @@ func (s *Server) authenticate(c *call) (*state.View, error) {
 	if creds.Cookie && !c.reads() && c.req.Header.Get("Sec-Fetch-Site") == "" && c.req.Header.Get("Origin") == "" {
 		return nil, model.Errorf(model.Forbidden, "a cookie is taken only from a browser that says which page asks: send Origin, or a JWT in %s", spec.HeaderJWT)
 	}
-	if c.stale() {
-		c.tellAge() // before the state is read: that is then no older
-	}
-	local := s.cfg.Store.Local()
 	attempt, err := s.admit(c, local, creds)
 	if err != nil {
 		return nil, err
 	}
-	view, err := s.recognise(c, local, creds)
+	ws := state.NewWatchSet()
+	view, err := s.recognise(c, local, creds, ws)
 	attempt.done(err)
 	if err != nil {
 		return nil, err
+	}
+	if remembered {
+		s.remember(id, c.caller, ws, s.verifiedUntil(c.caller, creds))
 	}
 	if c.caller.codes && (c.req.Header.Get(spec.HeaderTOTP) == "" || !takesCode(c.route.Name)) {
 		return nil, model.Errorf(model.Unauthenticated, "a one-time code is needed: send it in %s to /account/_verify, and go on with the JWT of the answer", spec.HeaderTOTP)
@@ -80,17 +91,34 @@ func (s *Server) authenticate(c *call) (*state.View, error) {
 	return view, nil
 }
 
-// recognise identifies the caller.
-func (s *Server) recognise(c *call, local *state.View, creds auth.Credentials) (*state.View, error) {
+// verifiedUntil is how long the password of a caller need not be computed again; the zero time where there is none.
+func (s *Server) verifiedUntil(who caller, creds auth.Credentials) (until time.Time) {
+	if who.user == nil {
+		return until
+	}
+	for _, login := range creds.Users {
+		if t := s.passwords.Until(login.User, who.user.PasswordHash, login.Password); t.After(until) {
+			until = t
+		}
+	}
+	return until
+}
+
+// wantsNewest tells whether a request goes on with a state that is no older than the request.
+func (s *Server) wantsNewest(c *call) bool {
+	end := s.endpoints[c.route.Name]
+	return !c.stale() && (end.read != nil || end.live != nil || c.route.State != spec.Built)
+}
+
+// recognise identifies the caller. What it reads for that of the state that knew the caller is noted in ws.
+func (s *Server) recognise(c *call, local *state.View, creds auth.Credentials, ws *state.WatchSet) (*state.View, error) {
 	ctx := c.req.Context()
 	var err error
-	c.caller, err = s.identify(ctx, local, creds)
+	c.caller, err = s.identify(ctx, local.Watched(ws), creds)
 	if err != nil && model.CodeOf(err) != model.Unauthenticated || c.stale() {
 		return local, err
 	}
-	end := s.endpoints[c.route.Name]
-	isRead := end.read != nil || end.live != nil || c.route.State != spec.Built
-	if err == nil && !isRead {
+	if err == nil && !s.wantsNewest(c) {
 		return local, nil
 	}
 	view, viewErr := s.cfg.Store.View(ctx)
@@ -103,7 +131,7 @@ func (s *Server) recognise(c *call, local *state.View, creds auth.Credentials) (
 	if view.Index() == local.Index() && view.Epoch() == local.Epoch() {
 		return nil, err
 	}
-	c.caller, err = s.identify(ctx, view, creds)
+	c.caller, err = s.identify(ctx, view.Watched(ws), creds) // ws saw two states now, and what is seen once more is of no use to it
 	return view, err
 }
 

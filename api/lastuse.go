@@ -62,7 +62,7 @@ func (s *Server) noteUse(c *call, r state.Reader) {
 	case c.caller.session != nil:
 		id = c.caller.session.ID
 	}
-	if id == "" || !orchestrate.LastUseDue(r, id) || !s.uses.due(id) {
+	if id == "" || s.uses.recent(id) || !orchestrate.LastUseDue(r, id) || !s.uses.due(id) {
 		return
 	}
 	select {

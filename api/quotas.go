@@ -57,7 +57,11 @@ func (c *call) charge(r state.Reader, orgID string) error {
 	if c.charged != "" {
 		return nil
 	}
-	q := orchestrate.QuotaOf(r, orgID)
+	return c.chargeTo(orgID, orchestrate.QuotaOf(r, orgID))
+}
+
+// chargeTo is charge with a quota that was read.
+func (c *call) chargeTo(orgID string, q model.Quota) error {
 	what, wait := c.srv.rates.take(orgID, q, time.Now())
 	if wait > 0 {
 		value := q.RequestsPerSecond

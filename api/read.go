@@ -132,7 +132,7 @@ func (c *call) runRead(view *state.View, end endpoint, wait time.Duration) (repl
 			return c.block(view, end, at.index, wait)
 		}
 	}
-	answer, bad := c.look(view, end)
+	answer, bad := c.read(view, end)
 	if bad != nil {
 		return reply{}, bad.err
 	}
@@ -173,7 +173,11 @@ type lookError struct {
 
 // look reads all of an answer through one view: the credentials, the rights, the rows.
 func (c *call) look(view *state.View, end endpoint) (reply, *lookError) {
-	if err := c.caller.still(view); err != nil {
+	who := view
+	if c.keeps { // the key of what is kept holds the caller's rows; that a key expires is no reason to keep nothing
+		who = view.Watched(nil)
+	}
+	if err := c.caller.still(who); err != nil {
 		return reply{}, &lookError{err: err}
 	}
 	at, err := c.scope(view, end)

@@ -113,6 +113,7 @@ type Server struct {
 	compressors *compressors
 	docs        func() (*documentation, error)
 	rates       *rates
+	kept        *kept
 	engine      *gin.Engine
 }
 
@@ -137,7 +138,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.MaxContent = 8 << 20
 	}
 	s := &Server{
-		cfg: cfg, matcher: spec.NewMatcher(spec.Routes()), passwords: auth.NewPasswords(nil), guard: auth.NewGuard(), uses: newUses(), secrets: newUses(), rates: newRates(),
+		cfg: cfg, matcher: spec.NewMatcher(spec.Routes()), passwords: auth.NewPasswords(nil), guard: auth.NewGuard(), uses: newUses(), secrets: newUses(), rates: newRates(), kept: newKept(),
 		cross: http.NewCrossOriginProtection(), endpoints: endpoints(),
 	}
 	for _, r := range spec.Routes() {

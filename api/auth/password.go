@@ -102,6 +102,17 @@ func (p *Passwords) Remembers(user, stored, password string) bool {
 	return stored != "" && p.recall(p.id(user, stored, password))
 }
 
+// Until is when a match that Remembers knows of is forgotten; the zero time when it knows of none.
+func (p *Passwords) Until(user, stored, password string) time.Time {
+	if stored == "" {
+		return time.Time{}
+	}
+	id := p.id(user, stored, password)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen[id]
+}
+
 // Verify tells whether password matches the stored hash of user. An empty stored hash means that there
 // is no such user: the work is done all the same, so that the time of a refusal tells nothing. The error
 // is that of ctx, when it ended while waiting for a turn.

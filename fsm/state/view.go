@@ -29,7 +29,12 @@ func (v *View) Epoch() uint64 { return v.pub.epoch }
 func (v *View) Term() uint64 { return v.pub.term }
 
 // Now is the time of the last entry, or the later one given to At.
-func (v *View) Now() time.Time { return v.now }
+func (v *View) Now() time.Time {
+	if v.ws != nil {
+		v.ws.clock()
+	}
+	return v.now
+}
 
 // At is the same view that knows a later time of the leader's; an earlier one is ignored.
 func (v *View) At(now time.Time) *View {

@@ -17,6 +17,9 @@ type WatchSet struct {
 	st   *Store
 	life uint64          // which life of the store was read; a restore begins another
 	late bool            // views of two lives were read: something has changed for sure
+	// index and epoch are of the first view that was read; several says that there were others, timed that one told its time.
+	index, epoch   uint64
+	several, timed bool
 	keys map[mark]uint64 // what was read, and the lowest index that it was read at
 }
 
@@ -36,8 +39,9 @@ func (ws *WatchSet) add(v *View, kind byte, table, name string) {
 		return
 	}
 	if ws.st == nil {
-		ws.st, ws.life = v.st, v.pub.life
+		ws.st, ws.life, ws.index, ws.epoch = v.st, v.pub.life, v.pub.index, v.pub.epoch
 	}
+	ws.several = ws.several || v.pub.index != ws.index || v.pub.epoch != ws.epoch
 	if v.st != ws.st || v.pub.life != ws.life {
 		ws.late = true
 	}
@@ -45,6 +49,13 @@ func (ws *WatchSet) add(v *View, kind byte, table, name string) {
 	if at, ok := ws.keys[k]; !ok || seen < at {
 		ws.keys[k] = seen
 	}
+}
+
+// clock notes that the time was asked for: what is made of it changes without a row.
+func (ws *WatchSet) clock() {
+	ws.mu.Lock()
+	ws.timed = true
+	ws.mu.Unlock()
 }
 
 // Changed tells, without waiting, whether something that was read has changed since it was read. Like Wait it ends
