@@ -23,6 +23,7 @@ type diskState struct {
 	grown   growth
 	newest  atomic.Pointer[place] // snapshot; nil without
 	running atomic.Bool           // raft's goroutines call, no longer the one that starts it
+	files   *snapshotStore        // below snaps
 }
 
 func (d *diskState) close() error {
@@ -40,6 +41,11 @@ func (d *diskState) open(dir string, cfg Config, hlog hclog.Logger, failed func(
 	}
 	d.watch = newDiskWatch(cfg.Timing, cfg.Disk.Reserve)
 	var err error
+	if cfg.RaftStore == StoreBolt {
+		if err = forgetPages(dir, hlog); err != nil {
+			return err
+		}
+	}
 	if d.kept, err = openRaftStore(dir, cfg.RaftStore, cfg.Timing.SegmentBytes, hlog); err != nil {
 		return err
 	}
@@ -57,11 +63,10 @@ func (d *diskState) open(dir string, cfg Config, hlog hclog.Logger, failed func(
 	if d.logs, err = raft.NewLogCache(512, &logStore{sums, stop, &d.grown, &d.newest}); err != nil {
 		return fmt.Errorf("opening the raft log: %w", err)
 	}
-	files, err := openSnapshots(dir, hlog)
-	if err != nil {
+	if d.files, err = openSnapshots(dir, hlog); err != nil {
 		return err
 	}
-	d.snaps, err = placed(files, &d.newest)
+	d.snaps, err = placed(d.files, &d.newest)
 	return err
 }
 

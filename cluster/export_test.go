@@ -90,3 +90,6 @@ func OpenStable(s raft.StableStore, lastTerm uint64, plain func() bool) (raft.St
 	}
 	return c, nil
 }
+
+// FirstLogIndex is the first entry in the node's log.
+func (n *Node) FirstLogIndex() (uint64, error) { return n.disk.kept.FirstIndex() }

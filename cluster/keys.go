@@ -74,6 +74,32 @@ func (k *keeper) add(keys ...*seal.Key) error {
 	return nil
 }
 
+// ImportKeys adds keys to those in the data folder of a stopped node, and gives the ids of the ones that were not there. A file
+// of keys that is damaged is moved aside first, to one that ends in .damaged. It is refused while a server runs on the folder.
+func ImportKeys(dataDir string, keys *seal.Keyring) (added []string, err error) {
+	lock, err := lockFolder(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	k, err := loadKeys(dataDir)
+	if errors.Is(err, seal.ErrForm) {
+		path := ClusterKeyPath(dataDir)
+		if err = os.Rename(path, path+".damaged"); err == nil {
+			k, err = loadKeys(dataDir)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("importing keys: %w", err)
+	}
+	for _, id := range keys.IDs() {
+		if !k.ring.Has(id) {
+			added = append(added, id)
+		}
+	}
+	return added, k.add(keys.Keys()...)
+}
+
 // missing are the keys that a state names and this node has not.
 func (k *keeper) missing(r state.Reader) []string {
 	return slices.DeleteFunc(state.NamedKeys(r), k.ring.Has)
@@ -87,7 +113,7 @@ func (k *keeper) ready() error {
 		return nil
 	}
 	return model.Errorf(model.Unavailable, "this node lacks the cluster key %s, which its state is sealed with: it asks the other members for it; "+
-		"if none has it, put the file %s of one that had it here", strings.Join(k.lacks, ", "), k.path)
+		"if none has it, stop this one and give it your copy (muster cluster key import), or the file %s of one that had it", strings.Join(k.lacks, ", "), k.path)
 }
 
 // holdKeys gets keys that the state names and this node lacks from the other members, until ctx ends.
@@ -313,7 +339,7 @@ func (n *Node) sealRows(ctx context.Context, lead *Lead) error {
 	for first := true; ctx.Err() == nil; {
 		ws := state.NewWatchSet()
 		v := n.Local().Watched(ws)
-		due := first && state.ClusterKeysOf(v).Active != ""
+		due := first && state.ClusterKeysOf(v).Active != "" // also when it was done before: a version of before wrote meanwhile
 		var old []string
 		for _, d := range state.AllDataKeys(v) {
 			if len(d.Versions) > 1 {
@@ -350,9 +376,21 @@ func (n *Node) sealOnce(ctx context.Context, lead *Lead, old []string) (clean bo
 			}
 			n.log.Info("all is sealed with the new key: the old one is gone", "domain", domain)
 		}
+		if k := state.ClusterKeysOf(v); k.Form >= state.SealedForm && !k.Sealing {
+			return true, nil
+		}
+		if err := lead.Update(ctx, state.NoteSealed); err != nil {
+			return false, fmt.Errorf("noting that all is sealed: %w", err)
+		}
+		n.log.Info("all that is to be sealed is")
 		return true, nil
 	}
 	n.log.Info("rows are being sealed", "number", len(rows))
+	if slices.ContainsFunc(rows, func(r state.RowName) bool { return r.Clear }) {
+		if err := lead.Update(ctx, state.NoteSealing); err != nil {
+			return false, fmt.Errorf("noting that something is in clear: %w", err)
+		}
+	}
 	for len(rows) > 0 {
 		done := 0
 		if err := lead.Update(ctx, func(tx *state.Tx) (err error) { done, err = state.Reseal(tx, rows); return err }); err != nil {
@@ -437,31 +475,4 @@ func (n *Node) RotateClusterKey(ctx context.Context) error {
 		}
 	}
 	return err
-}
-
-// KeyStatus is which key of the cluster is in use, and how far a rotation is.
-type KeyStatus struct {
-	Active   string    `json:"active,omitempty"` // id; "" before there is one
-	Since    time.Time `json:"since,omitzero"`
-	Next     string    `json:"next,omitempty"` // id of the one that the members are getting
-	Rotating bool      `json:"rotating"`
-	Keys     int       `json:"keys"`      // keys of organizations and of the site
-	Behind   int       `json:"behind"`    // of these, not wrapped with the one in use
-	Resealed int       `json:"resealing"` // of these, have an older version, as their rows are being sealed anew
-}
-
-func keyStatusOf(r state.Reader) KeyStatus {
-	k := state.ClusterKeysOf(r)
-	s := KeyStatus{Active: k.Active, Since: k.Since, Next: k.Next}
-	for _, d := range state.AllDataKeys(r) {
-		s.Keys++
-		if slices.ContainsFunc(d.Versions, func(v state.DataKeyNote) bool { return v.By != k.Active }) {
-			s.Behind++
-		}
-		if len(d.Versions) > 1 {
-			s.Resealed++
-		}
-	}
-	s.Rotating = k.Asked || k.Next != "" || s.Behind > 0
-	return s
 }

@@ -248,7 +248,7 @@ func writeNotes(ctx context.Context, c *clustertest.Cluster, written *atomic.Int
 
 // TestRestoreNeedsTheKey: a snapshot goes into another cluster with the key only, and into its own without.
 func TestRestoreNeedsTheKey(t *testing.T) {
-	from, to := clustertest.New(t, 1, withNotes()), clustertest.New(t, 1, withNotes())
+	from, to := clustertest.New(t, 1, withNotes()), clustertest.New(t, 3, withNotes())
 	key := waitKey(t, from)
 	own := waitKey(t, to)
 	update(t, from.Leader(), putNote("a", "acme"))
@@ -286,6 +286,9 @@ func TestRestoreNeedsTheKey(t *testing.T) {
 		t.Errorf("the state names the keys %s, want its own %s", got, own)
 	}
 	update(t, to.Leader(), putNote("c", "acme"))
+	for i, n := range to.Nodes() {
+		clustertest.WaitFor(t, fmt.Sprintf("the notes on node %d of a cluster of another size", i), func() bool { return hasNote(n, "a") && hasNote(n, "c") })
+	}
 	to.Kill(0)
 	to.Restart(0)
 	clustertest.WaitFor(t, "the notes after a restart", func() bool { return hasNote(to.Node(0), "a") && hasNote(to.Node(0), "c") })

@@ -140,6 +140,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.spawn(func() { n.announce(bg) })
 	n.spawn(func() { n.keepEpoch(bg) })
 	n.spawn(func() { n.compact(bg) })
+	n.spawn(func() { n.forgetClear(bg) })
 	if n.gossip != nil {
 		n.spawn(func() { n.mingle(bg) })
 	}

@@ -9,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
 	"github.com/muster-hq/muster/fsm"
+	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
@@ -81,7 +83,7 @@ func recoverFolder(ctx context.Context, cfg Config, disk *diskState) (*Recovered
 	if err != nil {
 		return nil, fmt.Errorf("making the state machine: %w", err)
 	}
-	r := &recovery{FSM: machine, store: store, name: cfg.Name, instance: boot.Instance, addr: cfg.ClusterAdvertise, now: cfg.Now(), broken: &broken}
+	r := &recovery{FSM: machine, store: store, name: cfg.Name, instance: boot.Instance, addr: cfg.ClusterAdvertise, now: cfg.Now(), broken: &broken, keys: boot.keys}
 	addr, err := r.address(disk, boot)
 	if err != nil {
 		return nil, err
@@ -90,7 +92,11 @@ func recoverFolder(ctx context.Context, cfg Config, disk *diskState) (*Recovered
 	rc := cfg.Timing.RaftConfig(cfg.Name)
 	rc.Logger = quiet
 	_, trans := raft.NewInmemTransport(raft.ServerAddress(addr))
-	if err := raft.RecoverCluster(rc, r, disk.logs, disk.stable, disk.snaps, trans, conf); err != nil {
+	err = raft.RecoverCluster(rc, r, disk.logs, disk.stable, disk.snaps, trans, conf)
+	if r.refused != nil {
+		return nil, r.refused
+	}
+	if err != nil {
 		return nil, fmt.Errorf("recovering (%s): %w", adviceDamaged, err)
 	}
 	slices.Sort(r.out.Dropped)
@@ -107,6 +113,8 @@ type recovery struct {
 	now      time.Time
 	broken   *error
 	out      Recovered
+	keys     *keeper
+	refused  error // nothing is damaged, but it cannot go on
 }
 
 // address is where the node will be.
@@ -174,6 +182,9 @@ func (r *recovery) Snapshot() (raft.FSMSnapshot, error) {
 	if view.Epoch() == 0 {
 		return nil, errors.New("this node had not heard of its cluster's beginning yet: there is nothing to recover")
 	}
+	if r.refused = r.opens(view); r.refused != nil {
+		return nil, r.refused
+	}
 	var former []state.Row
 	for _, m := range state.List[Member](view, everyMember) {
 		if m.Name == r.name {
@@ -194,6 +205,18 @@ func (r *recovery) Snapshot() (raft.FSMSnapshot, error) {
 	}
 	r.out.Node, r.out.Index, r.out.Epoch, r.out.Time = r.name, view.Index(), epoch, view.Now()
 	return persisted{sn}, nil
+}
+
+// opens refuses a state that is sealed with cluster keys which the node does not have: alone it could ask nobody for them.
+func (r *recovery) opens(view *state.View) error {
+	if missing := r.keys.missing(view); len(missing) > 0 {
+		return model.Errorf(model.Conflict, "this node lacks the cluster key %s, without which nobody can read what is sealed in its state, and alone it could get it from nobody: "+
+			"put your copy there with `muster cluster key import FILE --data ...`, or the file %s of another node; nothing was changed", strings.Join(missing, ", "), r.keys.path)
+	}
+	if err := TryKeys(state.AllDataKeys(view), r.keys.ring); err != nil {
+		return fmt.Errorf("the keys in %s do not open the state (%s); nothing was changed: %w", r.keys.path, adviceDamaged, err)
+	}
+	return nil
 }
 
 // persisted is a state's snapshot as raft wants it.

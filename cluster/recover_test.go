@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/muster-hq/muster/cluster"
 	"github.com/muster-hq/muster/cluster/clustertest"
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/seal"
 )
 
 // TestRecover loses two of three nodes for good. The third goes on alone with all that it had, in a new epoch, and
@@ -125,4 +128,74 @@ func TestRecoverTellsDamage(t *testing.T) {
 			t.Errorf("over a damaged log: %v", err)
 		}
 	}
+}
+
+// TestRecoverNeedsTheKey: a node whose keys are gone is refused, and nothing of it is changed; with a copy of the keys it goes on.
+func TestRecoverNeedsTheKey(t *testing.T) {
+	c := clustertest.New(t, 3, withNotes())
+	key := waitKey(t, c)
+	update(t, c.Leader(), putNote("a", "acme"))
+	same(t, c)
+	clustertest.WaitFor(t, "the key on all nodes", func() bool { return c.Node(0).Ready() == nil && c.Node(1).Ready() == nil && c.Node(2).Ready() == nil })
+	for i := range 3 {
+		c.Kill(i)
+	}
+	dir := c.DataDir(1)
+	path := cluster.ClusterKeyPath(dir)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	before := snapshotNames(t, dir)
+	cfg := cluster.Config{Name: "node-1", DataDir: dir, Tables: clustertest.Tables()}
+	_, err = cluster.Recover(t.Context(), cfg)
+	if model.CodeOf(err) != model.Conflict || !strings.Contains(err.Error(), key) || !strings.Contains(err.Error(), "muster cluster key import") || strings.Contains(err.Error(), "empty its data folder") {
+		t.Fatalf("without the key: %v", err)
+	}
+	other := &seal.Keyring{}
+	other.Add(seal.NewKey())
+	if _, err := cluster.ImportKeys(dir, other); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cluster.Recover(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), key) {
+		t.Fatalf("with another key: %v", err)
+	}
+	if after := snapshotNames(t, dir); after != before {
+		t.Errorf("a refusal changed the folder: %s, before %s", after, before)
+	}
+	if err := os.WriteFile(path, text[:len(text)-5], 0o600); err != nil { // damaged: moved aside
+		t.Fatal(err)
+	}
+	copied, err := seal.ParseKeyring(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if added, err := cluster.ImportKeys(dir, copied); err != nil || strings.Join(added, " ") != key {
+		t.Fatal(added, err)
+	}
+	if _, err := os.Stat(path + ".damaged"); err != nil {
+		t.Error(err)
+	}
+	if got, err := cluster.Recover(t.Context(), cfg); err != nil || len(got.Dropped) != 2 {
+		t.Fatal(got, err)
+	}
+	c.Restart(1)
+	clustertest.WaitFor(t, "the note after the recovery", func() bool { return hasNote(c.Node(1), "a") })
+	if _, err := cluster.ImportKeys(dir, copied); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("of a running node: %v", err)
+	}
+	update(t, c.Node(1), putNote("b", "acme"))
+}
+
+// snapshotNames are those of a node's raft folder.
+func snapshotNames(t *testing.T, dir string) string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "raft", "snapshots", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(names)
 }

@@ -142,6 +142,26 @@ func (s *snapshotStore) reap() error {
 	return nil
 }
 
+// reapBefore removes the snapshots of before an index, if there is a later one. It says whether one of these is left.
+func (s *snapshotStore) reapBefore(index uint64) (left bool, err error) {
+	notes, err := s.notes()
+	if err != nil || len(notes) == 0 {
+		return false, err
+	}
+	if notes[0].Index < index {
+		return true, nil
+	}
+	for _, n := range notes {
+		if n.Index >= index {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(s.dir, n.ID)); err != nil {
+			return true, fmt.Errorf("removing an old snapshot: %w", err)
+		}
+	}
+	return false, nil
+}
+
 // snapshotSink takes a snapshot. Use it from one goroutine.
 type snapshotSink struct {
 	store *snapshotStore

@@ -125,7 +125,7 @@ func saveSnapshot(ctx context.Context, cl *client.Client, path string, meter *me
 
 func snapshotRestore(c *cli) *cobra.Command {
 	var yes bool
-	var keyFile string
+	var file keyFile
 	cmd := c.verb("restore FILE", "Replace the state of the running cluster by that of a snapshot", exactly("FILE"),
 		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, args []string) error {
 			l, err := lookAt(args[0], nil)
@@ -141,9 +141,13 @@ func snapshotRestore(c *cli) *cobra.Command {
 					return err
 				}
 			}
-			keys, err := readKeyFile(keyFile)
+			ring, err := file.read(cmd)
 			if err != nil {
 				return err
+			}
+			var keys []byte
+			if ring != nil {
+				keys = ring.Text()
 			}
 			path, err := snapshotFile(args[0])
 			if err != nil {
@@ -176,7 +180,7 @@ A new epoch begins: cursors and ETags from before are void. Changes that were op
 that had no order yet is ordered anew, also if it was done since, so look at them first. Users and passwords are those
 of the snapshot afterwards. The file is checked first, here and by the node, before anything changes.`
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	cmd.Flags().StringVar(&keyFile, "key-file", "", "file of muster cluster key export, of the cluster that the snapshot is of")
+	file.flags(cmd, ", of the cluster that the snapshot is of")
 	return cmd
 }
 
@@ -271,52 +275,31 @@ func lookAt(path string, keys *seal.Keyring) (*look, error) {
 }
 
 func snapshotLook(c *cli, verb, short, long string) *cobra.Command {
-	var keyFile string
+	var file keyFile
 	cmd := &cobra.Command{
 		Use: verb + " FILE", Short: short, Long: long, Args: exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(c.output); err != nil {
 				return err
 			}
-			text, err := readKeyFile(keyFile)
+			keys, err := file.read(cmd)
 			if err != nil {
 				return err
-			}
-			var keys *seal.Keyring
-			if text != nil {
-				if keys, err = seal.ParseKeyring(text); err != nil {
-					return &usageError{fmt.Errorf("%s: %w", keyFile, err)}
-				}
 			}
 			l, err := lookAt(args[0], keys)
 			if l == nil {
 				return err
 			}
 			if err == nil && keys != nil {
-				l.KeyFile = keyFile
+				l.KeyFile = file.path
 			}
 			return errors.Join(c.printLook(cmd, l), err)
 		},
 	}
 	if verb == "verify" {
-		cmd.Flags().StringVar(&keyFile, "key-file", "", "file of muster cluster key export that is to open it")
+		file.flags(cmd, " that is to open it")
 	}
 	return cmd
-}
-
-// readKeyFile reads a file of cluster keys; nil when none is given.
-func readKeyFile(path string) ([]byte, error) {
-	if path == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, &usageError{fmt.Errorf("reading the file of cluster keys: %w", err)}
-	}
-	if _, err := seal.ParseKeyring(text); err != nil {
-		return nil, &usageError{fmt.Errorf("%s: %w", path, err)}
-	}
-	return text, nil
 }
 
 func (c *cli) printLook(cmd *cobra.Command, l *look) error {

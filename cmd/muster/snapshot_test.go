@@ -89,7 +89,14 @@ func TestSnapshotCommands(t *testing.T) {
 	if out, errs, code := muster(t, "snapshot", "verify", file, "--key-file", keyFile, "-o", "json"); code != exitDone || !strings.Contains(out, keyFile) {
 		t.Errorf("verify with the key: status %d, %s%s", code, out, errs)
 	}
-	fresh.do(first, "snapshot", "restore", file, "--yes", "--key-file", keyFile)
+	locked, pass := filepath.Join(t.TempDir(), "locked"), textFile(t, "pass", "a passphrase of some length")
+	if out, errs, code := muster(t, "cluster", "key", "export", locked, "--data", old.data, "--passphrase-file", pass); code != exitDone {
+		t.Fatalf("export of the keys: status %d, %s%s", code, out, errs)
+	}
+	if out, errs, code := muster(t, "snapshot", "verify", file, "--key-file", locked, "--passphrase-file", pass); code != exitDone {
+		t.Errorf("verify with the encrypted keys: status %d, %s%s", code, out, errs)
+	}
+	fresh.do(first, "snapshot", "restore", file, "--yes", "--key-file", locked, "--passphrase-file", pass)
 	after := fresh.status(pw) // the users are those of the snapshot
 	if after.Epoch <= before.Epoch || after.Cluster != before.Cluster || len(after.Members) != 1 || after.Members[0].Name != "m1" {
 		t.Errorf("before %+v, after %+v", before, after)
@@ -110,17 +117,20 @@ func TestSnapshotCommands(t *testing.T) {
 	}
 }
 
-// exportedKeys are the keys of a node's cluster, exported from its data folder while it runs.
+// exportedKeys are the keys of a node's cluster, exported from its data folder while it runs, in clear.
 func exportedKeys(t *testing.T, data string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "keys")
-	if out, errs, code := muster(t, "cluster", "key", "export", path, "--data", data); code != exitDone || !strings.Contains(errs, "not encrypted") {
+	if _, errs, code := muster(t, "cluster", "key", "export", path, "--data", data); code != exitUsage || !strings.Contains(errs, "--passphrase-file") {
+		t.Errorf("without a passphrase: status %d, %s", code, errs)
+	}
+	if out, errs, code := muster(t, "cluster", "key", "export", path, "--data", data, "--clear"); code != exitDone || !strings.Contains(errs, "not encrypted") {
 		t.Fatalf("export of the keys: status %d, %s%s", code, out, errs)
 	}
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
 		t.Errorf("the file of keys: %v, %v", st, err)
 	}
-	if _, errs, code := muster(t, "cluster", "key", "export", path, "--data", data); code != exitUsage || !strings.Contains(errs, "exists already") {
+	if _, errs, code := muster(t, "cluster", "key", "export", path, "--data", data, "--clear"); code != exitUsage || !strings.Contains(errs, "exists already") {
 		t.Errorf("over a file that is there: status %d, %s", code, errs)
 	}
 	return path

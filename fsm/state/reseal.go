@@ -7,8 +7,11 @@ import (
 	"github.com/muster-hq/muster/fsm/seal"
 )
 
-// RowName names a row.
-type RowName struct{ Table, Key string }
+// RowName names a row that is to be sealed anew.
+type RowName struct {
+	Table, Key string
+	Clear      bool // it is in clear
+}
 
 // Stale are the rows of a view that are to be sealed anew: in clear though their table is a sealed one, or with another
 // key of their domain than the newest. Nothing is stale before the cluster has keys. The view is read through.
@@ -24,7 +27,7 @@ func Stale(v *View) ([]RowName, error) {
 	err := v.pub.each(func(rec *record) error {
 		if !seal.Sealed(rec.value) {
 			if def := v.st.tables.defs[rec.table]; def != nil && def.domain != nil {
-				out = append(out, RowName{rec.table, rec.key})
+				out = append(out, RowName{rec.table, rec.key, true})
 			}
 			return nil
 		}
@@ -36,7 +39,7 @@ func Stale(v *View) ([]RowName, error) {
 			return fmt.Errorf("row %s %q: %w", rec.table, rec.key, err)
 		}
 		if id, ok := newest[h.Domain]; ok && id != h.KeyID { // without keys, the domain was deleted: nothing opens it
-			out = append(out, RowName{rec.table, rec.key})
+			out = append(out, RowName{Table: rec.table, Key: rec.key})
 		}
 		return nil
 	})

@@ -27,7 +27,7 @@ func TestTablesAreChecked(t *testing.T) {
 		}
 	}
 	all := statetest.Tables(t, d, state.Define[item](state.TableOptions[item]{Secret: true}))
-	if names := all.Names(); len(names) != 2 || names[0] != "envs" || all.Secret("envs") || !all.Secret("items") || !all.Secret("unheard") || all.Secret("_chunks") {
+	if names := all.Names(); len(names) != 2 || names[0] != "envs" || all.Secret("envs") || !all.Secret("items") || !all.Secret("unheard") || !all.Secret("_chunks") || all.Secret("_schema") {
 		t.Errorf("tables %v", names)
 	}
 }

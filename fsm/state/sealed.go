@@ -33,7 +33,16 @@ type ClusterKeys struct {
 	Round  int       `json:"round,omitempty"`  // rotations so far
 	Asked  bool      `json:"asked,omitempty"`  // a rotation is to begin
 	Since  time.Time `json:"since,omitzero"`   // of Active
+	// Form is what all that is stored has been sealed as: 0 before that, then the SealedForm of the leader who did it.
+	Form int `json:"form,omitempty"`
+	// Sealing says that something was found in clear, and that it is being sealed.
+	Sealing bool `json:"sealing,omitempty"`
+	// Clear is up to which index entries and snapshots may hold in clear what is sealed in the state by then.
+	Clear uint64 `json:"clear,omitempty"`
 }
+
+// SealedForm counts what is sealed: a later version that seals more has a greater one, and seals what it finds in clear.
+const SealedForm = 1
 
 // DataKeys are the keys of a domain, oldest first: the last one seals.
 type DataKeys struct {
@@ -88,6 +97,29 @@ func PutClusterKeys(tx *Tx, k ClusterKeys) error {
 		return model.Errorf(model.Unavailable, "the cluster seals nothing before all its members run a version that can: update them")
 	}
 	return putJSON(tx, tableClusterKey, theClusterKey, k, nil)
+}
+
+// NoteSealing notes that something was found in clear.
+func NoteSealing(tx *Tx) error {
+	k := ClusterKeysOf(tx)
+	if k.Active == "" || k.Sealing {
+		return nil
+	}
+	k.Sealing = true
+	return PutClusterKeys(tx, k)
+}
+
+// NoteSealed notes that a view of before the transaction had nothing in clear any more.
+func NoteSealed(tx *Tx) error {
+	k := ClusterKeysOf(tx)
+	if k.Active == "" || k.Form >= SealedForm && !k.Sealing {
+		return nil
+	}
+	if k.Sealing {
+		k.Clear = tx.Index()
+	}
+	k.Form, k.Sealing = max(k.Form, SealedForm), false
+	return PutClusterKeys(tx, k)
 }
 
 func putJSON(tx *Tx, table, key string, row any, ranges []string) error {

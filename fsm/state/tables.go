@@ -118,7 +118,7 @@ func (t *Tables) Names() []string {
 // Secret says whether values of the table are to be hidden: those of an unknown table, too.
 func (t *Tables) Secret(table string) bool {
 	d := t.defs[table]
-	return d == nil && !strings.HasPrefix(table, "_") || d != nil && d.secret
+	return table == tableChunks || d == nil && !strings.HasPrefix(table, "_") || d != nil && d.secret
 }
 
 // Seals says whether rows of some table are sealed.
