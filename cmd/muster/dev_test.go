@@ -29,12 +29,19 @@ func startDev(t *testing.T, dir string, more ...string) (*program, devInfo) {
 		_, err := os.Stat(file)
 		return err == nil
 	})
+	info := devInfoOf(t, file)
+	eventually(t, "its words", func() bool { return strings.Contains(p.stdout.String(), "Ctrl-C stops it.") })
+	return p, info
+}
+
+// devInfoOf is what a dev.json tells.
+func devInfoOf(t *testing.T, file string) devInfo {
+	t.Helper()
 	var info devInfo
 	if err := json.Unmarshal([]byte(mustRead(t, file)), &info); err != nil {
 		t.Fatalf("dev.json: %v", err)
 	}
-	eventually(t, "its words", func() bool { return strings.Contains(p.stdout.String(), "Ctrl-C stops it.") })
-	return p, info
+	return info
 }
 
 // at is the node of dev.json that a client asks.
