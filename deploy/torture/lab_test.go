@@ -129,7 +129,7 @@ func newDisk(t *testing.T, dir, group string) *disk {
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(image, 256<<20); err != nil {
+	if err := os.Truncate(image, 512<<20); err != nil {
 		t.Fatal(err)
 	}
 	for _, argv := range [][]string{{"mkfs.ext4", "-q", "-m", "0", image}, {"mount", "-o", "loop", image, dir}} {
