@@ -406,6 +406,11 @@ func listDeliveries(c *call, r state.Reader, at scope) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.deliveries(r, at, hook.ID, waiting, health)
+}
+
+// deliveries lists the attempts that are kept of a webhook or channel.
+func (c *call) deliveries(r state.Reader, at scope, id string, waiting int, health *model.WebhookHealth) (any, error) {
 	q, err := c.logQuery(r)
 	if err != nil {
 		return nil, err
@@ -418,7 +423,7 @@ func listDeliveries(c *call, r state.Reader, at scope) (any, error) {
 	if health != nil {
 		out.Failing, out.Disabled, out.Error = model.FormatTime(health.Since), health.Disabled, health.Error
 	}
-	out.Cursor = q.scan(r, model.DeliveryLogOf(at.org.ID, hook.ID), maxLogLooked, func(l state.LogRecord) bool {
+	out.Cursor = q.scan(r, model.DeliveryLogOf(at.org.ID, id), maxLogLooked, func(l state.LogRecord) bool {
 		var rec model.DeliveryRecord
 		if json.Unmarshal(l.Data, &rec) != nil {
 			return true

@@ -22,6 +22,7 @@ func coreJobCases() []exchange {
 		{"GET", jobs + "clean%20up" + clientFlags, "", 200, `"enabled":"true"`},
 		{"PUT", jobs + "clean%20up?force=False", `{"name": "clean up", "description": "e", "cron": "0 5 * * mon"}`, 200, `"cron":"0 5 * * mon"`},
 		{"PUT", jobs + "clean%20up//_run?wait=True", "", 200, ""},
+		{"GET", inAcme + "/other/", "", 200, `"message":"job clean up: `},
 		{"GET", inAcme + "/environments/Dev/hosts/doomed" + clientFlags, "", 404, `{"error":["`},
 		{"DELETE", jobs + "clean%20up", "", 204, ""},
 		{"GET", jobs + "clean%20up" + clientFlags, "", 404, `{"error":["`},

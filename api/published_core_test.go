@@ -206,10 +206,10 @@ func coreEndCases() []exchange {
 		{"GET", web1 + "/audit/", "", 200, `"message":"updated environments/Dev/hosts/web1/groups/users"`},
 		{"GET", inAcme + "/notification/", "", 200, `"message":"Dev/web1: applications/web/services/nginx is not as it should be"`},
 		{"GET", inAcme + "/agent/", "", 200, `{"count":0,"items":[]`},
-		{"GET", inAcme + "/other/", "", 200, `{"count":0,"items":[]`},
+		{"GET", inAcme + "/other/", "", 200, `"message":"job clean up: DELETE_HOST`},
 		{"GET", inAcme + "/environments/Dev/notification/", "", 200, `"message":"Dev/web1: applications/web/services/nginx is not as it should be"`},
 		{"GET", inAcme + "/environments/Dev/agent/", "", 200, `{"count":0,"items":[]`},
-		{"GET", inAcme + "/environments/Dev/other/", "", 200, `{"count":0,"items":[]`},
+		{"GET", inAcme + "/environments/Dev/other/", "", 200, `"message":"Dev/idle: machine: stop begins, asked by admin"`},
 		{"GET", web1 + "/notification/", "", 200, `"message":"Dev/web1: applications/web/services/nginx is not as it should be"`},
 		{"GET", web1 + "/other/", "", 200, `{"count":0,"items":[]`},
 	}

@@ -28,6 +28,16 @@ type webhookRun struct {
 func webhookEndpoints() map[string]endpoint {
 	return map[string]endpoint{
 		"webhooks.run": {need: auth.Operate, write: beginRun, result: runWebhook},
+		"notifications.run": acting(auth.Operate, func(c *call, tx *state.Tx, at scope) (any, error) {
+			return done{true}, orchestrate.TestChannel(tx, at.org.ID, c.params["chan"])
+		}),
+		"notifications.deliveries.list": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
+			id, waiting, health, err := orchestrate.ChannelStanding(r, at.org.ID, c.params["chan"])
+			if err != nil {
+				return nil, err
+			}
+			return c.deliveries(r, at, id, waiting, health)
+		}),
 	}
 }
 
@@ -37,11 +47,10 @@ func beginRun(c *call, tx *state.Tx, at scope) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.srv.cfg.Hooks == nil {
-		return nil, model.Errorf(model.Unavailable, "this server calls no webhooks")
-	}
-	if err := c.srv.cfg.Hooks.Check(&row.Document); err != nil {
-		return nil, err
+	if c.srv.cfg.Hooks != nil {
+		if err := c.srv.cfg.Hooks.Check(&row.Document); err != nil {
+			return nil, err
+		}
 	}
 	c.run = &webhookRun{row, id}
 	return model.WebhookResult{Properties: []model.PropertyResult{}}, nil
@@ -50,6 +59,9 @@ func beginRun(c *call, tx *state.Tx, at scope) (any, error) {
 // runWebhook calls the webhook and answers what came of it. The attempts are in the log of its deliveries, also when who
 // asked has gone.
 func runWebhook(c *call) (any, error) {
+	if c.srv.cfg.Hooks == nil {
+		return nil, model.Errorf(model.Unavailable, "this server calls no webhooks")
+	}
 	res, records, err := c.srv.cfg.Hooks.Run(c.req.Context(), &c.run.row.Document, c.run.id)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.req.Context()), c.srv.cfg.Timeout)
 	defer cancel()

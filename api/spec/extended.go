@@ -127,7 +127,7 @@ func extendedWebhooks() []Row {
 		{GET, "{O}/notifications/{chan}", "notifications.show", Built, "secret_only, no_secret, obfuscate", "", "NotificationChannel"},
 		{PUT, "{O}/notifications/{chan}", "notifications.update", Built, "force", "NotificationChannel", "NotificationChannel"},
 		{DELETE, "{O}/notifications/{chan}", "notifications.delete", Built, "", "", "ignored"},
-		{PUT, "{O}/notifications/{chan}/_run", "notifications.run", Planned, "", "empty", "ignored"},
+		{PUT, "{O}/notifications/{chan}/_run", "notifications.run", Built, "", "empty", "ignored"},
 	}
 }
 

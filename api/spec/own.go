@@ -46,8 +46,9 @@ func own() []Section {
 			{GET, "/events", "events.list", Built, "after, wait, limit", "", "EventList, or a stream of Event"},
 			{GET, "{O}/events", "organizations.events.list", Built, "after, wait, limit", "", "EventList, or a stream of Event"},
 		}},
-		{Own, "Deliveries of webhooks", []Row{
+		{Own, "Deliveries of webhooks and notification channels", []Row{
 			{GET, "{O}/webhooks/{hook}/deliveries/", "webhooks.deliveries.list", Built, "since, until, text, order, limit, cursor", "", "list of Delivery, with how the webhook does"},
+			{GET, "{O}/notifications/{chan}/deliveries/", "notifications.deliveries.list", Built, "since, until, text, order, limit, cursor", "", "list of Delivery, with how the channel does"},
 		}},
 		{Own, "Audit", []Row{
 			{GET, "/audit/", "site.audit.list", Built, "since, until, actor, kind, action, object, text, read, order, limit, cursor", "", "list of AuditLog"},

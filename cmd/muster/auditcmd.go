@@ -110,8 +110,22 @@ cursor of the last line.`
 
 // deliveriesCommand shows what a webhook was sent.
 func deliveriesCommand(c *cli) *cobra.Command {
+	cmd := c.sent("HOOK", "What a webhook was sent, and what it answered, the newest first", "webhooks", "hook")
+	cmd.Example = "  muster webhook deliveries chat -O acme"
+	return cmd
+}
+
+// channelDeliveries shows what a notification channel was sent.
+func channelDeliveries(c *cli) *cobra.Command {
+	cmd := c.sent("CHANNEL", "What a channel was sent, and what came of it, the newest first", "notifications", "chan")
+	cmd.Example = "  muster notification deliveries ops -O acme"
+	return cmd
+}
+
+// sent lists deliveries.
+func (c *cli) sent(arg, short, rows, id string) *cobra.Command {
 	var limit int
-	cmd := c.verb("deliveries HOOK", "What a webhook was sent, and what it answered, the newest first", exactly("HOOK"),
+	cmd := c.verb("deliveries "+arg, short, exactly(arg),
 		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, args []string) error {
 			if limit < 1 || limit > 1000 {
 				return usagef("--limit %d: give 1 to 1000", limit)
@@ -120,7 +134,7 @@ func deliveriesCommand(c *cli) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			op := client.Op{Name: "webhooks.deliveries.list", Params: with(p, "hook", args[0]), Query: url.Values{"order": {"newest"}, "limit": {strconv.Itoa(limit)}}}
+			op := client.Op{Name: rows + ".deliveries.list", Params: with(p, id, args[0]), Query: url.Values{"order": {"newest"}, "limit": {strconv.Itoa(limit)}}}
 			var list struct {
 				Items []json.RawMessage `json:"items"`
 			}
@@ -129,7 +143,6 @@ func deliveriesCommand(c *cli) *cobra.Command {
 			}
 			return c.printList(cmd.OutOrStdout(), list.Items, columns("TIME", "timestamp", "ID", "id", "EVENT", "kind", "ATTEMPT", "attempt", "STATUS", "status", "ERROR", "error", "NEXT", "next"))
 		})
-	cmd.Example = "  muster webhook deliveries chat -O acme"
 	cmd.Flags().IntVar(&limit, "limit", 50, "how many, up to 1000")
 	return cmd
 }

@@ -65,7 +65,7 @@ func (a auditConfig) networks() (all []netip.Prefix, err error) {
 	return all, nil
 }
 
-// webhooks sends events to the webhooks of organizations.
+// webhooks sends events to the webhooks of organizations, and notices to their channels.
 func (d *duties) webhooks(ctx context.Context, lead *cluster.Lead) error {
 	allow, err := d.cfg.Audit.networks()
 	if err != nil {
@@ -73,7 +73,15 @@ func (d *duties) webhooks(ctx context.Context, lead *cluster.Lead) error {
 	}
 	sender := webhook.NewSender(allow)
 	defer sender.Close()
-	return webhook.New(webhook.Config{Store: lead, Sender: sender, Log: d.log.With("part", "webhooks", "term", lead.Term)}).Run(ctx)
+	letters, err := d.cfg.Login.mail()
+	if err != nil {
+		return err
+	}
+	var mailer webhook.Mailer
+	if letters != nil {
+		mailer = letters
+	}
+	return webhook.New(webhook.Config{Store: lead, Sender: sender, Mail: mailer, Log: d.log.With("part", "webhooks", "term", lead.Term)}).Run(ctx)
 }
 
 // tidyLogsEvery is how often logs are compressed, and what is too old or too much is dropped.

@@ -192,14 +192,15 @@ func TestLetter(t *testing.T) {
 	}()
 	m := &mailServer{addr: ln.Addr().String(), from: "Muster <muster@example.org>"}
 	text := "muster account confirm TOKEN\n.\nümläut " + strings.Repeat("x", 300)
-	if err := m.Send(t.Context(), "anna@example.org", "Your account", text); err != nil {
+	if err := m.SendAll(t.Context(), "msg_1", []string{"anna@example.org", "ben@example.org"}, "Your account", text); err != nil {
 		t.Fatal(err)
 	}
 	letter := <-got
 	_, body, _ := strings.Cut(letter, "\n\n")
 	body, _, _ = strings.Cut(body, "\n.\n")
 	b, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(body, "\n", ""))
-	if err != nil || string(b) != text || !strings.Contains(letter, "MAIL FROM:<muster@example.org>") || !strings.Contains(letter, "RCPT TO:<anna@example.org>") {
+	if err != nil || string(b) != text || !strings.Contains(letter, "MAIL FROM:<muster@example.org>") || !strings.Contains(letter, "RCPT TO:<anna@example.org>") ||
+		!strings.Contains(letter, "RCPT TO:<ben@example.org>") || !strings.Contains(letter, "Message-ID: <msg_1@example.org>") {
 		t.Errorf("%v %s", err, letter)
 	}
 }

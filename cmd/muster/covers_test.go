@@ -184,7 +184,7 @@ func siteLines(lines map[string]string, file string) {
 		"loginkeys.rotate": "cluster rotate-login-keys", "cluster.show": "cluster status", "cluster.token": "cluster token create",
 		"cluster.tokens.list": "cluster token list", "cluster.tokens.delete": "cluster token revoke x", "cluster.transfer": "cluster transfer-leadership x",
 		"cluster.rotate": "cluster rotate-gossip-key", "cluster.leave": "cluster leave", "cluster.remove": "cluster remove x", "cluster.snapshot.save": "snapshot save " + file + ".snap",
-		"audit.export": "audit export", "plans.list": "change coming", "webhooks.deliveries.list": "webhook deliveries x", "webhooks.run": "webhook run x",
+		"audit.export": "audit export", "plans.list": "change coming", "webhooks.deliveries.list": "webhook deliveries x", "webhooks.run": "webhook run x", "notifications.run": "notification test x", "notifications.deliveries.list": "notification deliveries x",
 		"organizations.key.show": "organization key show o", "organizations.key.rotate": "organization key rotate o", "cluster.key.rotate": "cluster key rotate",
 		"organizations.export": "organization export o -f " + file + ".org", "site.audit.list": "audit", "site.audit.export": "audit export",
 	} {

@@ -78,12 +78,24 @@ func webhookCommand(c *cli) *cobra.Command {
 
 func notificationCommand(c *cli) *cobra.Command {
 	n := noun{
-		word: "notification", short: "Notification channels: who is told of what, as stored definitions",
-		example: "  muster notification create chat -f chat.yaml -O acme",
+		word: "notification", short: "Notification channels: who is told of what, by mail or at an address",
+		example: "  muster notification create ops -f ops.yaml -O acme\n  muster notification test ops -O acme\n  muster notification deliveries ops -O acme",
 		rows:    "notifications", level: "organization", id: "chan", fields: withDescription(field1{"channel", "channel", "kind of channel", false}),
 		cols: columns("NAME", "name", "CHANNEL", "channel", "EVENTS", "notifiableViews"),
 	}
-	return c.scoped(n.command(c, "list", "show", "create", "update", "delete"), "organization")
+	test := c.verb("test CHANNEL", "Send a test message to a channel, and let one that was disabled begin anew", exactly("CHANNEL"),
+		func(ctx context.Context, cl *client.Client, _ *cobra.Command, args []string) error {
+			p, err := c.params("organization")
+			if err != nil {
+				return err
+			}
+			return cl.Call(ctx, client.Op{Name: "notifications.run", Params: with(p, "chan", args[0])}, nil)
+		})
+	test.Long = "The leader sends it within seconds; muster notification deliveries tells what came of it."
+	test.Example = "  muster notification test ops -O acme"
+	cmd := n.command(c, "list", "show", "create", "update", "delete")
+	cmd.AddCommand(n.completes(c, test), n.completes(c, channelDeliveries(c)))
+	return c.scoped(cmd, "organization")
 }
 
 // ofApplication is a noun below an application.

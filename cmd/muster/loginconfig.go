@@ -90,7 +90,7 @@ func (l *loginConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&l.TrustedProxies, "trusted-proxies", "", "load balancers whose word counts for where a request comes from (X-Forwarded-For): addresses and networks with commas between")
 	fs.BoolVar(&l.ProxyProtocol, "proxy-protocol", false, "the trusted proxies say by the PROXY protocol for whom they connect to --http")
 	fs.BoolVar(&l.OpenRegistration, "open-registration", false, "let everybody ask for an account, and have it once its mail address is confirmed")
-	fs.StringVar(&l.SMTP, "smtp", "", "mail server for confirmations: smtp://[USER@]HOST:587; without one the token is in the log")
+	fs.StringVar(&l.SMTP, "smtp", "", "mail server for confirmations and notification channels: smtp://[USER@]HOST:587; without one tokens of registrations are in the log")
 	fs.StringVar(&l.SMTPFrom, "smtp-from", "", "sender of the letters")
 	fs.StringVar(&l.SMTPPasswordFile, "smtp-password-file", "", "`file` with the password for --smtp")
 	l.OIDC.flags(fs)
@@ -130,18 +130,30 @@ func (l loginConfig) api(publicURL string) (api.Login, error) {
 	if err := l.OIDC.put(&login); err != nil || l.SMTP == "" {
 		return login, err
 	}
+	m, err := l.mail()
+	if err != nil {
+		return login, err
+	}
+	login.Mail = m
+	return login, nil
+}
+
+// mail is the mail server; nil when none is configured.
+func (l loginConfig) mail() (*mailServer, error) {
+	if l.SMTP == "" {
+		return nil, nil
+	}
 	u, err := url.Parse(l.SMTP)
 	if err != nil {
-		return login, errors.New("--smtp is not an address")
+		return nil, errors.New("--smtp is not an address")
 	}
 	m := &mailServer{addr: u.Host, user: u.User.Username(), from: l.SMTPFrom}
 	if l.SMTPPasswordFile != "" {
 		if m.password, err = readSecret(l.SMTPPasswordFile); err != nil {
-			return login, err
+			return nil, err
 		}
 	}
-	login.Mail = m
-	return login, nil
+	return m, nil
 }
 
 // listener reads the PROXY protocol of the trusted proxies. Whoever else sends it speaks no HTTP.

@@ -24,6 +24,11 @@ const mailTimeout = 20 * time.Second
 
 // Send sends a letter. A password is never sent without TLS, but to this machine itself.
 func (m *mailServer) Send(ctx context.Context, to, subject, text string) error {
+	return m.SendAll(ctx, "", []string{to}, subject, text)
+}
+
+// SendAll sends one letter to several addresses, to all or to none. id is the same for what is sent again, "" for none.
+func (m *mailServer) SendAll(ctx context.Context, id string, to []string, subject, text string) error {
 	host, _, err := net.SplitHostPort(m.addr)
 	if err != nil {
 		return fmt.Errorf("mail server %s: %w", m.addr, err)
@@ -41,13 +46,13 @@ func (m *mailServer) Send(ctx context.Context, to, subject, text string) error {
 		return fmt.Errorf("greet the mail server: %w", err)
 	}
 	defer c.Close()
-	if err := m.deliver(c, host, to, m.letter(to, subject, text)); err != nil {
+	if err := m.deliver(c, host, to, m.letter(id, to, subject, text)); err != nil {
 		return fmt.Errorf("send a letter by %s: %w", m.addr, err)
 	}
 	return nil
 }
 
-func (m *mailServer) deliver(c *smtp.Client, host, to, letter string) error {
+func (m *mailServer) deliver(c *smtp.Client, host string, to []string, letter string) error {
 	if ok, _ := c.Extension("STARTTLS"); ok {
 		cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 		if m.tls != nil {
@@ -63,15 +68,13 @@ func (m *mailServer) deliver(c *smtp.Client, host, to, letter string) error {
 			return err
 		}
 	}
-	sender := m.from
-	if a, err := mail.ParseAddress(m.from); err == nil {
-		sender = a.Address
-	}
-	if err := c.Mail(sender); err != nil {
+	if err := c.Mail(m.sender()); err != nil {
 		return err
 	}
-	if err := c.Rcpt(to); err != nil {
-		return err
+	for _, one := range to {
+		if err := c.Rcpt(one); err != nil {
+			return err
+		}
 	}
 	w, err := c.Data()
 	if err != nil {
@@ -86,11 +89,23 @@ func (m *mailServer) deliver(c *smtp.Client, host, to, letter string) error {
 	return c.Quit()
 }
 
+// sender is the address of who sends.
+func (m *mailServer) sender() string {
+	if a, err := mail.ParseAddress(m.from); err == nil {
+		return a.Address
+	}
+	return m.from
+}
+
 // letter is what is sent: text in Base64, so that no line of it means anything to a mail server.
-func (m *mailServer) letter(to, subject, text string) string {
+func (m *mailServer) letter(id string, to []string, subject, text string) string {
 	head := []string{
-		"From: " + m.from, "To: " + to, "Subject: " + mime.QEncoding.Encode("utf-8", subject), "Date: " + time.Now().Format(time.RFC1123Z),
+		"From: " + m.from, "To: " + strings.Join(to, ", "), "Subject: " + mime.QEncoding.Encode("utf-8", subject), "Date: " + time.Now().Format(time.RFC1123Z),
 		"MIME-Version: 1.0", "Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: base64", "Auto-Submitted: auto-generated",
+	}
+	if id != "" {
+		_, host, _ := strings.Cut(m.sender(), "@")
+		head = append(head, "Message-ID: <"+id+"@"+host+">")
 	}
 	body := base64.StdEncoding.EncodeToString([]byte(text))
 	var b strings.Builder

@@ -21,10 +21,16 @@ type Store interface {
 	View(ctx context.Context) (*state.View, error)
 }
 
-// Config is what a duty needs. All must be given.
+// Mailer sends one letter to several addresses, to all or to none, under an id that is the same for what is sent again.
+type Mailer interface {
+	SendAll(ctx context.Context, id string, to []string, subject, text string) error
+}
+
+// Config is what a duty needs. All but Mail must be given.
 type Config struct {
 	Store  Store
 	Sender *Sender
+	Mail   Mailer // nil: channels that lead to mail fail, and say so
 	Log    *slog.Logger
 }
 
@@ -44,12 +50,13 @@ type Duty struct {
 	mu      sync.Mutex
 	flying  map[string]bool // deliveries
 	perHook map[string]int
-	landed  chan struct{} // one was done
+	landed  chan struct{}        // one was done
+	told    map[string]time.Time // when channels were sent something, of which more is sent later
 }
 
 // New makes a duty for one term.
 func New(cfg Config) *Duty {
-	return &Duty{cfg: cfg, flying: map[string]bool{}, perHook: map[string]int{}, landed: make(chan struct{}, 1)}
+	return &Duty{cfg: cfg, flying: map[string]bool{}, perHook: map[string]int{}, told: map[string]time.Time{}, landed: make(chan struct{}, 1)}
 }
 
 // Run follows events and sends until ctx ends. An error is one of the store.
@@ -130,7 +137,11 @@ func (d *Duty) round(ctx context.Context) (pause time.Duration, ws *state.WatchS
 	if next > 0 {
 		pause = min(pause, next)
 	}
-	return pause, ws, nil
+	soonest, err := d.notices(ctx, view.Watched(ws))
+	if soonest > 0 {
+		pause = min(pause, soonest)
+	}
+	return pause, ws, err
 }
 
 // start sends a delivery in a goroutine, unless it is under way, or too much is.

@@ -27,10 +27,10 @@ func NotificationLogOf(orgID string) string { return notificationLogs + orgID }
 // AgentLogOf is the log of an organization's agents.
 func AgentLogOf(orgID string) string { return agentLogs + orgID }
 
-// OtherLogOf is the log of all else.
+// OtherLogOf is the log of all else: work on machines, jobs that ran, plans that were carried out.
 func OtherLogOf(orgID string) string { return otherLogs + orgID }
 
-// DeliveryLogOf is the log of a webhook's deliveries.
+// DeliveryLogOf is the log of the deliveries of a webhook or notification channel.
 func DeliveryLogOf(orgID, hookID string) string { return deliveryLogs + orgID + "/" + hookID }
 
 // LogOwner takes the name of a log apart: which kind it is, of which organization, and of which webhook, if it is one's.

@@ -62,7 +62,7 @@ func (w *Webhook) Wants(kind string) bool {
 	return false
 }
 
-// Delivery is an event that a webhook is to be sent. It is a row until it was delivered or given up.
+// Delivery is an event that a webhook is to be sent, or what a notification channel is to be told. It is a row until it was delivered or given up.
 type Delivery struct {
 	ID       string    `json:"id"` // the webhook-id of all its attempts
 	OrgID    string    `json:"orgId"`
@@ -73,7 +73,9 @@ type Delivery struct {
 	Cursor   string    `json:"cursor"` // epoch and index of the event
 	Time     time.Time `json:"time"`   // of the event
 	Attempts int       `json:"attempts,omitempty"`
-	Next     time.Time `json:"next"` // not to be tried before
+	Next     time.Time `json:"next"`              // not to be tried before
+	Channel  bool      `json:"channel,omitempty"` // HookID is a notification channel; Kind an action type, Object for people
+	Text     string    `json:"text,omitempty"`    // that a channel is told
 }
 
 // Table names the table of deliveries.
@@ -82,8 +84,13 @@ func (*Delivery) Table() string { return "delivery" }
 // Key is the delivery's id.
 func (d *Delivery) Key() string { return d.ID }
 
-// Ranges: all deliveries, and those of the webhook.
-func (d *Delivery) Ranges() []string { return []string{AllDeliveries, DeliveriesOf(d.HookID)} }
+// Ranges: all deliveries of webhooks or notices of channels, and those of the webhook or channel.
+func (d *Delivery) Ranges() []string {
+	if d.Channel {
+		return []string{AllNotices, DeliveriesOf(d.HookID)}
+	}
+	return []string{AllDeliveries, DeliveriesOf(d.HookID)}
+}
 
 // Parent: none; the webhook may be deleted before the delivery is looked at again.
 func (*Delivery) Parent() (table, key string) { return "", "" }
@@ -94,7 +101,7 @@ const AllDeliveries = "all"
 // DeliveriesOf is the range of what is to be delivered to a webhook.
 func DeliveriesOf(hookID string) string { return "hook/" + hookID }
 
-// WebhookHealth is what is known of a webhook that fails. It is a row from the first failure to the next success.
+// WebhookHealth is what is known of a webhook or notification channel that fails. It is a row from the first failure to the next success.
 type WebhookHealth struct {
 	HookID   string    `json:"hookId"`
 	OrgID    string    `json:"orgId"`

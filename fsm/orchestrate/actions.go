@@ -123,6 +123,9 @@ func RunHandler(tx *state.Tx, orgID, hostID, appName, handler string) (*model.Ch
 	}
 	p.handler(h)
 	p.draft.Description = "Run handler " + handler + " of application " + appName
+	if err := notify(tx, model.NoticeCustom, hostID, "handler "+handler+" of application "+appName+" is run"+by(tx)); err != nil {
+		return nil, err
+	}
 	return QueueChange(tx, hostID, p.draft)
 }
 

@@ -63,6 +63,7 @@ func NotificationChannels() Kind[model.NotificationRow, model.NotificationChanne
 		show: func(d *model.NotificationChannel, id, org string, v int) {
 			d.UUID, d.Organization, d.Version = id, org, v
 		},
+		made: channelMade,
 	}
 }
 

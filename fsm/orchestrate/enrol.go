@@ -156,6 +156,9 @@ func Enrol(tx *state.Tx, e Enrolment) (*model.Agent, error) {
 	if err := tellHost(tx, model.AgentLogOf, a.HostID, "a machine enrolled"); err != nil {
 		return nil, err
 	}
+	if err := notify(tx, model.NoticeAgent, a.HostID, "a machine enrolled"); err != nil {
+		return nil, err
+	}
 	return a, state.Put(tx, &model.Presence{AgentID: a.ID, Up: true, Since: tx.Now()})
 }
 

@@ -125,6 +125,14 @@ func giveBatch(tx *state.Tx, i *model.IntentRow, hosts []string, last bool) erro
 		}
 	}
 	if last {
+		done := len(hosts)
+		if m, ok := state.Get[model.IntentMark](tx, i.Key()); ok {
+			done += m.Done
+		}
+		line := fmt.Sprintf("plan: %s, asked by %s, is carried out for %d hosts", describeIntent(tx.Quiet(), i), i.Actor, done)
+		if err := Tell(tx, model.OtherLogOf(i.OrgID), "", "", line); err != nil {
+			return err
+		}
 		state.Delete[model.IntentMark](tx, i.Key())
 		state.Delete[model.IntentRow](tx, i.Key())
 		return nil

@@ -2,6 +2,7 @@ package orchestrate
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -141,12 +142,31 @@ func ranJob(tx *state.Tx, j *model.JobRow, failed string) error {
 	if _, there := state.Get[model.JobRow](tx, j.ID); !there {
 		return nil // it deleted what it belongs to
 	}
+	if err := tellJob(tx, j, failed); err != nil {
+		return err
+	}
 	j.LastRun, j.Error, j.Runs = tx.Now(), failed, j.Runs+1
 	if j.Document.Cron == "" {
 		j.Document.Enabled = json.RawMessage("false") // once
 	}
 	j.Next = j.NextRun(tx.Now())
 	return state.Put(tx, j)
+}
+
+// tellJob tells that a job ran, in the log of all else, and that it failed, to whom it concerns.
+func tellJob(tx *state.Tx, j *model.JobRow, failed string) error {
+	what := fmt.Sprintf("job %s: %s %s", j.Name, j.Document.Action, j.Document.Input)
+	if failed == "" {
+		return Tell(tx, model.OtherLogOf(j.OrgID), "", "", what+" was run"+by(tx))
+	}
+	what += " failed: " + failed
+	if err := Tell(tx, model.OtherLogOf(j.OrgID), "", "", what); err != nil {
+		return err
+	}
+	if err := Tell(tx, model.NotificationLogOf(j.OrgID), "", "", what); err != nil {
+		return err
+	}
+	return notifyOrg(tx, model.NoticeError, j.OrgID, "job "+j.Name, what)
 }
 
 // moveJobs rewrites the inputs of jobs that pass through an address that changes.
@@ -178,6 +198,9 @@ func RunJob(tx *state.Tx, orgID, name string, maker model.JobMaker, w JobWorld) 
 		if model.CodeOf(err) == model.NotFound { // the job is there: of a 404 the published client says that it is not
 			return model.Errorf(model.Conflict, "job %q: %s", j.Name, err)
 		}
+		return err
+	}
+	if err := tellJob(tx, j, ""); err != nil {
 		return err
 	}
 	j.LastRun, j.Error, j.Runs = tx.Now(), "", j.Runs+1

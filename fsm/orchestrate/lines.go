@@ -32,7 +32,10 @@ func tellPresence(tx *state.Tx, agentID string, up bool) error {
 	if up {
 		text = "the agent is connected"
 	}
-	return tellHost(tx, model.AgentLogOf, a.HostID, text)
+	if err := tellHost(tx, model.AgentLogOf, a.HostID, text); err != nil {
+		return err
+	}
+	return notify(tx, model.NoticeAgent, a.HostID, text)
 }
 
 // tellEnd tells of a change that ended and failed.
@@ -46,14 +49,35 @@ func tellEnd(tx *state.Tx, c *model.Change) error {
 	if failed == 0 {
 		return nil
 	}
-	return tellHost(tx, model.NotificationLogOf, c.HostID, fmt.Sprintf("change %d (%s) failed: %d of %d tasks", c.OrderNum, c.Description, failed, len(c.Tasks)))
+	return tellFailure(tx, c.HostID, fmt.Sprintf("change %d (%s) failed: %d of %d tasks", c.OrderNum, c.Description, failed, len(c.Tasks)))
 }
 
 // tellDrift tells that a resource is no more, or again, as it should be.
 func tellDrift(tx *state.Tx, hostID string, o model.Origin, compliant bool) error {
-	text := "is not as it should be"
+	action, text := model.NoticeDrift, "is not as it should be"
 	if compliant {
-		text = "is as it should be again"
+		action, text = model.NoticeCompliant, "is as it should be again"
 	}
-	return tellHost(tx, model.NotificationLogOf, hostID, fmt.Sprintf("applications/%s/%s/%s %s", o.Application, o.Type, o.Name, text))
+	text = fmt.Sprintf("applications/%s/%s/%s %s", o.Application, o.Type, o.Name, text)
+	if err := tellHost(tx, model.NotificationLogOf, hostID, text); err != nil {
+		return err
+	}
+	return notify(tx, action, hostID, text)
+}
+
+// tellFailure tells of work on a host that failed.
+func tellFailure(tx *state.Tx, hostID, text string) error {
+	if err := tellHost(tx, model.NotificationLogOf, hostID, text); err != nil {
+		return err
+	}
+	return notify(tx, model.NoticeError, hostID, text)
+}
+
+// tellWork tells in the log of all else what the server did, or was asked to do, about a host that is no change; and channels
+// that want to hear of the action type, if there is one.
+func tellWork(tx *state.Tx, hostID, action, text string) error {
+	if err := tellHost(tx, model.OtherLogOf, hostID, text); err != nil || action == "" {
+		return err
+	}
+	return notify(tx, action, hostID, text)
 }

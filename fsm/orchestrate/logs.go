@@ -24,7 +24,7 @@ const (
 )
 
 // KeepOf says how much is kept of each log. The audit of an organization that is gone stays until its last record is too
-// old; all else of it goes with it, and what a webhook delivered goes with the webhook.
+// old; all else of it goes with it, and what a webhook or channel delivered goes with that.
 func (k LogsKept) KeepOf(r state.Reader) func(log string) state.LogKeep {
 	return func(log string) state.LogKeep {
 		kind, orgID, hookID := model.LogOwner(log)
@@ -34,7 +34,8 @@ func (k LogsKept) KeepOf(r state.Reader) func(log string) state.LogKeep {
 		}
 		if hookID != "" {
 			_, ok := state.Get[model.WebhookRow](r, hookID)
-			gone = gone || !ok
+			_, channel := state.Get[model.NotificationRow](r, hookID)
+			gone = gone || !ok && !channel
 		}
 		switch kind {
 		case "audit":

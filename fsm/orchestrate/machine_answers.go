@@ -51,7 +51,7 @@ func RecordMachine(tx *state.Tx, instanceID, mark string, a MachineAnswer) error
 	}
 	if w.Do == model.DoDestroy {
 		state.Delete[model.MachineWork](tx, instanceID)
-		return nil
+		return tellWork(tx, w.HostID, "", "machine: it was destroyed")
 	}
 	if i == nil { // its host is gone with it
 		state.Delete[model.MachineWork](tx, instanceID)
@@ -73,6 +73,9 @@ func machineFails(tx *state.Tx, w *model.MachineWork, i *model.InstanceRow, a Ma
 	w.Error, w.Failed, w.Next = plainText(a.Error), a.Final, tx.Now().Add(a.Again)
 	if a.Final {
 		w.Next = time.Time{}
+		if err := tellFailure(tx, w.HostID, "machine: "+string(w.Do)+" failed: "+w.Error); err != nil {
+			return err
+		}
 	}
 	if i != nil {
 		turned := i.State
@@ -165,6 +168,9 @@ func machineTurns(tx *state.Tx, w *model.MachineWork, i *model.InstanceRow, a Ma
 	case a.State == to:
 		i.State, i.Error = to, ""
 		i.Version++
+		if err := tellWork(tx, w.HostID, "", "machine: "+string(w.Do)+" is done, it is "+string(to)); err != nil {
+			return err
+		}
 		state.Delete[model.MachineWork](tx, w.InstanceID)
 		return state.Put(tx, i)
 	case a.PowerWithin > 0 && tx.Now().After(w.Begun.Add(a.PowerWithin)):
@@ -185,8 +191,8 @@ func machinePictured(tx *state.Tx, w *model.MachineWork, i *model.InstanceRow) e
 		}
 	}
 	state.Delete[model.MachineWork](tx, w.InstanceID)
-	if i.Error == "" {
-		return nil
+	if err := tellWork(tx, w.HostID, "", "machine: the image "+w.Image.Name+" was made"); err != nil || i.Error == "" {
+		return err
 	}
 	i.Error = ""
 	i.Version++

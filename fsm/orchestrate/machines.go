@@ -101,6 +101,9 @@ func noDriver(p *model.PlatformRow) error {
 func beginWork(tx *state.Tx, h *model.HostRow, i *model.InstanceRow, class string, w model.MachineWork) error {
 	w.InstanceID, w.OrgID, w.HostID, w.PlatformID, w.Class = i.ID, i.OrgID, i.HostID, i.PlatformID, class
 	w.Name, w.Mark, w.Begun, w.Actor = canonicalName(tx, h), newID(), tx.Now(), tx.Actor()
+	if err := tellWork(tx, h.ID, model.NoticeExecute, "machine: "+string(w.Do)+" begins"+by(tx)); err != nil {
+		return err
+	}
 	return state.Put(tx, &w)
 }
 
@@ -202,6 +205,9 @@ func enrolMachine(tx *state.Tx, t *model.EnrolToken, facts map[string]string) (*
 	if err := installAll(tx, h.ID); err != nil {
 		return nil, err
 	}
+	if err := tellWork(tx, h.ID, model.NoticeProvisioned, "provisioned: the machine runs and its agent is there"); err != nil {
+		return nil, err
+	}
 	counter, ok := state.Get[model.ChangeCounter](tx, h.ID)
 	if !ok || len(state.Keys[model.Change](tx, model.OpenChangesOf(h.ID))) == 0 {
 		return h, nil
@@ -284,6 +290,14 @@ func Power(tx *state.Tx, orgID, hostID string, do model.MachineDo, driver func(c
 		return err
 	}
 	return beginWork(tx, h, i, p.Document.Driver.ClassName, model.MachineWork{Do: do, Step: model.StepCall})
+}
+
+// by names who does it, for a line of a log.
+func by(tx *state.Tx) string {
+	if tx.Actor() == "" {
+		return ""
+	}
+	return ", asked by " + tx.Actor()
 }
 
 // driven finds the machine of a host and the driver that has to do with it. Errors: NotFound, Conflict.

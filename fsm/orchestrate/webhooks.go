@@ -289,11 +289,13 @@ func failed(tx *state.Tx, d *model.Delivery, why string) error {
 }
 
 func tellHook(tx *state.Tx, d *model.Delivery, text string) error {
-	name := d.HookID
-	if w, ok := state.Get[model.WebhookRow](tx.Quiet(), d.HookID); ok {
-		name = w.Name
+	name := "webhook " + d.HookID
+	if n, ok := state.Get[model.NotificationRow](tx.Quiet(), d.HookID); ok {
+		name = "channel " + n.Name
+	} else if w, ok := state.Get[model.WebhookRow](tx.Quiet(), d.HookID); ok {
+		name = "webhook " + w.Name
 	}
-	return Tell(tx, model.NotificationLogOf(d.OrgID), "", "", "webhook "+name+": "+text)
+	return Tell(tx, model.NotificationLogOf(d.OrgID), "", "", name+": "+text)
 }
 
 // WebhookStanding is how a webhook does: what waits, and since when it fails.
