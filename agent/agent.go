@@ -39,6 +39,8 @@ type Options struct {
 	CheckInterval time.Duration // of the timer behind the events; 0: DefaultCheckInterval
 	StepTimeout   time.Duration // of one step; 0: DefaultStepTimeout
 	Disk          journal.Disk  // nil: the real one
+	// Told are values of the machine's sensors (collection hosts) that are told in place of what is measured.
+	Told map[string]any
 }
 
 // Agent is one member machine. Open makes one, Run works, Deliver hands it what came from the bus and
@@ -57,6 +59,8 @@ type Agent struct {
 	clock       *clock
 	locks       *locks
 	outbox      *outbox
+	asks        *asks
+	told        map[string]any // values of sensors
 	watches     map[string]*watch
 	wake        map[wire.Lane]chan struct{}
 
@@ -96,7 +100,7 @@ func Open(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a.clock = newClock(a.journal.Seen(), bootTime)
-	a.outbox = newOutbox(a)
+	a.outbox, a.asks, a.told = newOutbox(a), newAsks(a), o.Told
 	for _, c := range o.Collections {
 		a.collections[c.Name()] = c
 		a.watches[c.Name()] = newWatch(a, c)
@@ -119,6 +123,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			}
 		})
 	}
+	wg.Go(func() { a.asks.run(ctx) })
 	wg.Go(func() {
 		select {
 		case <-ctx.Done():
@@ -206,6 +211,14 @@ func (a *Agent) deliver(envelope []byte) error {
 			return nil
 		}
 		return a.outbox.confirm(r.Sequences)
+	case wire.KindAsk:
+		var q wire.Ask
+		if err := wire.Open(envelope, kind, a.identity.Key, &q); err != nil {
+			a.log.Warn("dropped a question", "error", err)
+			return nil
+		}
+		a.takeAsk(q)
+		return nil
 	case wire.KindResync:
 		var r wire.Resync
 		if err := wire.Open(envelope, kind, a.identity.Key, &r); err != nil {
@@ -312,7 +325,7 @@ func (a *Agent) collection(name string) (resource.Collection, error) {
 		names = append(names, n)
 	}
 	slices.Sort(names)
-	return nil, fmt.Errorf("this agent has no collection %q; it has: %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("%w %q; it has: %s", errUnknownCollection, name, strings.Join(names, ", "))
 }
 
 // signal wakes a goroutine that waits on ch, which has room for one.

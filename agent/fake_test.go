@@ -205,6 +205,7 @@ type told struct {
 	alert    *wire.Alert
 	presence *wire.Presence
 	standing *wire.Standing
+	sealed   *wire.Sealed
 }
 
 func (l *FakeLink) Publish(ctx context.Context, kind wire.Kind, envelope []byte) error {
@@ -226,6 +227,10 @@ func (l *FakeLink) Publish(ctx context.Context, kind wire.Kind, envelope []byte)
 		var s wire.Standing
 		s, err = wire.OpenStanding(envelope, l.pub)
 		m.standing = &s
+	case wire.KindAnswer:
+		var s wire.Sealed
+		s, err = wire.OpenSealed(envelope, l.pub)
+		m.sealed = &s
 	default:
 		err = fmt.Errorf("kind %s", kind)
 	}
@@ -256,6 +261,19 @@ func (l *FakeLink) standings() []wire.Standing {
 	for _, m := range l.all {
 		if m.standing != nil {
 			out = append(out, *m.standing)
+		}
+	}
+	return out
+}
+
+// answers are the messages with answers to a question.
+func (l *FakeLink) answers(ask string) []wire.Sealed {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []wire.Sealed
+	for _, m := range l.all {
+		if m.sealed != nil && m.sealed.Ask == ask {
+			out = append(out, *m.sealed)
 		}
 	}
 	return out

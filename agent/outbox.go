@@ -148,6 +148,9 @@ func (a *Agent) tell(ctx context.Context, l link) error {
 				return err
 			}
 		}
+		if err := a.asks.tell(ctx, l); err != nil {
+			return err
+		}
 		due, next := a.outbox.take(time.Now())
 		for _, m := range due {
 			if err := a.publish(ctx, l, m); err != nil {
@@ -233,7 +236,7 @@ func (a *Agent) beat(ctx context.Context, l link) error {
 }
 
 func (a *Agent) presence(ctx context.Context, l link, bye bool) error {
-	p := wire.Presence{Agent: a.identity.Agent, Version: a.version, Started: a.started, Bye: bye, Journal: a.journal.ID()}
+	p := wire.Presence{Agent: a.identity.Agent, Version: a.version, Started: a.started, Bye: bye, Journal: a.journal.ID(), Asks: true}
 	envelope, err := wire.Sign(wire.KindPresence, a.key, p)
 	if err != nil {
 		return fmt.Errorf("sign a heartbeat: %w", err)

@@ -22,7 +22,7 @@ func endpoints() map[string]endpoint {
 		hostEndpoints(), contextEndpoints(), liveEndpoints(), instanceEndpoints(), changeEndpoints(), complianceEndpoints(),
 		applicationEndpoints(), fileEndpoints(), parameterEndpoints(), userEndpoints(), enrolEndpoints(), clusterEndpoints(), eventEndpoints(), snapshotEndpoints(), previewEndpoints(), auditEndpoints(), quotaEndpoints(), documentationEndpoints(),
 		platformEndpoints(), distributionEndpoints(), attachmentEndpoints(), linkEndpoints(), hostgroupEndpoints(), orchestrationEndpoints(),
-		definitionEndpoints(), webhookEndpoints(), transferEndpoints(), jobEndpoints(),
+		definitionEndpoints(), webhookEndpoints(), transferEndpoints(), jobEndpoints(), agentEndpoints(),
 	} {
 		maps.Copy(all, some)
 	}

@@ -88,6 +88,9 @@ type Config struct {
 	// Hooks calls the webhooks that somebody runs; nil: running one answers 503.
 	Hooks Hooks
 
+	// Agents asks the agents of machines; nil: the rows that ask answer 501.
+	Agents Agents
+
 	// Origins are the pages of other hosts that browsers let use the API, like https://console.example.org; none by default.
 	Origins []string
 

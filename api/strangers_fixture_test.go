@@ -25,7 +25,7 @@ type names map[string]string
 
 // Names of the placeholders that are the same in every organization: they tell nothing of another one.
 func commonNames() names {
-	return names{"group": "admin", "type": "files", "coll": "memory", "sensor": "free", "flavor": "debian", "K": "applications"}
+	return names{"group": "admin", "type": "files", "coll": "hosts", "sensor": "cpu", "flavor": "debian", "K": "applications"}
 }
 
 // stranger is a caller and what it sends to be known.
@@ -47,7 +47,7 @@ type twoOrganizations struct {
 
 func newTwoOrganizations(t *testing.T) *twoOrganizations {
 	t.Helper()
-	s := newSite(t, func(c *api.Config) { c.Log = newLog() })
+	s := newSite(t, func(c *api.Config) { c.Log = newLog() }, withAgents(&fakeAgents{files: map[string]string{"/etc/motd": "hello"}}))
 	w := &twoOrganizations{site: s, handler: s.server.Config.Handler}
 	w.ours = names{"org": "rival", "env": "Lab", "host": "box1", "app": "tool", "plat": "mill", "dist": "bsd1", "hg": "few", "orch": "plan", "hook": "bell",
 		"chan": "talk", "file": "own file", "param": "own param", "handler": "own do", "key": "own key", "mod": "own mod", "git": "own git", "svc": "ownsvc",

@@ -29,19 +29,22 @@ type Config struct {
 	Tables           []state.TableDef // that rows can be put into, beside the cluster's own
 	Bootstrap        Bootstrap        // looked at only while DataDir holds no member of a cluster
 	Duties           []NamedDuty      // run while leading, started in this order
-	Log              *slog.Logger     // nil discards
-	Timing           Timing           // raft's and ours
-	RaftStore        string           // StoreBolt (""), or StoreWAL; a folder keeps the one that it was made with
-	Autopilot        Autopilot        // when the leader gives a vote, and takes one
-	CertLife         time.Duration    // of the nodes' certificates, renewed when a third of it is left; one year
-	GossipKeyLife    time.Duration    // between rotations of the gossip key; 30 days
-	Listener         net.Listener     // serves the cluster port instead of binding ClusterAddr
-	Transport        transport.Options
-	Schema           int              // the highest schema that this code knows; 0 is state.Schema, and tests say others
-	Detail           func() string    // told in Status as it is; nil is nothing
-	Now              func() time.Time // the machine's clock; nil means time.Now
-	Disk             Disk             // when it counts as nearly full
-	BeforeWrite      func()           // called before each write to the raft log, from raft's goroutines; a slow disk
+	// Answer answers what nodes ask the leader by AskLeader, and changes nothing. An error without a code lets the asker
+	// try again, here or at the next leader. Nil answers nothing.
+	Answer        func(ctx context.Context, question []byte) ([]byte, error)
+	Log           *slog.Logger  // nil discards
+	Timing        Timing        // raft's and ours
+	RaftStore     string        // StoreBolt (""), or StoreWAL; a folder keeps the one that it was made with
+	Autopilot     Autopilot     // when the leader gives a vote, and takes one
+	CertLife      time.Duration // of the nodes' certificates, renewed when a third of it is left; one year
+	GossipKeyLife time.Duration // between rotations of the gossip key; 30 days
+	Listener      net.Listener  // serves the cluster port instead of binding ClusterAddr
+	Transport     transport.Options
+	Schema        int              // the highest schema that this code knows; 0 is state.Schema, and tests say others
+	Detail        func() string    // told in Status as it is; nil is nothing
+	Now           func() time.Time // the machine's clock; nil means time.Now
+	Disk          Disk             // when it counts as nearly full
+	BeforeWrite   func()           // called before each write to the raft log, from raft's goroutines; a slow disk
 }
 
 // Disk says when a node's disk counts as nearly full.

@@ -22,6 +22,7 @@ const (
 	opRemove  = 'x' // a name -> nothing; leader only
 	opMove    = 'm' // a name or nothing -> nothing: hand leadership over; leader only
 	opRenew   = 'r' // a certificate request -> the certificate, both DER; leader only
+	opAsk     = 'a' // a question for the duties -> their answer; leader only
 	opKeys    = 'k' // JSON ids of cluster keys -> the text of those that it has
 	opOK      = '+'
 	opErr     = '-'

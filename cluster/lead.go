@@ -324,6 +324,23 @@ func (n *Node) handOverOnce(ctx context.Context, to string) error {
 	}
 }
 
+// AskLeader puts a question to Config.Answer of the leader, which may be this node, until ctx ends. The question changes
+// nothing, so it is put again when a leader or the way to it is lost. It and its answer have less than a MiB.
+// Errors: those of Answer that have a code, Unavailable (no leader, no answer in time).
+func (n *Node) AskLeader(ctx context.Context, question []byte) ([]byte, error) {
+	ctx, cancel := n.deadline(ctx)
+	defer cancel()
+	for {
+		out, err := n.atLeader(ctx, opAsk, question)
+		if model.CodeOf(err) != model.Unknown {
+			return out, err
+		}
+		if e := n.pause(ctx, err); e != nil {
+			return nil, n.giveUp(e, false)
+		}
+	}
+}
+
 // atLeader does op where the leader is; it waits for one until ctx ends.
 func (n *Node) atLeader(ctx context.Context, op byte, body []byte) ([]byte, error) {
 	for {

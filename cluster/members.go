@@ -44,6 +44,11 @@ func (n *Node) answer(ctx context.Context, peer transport.Peer, op byte, body []
 		n.learn(body, peer.Name)
 		n.nudge()
 		return json.Marshal(n.peers.list())
+	case opAsk:
+		if n.leading.Load() == nil || n.cfg.Answer == nil {
+			return nil, errNotLeading
+		}
+		return n.cfg.Answer(ctx, body)
 	case opRemove, opMove, opRenew:
 		if n.leading.Load() == nil {
 			return nil, errNotLeading

@@ -69,6 +69,8 @@ type Dispatcher struct {
 	links map[string]*link // by hub name
 	nudge chan struct{}    // the outbox looks again: an agent came, or a link
 	due   map[string]bool  // agents whose order should go out again at once
+
+	asks *asks
 }
 
 // New makes a dispatcher for one term.
@@ -82,6 +84,7 @@ func New(cfg Config) *Dispatcher {
 		links:    map[string]*link{},
 		nudge:    make(chan struct{}, 1),
 		due:      map[string]bool{},
+		asks:     newAsks(),
 	}
 }
 
@@ -93,6 +96,7 @@ const laneWorkers = 64
 func (d *Dispatcher) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer d.asks.stop()
 	var wg sync.WaitGroup
 	start := func(name string, fn func(ctx context.Context) error) {
 		wg.Go(func() {

@@ -224,6 +224,8 @@ func (d *Dispatcher) onReply(ctx context.Context, l *link, data []byte) error {
 			effect = func(tx *state.Tx) error { return orchestrate.RecordReply(tx, a.ID, outcome(r)) }
 			plain = func(tx *state.Tx) error { return orchestrate.RecordReply(tx, a.ID, bare(r)) }
 		}
+	case wire.KindAnswer:
+		return d.onAnswer(l, data)
 	case wire.KindStanding:
 		a, err := d.onStanding(ctx, data)
 		if err == nil && d.presence.heard(a.ID, l.name, wire.Presence{}, time.Now()) {

@@ -27,6 +27,8 @@ type sighting struct {
 	at      time.Time
 	hub     string
 	started time.Time
+	told    bool // a heartbeat came
+	asks    bool // it answers questions
 }
 
 // misses is how many heartbeats an agent may miss before it is called down.
@@ -52,6 +54,14 @@ func (p *presence) known(agentID string) bool {
 	defer p.mu.Unlock()
 	_, ok := p.seen[agentID]
 	return ok
+}
+
+// answers says whether the agent answers questions; true as long as it has not told.
+func (p *presence) answers(agentID string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.seen[agentID]
+	return !s.told || s.asks
 }
 
 // enrolled gives a new agent, which the state calls up already, the time to log in as itself.
@@ -82,7 +92,11 @@ func (p *presence) heard(agentID, hub string, said wire.Presence, now time.Time)
 	if started.IsZero() {
 		started = last.started
 	}
-	p.seen[agentID] = sighting{at: now, hub: hub, started: started}
+	told, asks := last.told, last.asks
+	if said.Version != "" {
+		told, asks = true, said.Asks
+	}
+	p.seen[agentID] = sighting{at: now, hub: hub, started: started, told: told, asks: asks}
 	came := !known || last.hub != hub || !last.started.Equal(started) || now.Sub(last.at) > misses*p.heartbeat
 	if came || said.Version != "" {
 		p.tell(orchestrate.Transition{AgentID: agentID, Up: true, Version: said.Version, Journal: said.Journal})

@@ -44,6 +44,8 @@ type rig struct {
 	beats   time.Duration // between heartbeats of agents
 	stop    context.CancelFunc
 	done    chan error
+
+	dispatcher *dispatch.Dispatcher
 }
 
 type keys struct{ db *statetest.DB }
@@ -144,6 +146,7 @@ func (r *rig) startDispatch() {
 	})
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
+	r.dispatcher = d
 	r.stop, r.done = cancel, done
 }
 

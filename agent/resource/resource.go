@@ -85,6 +85,28 @@ type Output struct {
 	Truncated bool   `json:"truncated,omitempty"`
 }
 
+// ContentReader is a collection whose members have a content that can be read.
+type ContentReader interface {
+	// ReadContent reads up to limit bytes from offset on. Errors wrap fs.ErrNotExist, ErrName or ErrPrivate, or are the
+	// machine's.
+	ReadContent(ctx context.Context, id string, offset int64, limit int) (Part, error)
+}
+
+// Part is a part of a content.
+type Part struct {
+	Data []byte
+	Size int64  // of the whole content; 0 where the kernel makes it up
+	End  bool   // nothing follows
+	Tag  string // names the content: parts with different tags are not of one
+}
+
+var (
+	// ErrPrivate is wrapped by ReadContent for what is given to nobody.
+	ErrPrivate = errors.New("the agent does not give this away")
+	// ErrName is wrapped by ReadContent for an id that no resource can have.
+	ErrName = errors.New("that is no name of a file")
+)
+
 // Lister is a collection that can name its members.
 type Lister interface {
 	List(ctx context.Context) ([]string, error)

@@ -15,14 +15,15 @@ import (
 	"github.com/muster-hq/muster/agent/sys"
 )
 
-// collections makes every collection of this agent over one machine, or over the folder root.
-func collections(root string) (all []resource.Collection, closeAll func(), err error) {
+// collections makes every collection of this agent over one machine, or over the folder root. Nobody is shown the files of
+// the agent's own state.
+func collections(root, state string) (all []resource.Collection, closeAll func(), err error) {
 	m, err := sys.New(sys.Options{Root: root, Unprivileged: root != "" && os.Geteuid() != 0})
 	if err != nil {
 		return nil, nil, fmt.Errorf("look at the machine: %w", err)
 	}
 	return []resource.Collection{
-		files.New(m, files.Options{}),
+		files.New(m, files.Options{Private: []string{state}}),
 		directories.New(m, directories.Options{}),
 		packages.New(m, packages.Options{}),
 		services.New(m, services.Options{}),

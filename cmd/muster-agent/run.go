@@ -132,7 +132,7 @@ func work(ctx context.Context, f runFlags, log *slog.Logger) error {
 	if err := enrol(ctx, f, state, log); err != nil {
 		return err
 	}
-	collections, closeCollections, err := collections(f.root)
+	collections, closeCollections, err := collections(f.root, state.Dir)
 	if err != nil {
 		return err
 	}

@@ -143,6 +143,7 @@ func hostLines(lines map[string]string, file string) {
 		"host.instance.set": "provision h", "host.instance.delete": "destroy h", "host.instance.show": "instance h",
 		"host.instance.properties.set": "provision h --property ip.eth0=1", "host.instance.create_image": "image h i", "host.instance.vnc.show": "vnc h",
 		"host.instance.token": "token h", "host.instance.alerts.list": "alerts h", "host.instance.alerts.clear": "clear-alerts h", "host.orchestrations.list": "orchestrations h",
+		"host.instance.files.show": "fetch h /f", "host.instance.status.show": "sensor h hosts uptime",
 	} {
 		lines[row] = "muster host " + line + " -E e"
 	}

@@ -34,10 +34,11 @@ type duties struct {
 	log    *slog.Logger
 	opened <-chan *cluster.Node // closed once node is set
 	node   atomic.Pointer[cluster.Node]
+	asks   *askDesk
 }
 
 func newDuties(cfg serverConfig, log *slog.Logger, opened <-chan *cluster.Node) *duties {
-	return &duties{cfg: cfg, log: log, opened: opened}
+	return &duties{cfg: cfg, log: log, opened: opened, asks: newAskDesk()}
 }
 
 // list is the written order in which they start.
@@ -209,9 +210,12 @@ func (d *duties) dispatch(ctx context.Context, lead *cluster.Lead) error {
 	if err != nil {
 		return err
 	}
-	return dispatch.New(dispatch.Config{
+	work := dispatch.New(dispatch.Config{
 		Term: lead.Term, Store: leadStore{lead, n}, Hubs: hubs, Log: d.log.With("part", "dispatch", "term", lead.Term),
-	}).Run(ctx)
+	})
+	d.asks.open(work)
+	defer d.asks.close(work)
+	return work.Run(ctx)
 }
 
 // provision drives the work on machines.

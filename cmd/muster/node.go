@@ -252,7 +252,7 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	n, err := cluster.Open(ctx, cluster.Config{
 		Name: m.cfg.Name, DataDir: m.cfg.clusterDir(), ClusterAddr: m.cfg.Cluster, ClusterAdvertise: m.cfg.advertised(m.cfg.Cluster),
 		GossipAddr: m.cfg.Gossip, GossipAdvertise: m.cfg.advertised(m.cfg.Gossip), APIAddr: m.cfg.advertised(m.httpLn.Addr().String()),
-		Version: version, Tables: orchestrate.Tables(), Bootstrap: boot, Duties: duties.list(), Log: m.log.With("part", "cluster"), RaftStore: m.cfg.RaftStore,
+		Version: version, Tables: orchestrate.Tables(), Bootstrap: boot, Duties: duties.list(), Answer: duties.asks.answer, Log: m.log.With("part", "cluster"), RaftStore: m.cfg.RaftStore,
 		Autopilot: m.cfg.Autopilot.cluster(), CertLife: m.cfg.Lives.Certificate, GossipKeyLife: m.cfg.Lives.GossipKey, Detail: func() string { return busState(hubs.Load(), m.cfg.Bus) },
 	})
 	if err != nil {
@@ -280,7 +280,7 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 	}
 	rest, err := api.New(api.Config{
 		Login: login, Origins: m.cfg.origins(), Store: n, Log: m.log.With("part", "api"), Cluster: clusterAPI{m, n}, Snapshots: snapshotAPI{n}, EnrolToken: enrolTokens{m.cfg.pin(n)}.CreateEnrolToken,
-		Hooks:    webhook.NewSender(allow),
+		Hooks: webhook.NewSender(allow), Agents: agentAPI{n},
 		Machines: provision.Desk{Drivers: m.cfg.machines(), MachineToken: enrolTokens{m.cfg.pin(n)}.MachineToken},
 		Ready:    func(context.Context) error { return m.ready(n) }, Leads: n.IsLeader, Age: n.Age, Stop: m.stopping(run), PublicURL: m.cfg.PublicURL,
 	})

@@ -127,6 +127,15 @@ func (m *machineTest) commands(info devInfo) {
 	org := func(words ...string) string {
 		return n.do(info.Admin.PasswordFile, append(words, "-O", info.Organization)...)
 	}
+	if out := do("host", "fetch", m.host, "/etc/motd"); out != "" { // as it was described
+		m.t.Errorf("host fetch prints %q", out)
+	}
+	if out := do("host", "sensor", m.host, "services", "nginx"); !strings.Contains(out, `"running": true`) {
+		m.t.Errorf("host sensor prints %s", out)
+	}
+	if out := do("host", "sensor", m.host, "hosts", "hostname"); !strings.Contains(out, m.host) {
+		m.t.Errorf("host sensor prints %s", out)
+	}
 	do("host", "create", "h2", "--platform", "cloud")
 	do("host", "provision", "h2", "--wait")
 	if out := do("instance", "show", "h2"); !strings.Contains(out, "RUNNING") || !strings.Contains(out, "Up") {
@@ -155,6 +164,10 @@ func (m *machineTest) commands(info devInfo) {
 	}
 	if out := org("job", "list", "-o", "name"); out != "night\n" {
 		m.t.Errorf("job list prints %s", out)
+	}
+	_, errs, code = muster(m.t, n.as(info.Admin.PasswordFile, "host", "fetch", "h2", "/etc/motd", "-O", info.Organization, "-E", info.Environment)...)
+	if code != exitConflict || !strings.Contains(errs, "is down since") {
+		m.t.Errorf("a file of a machine that is off: %d %s", code, errs)
 	}
 	do("host", "start", "h2", "--wait")
 	do("host", "destroy", "h2")

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,11 +11,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/muster-hq/muster/api/client"
 	"github.com/muster-hq/muster/deploy/site"
 	"github.com/muster-hq/muster/dispatch/bus/rabbittest"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/internal/freeport"
 )
+
+// asks fetches a file and a sensor of the machine through the broker.
+func (r *killRig) asks(root string) {
+	r.t.Helper()
+	text := strings.Repeat("0123456789abcdef", 40<<10) // of more than one part
+	if err := os.WriteFile(filepath.Join(root, "large"), []byte(text), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	var got []byte
+	op := client.Op{Name: "host.instance.files.show", Params: r.p("host", "victim"), Query: url.Values{"path": {"/large"}}}
+	if r.call(op, &got); string(got) != text {
+		r.t.Errorf("a file of the machine: %d bytes of %d", len(got), len(text))
+	}
+	var status struct{ Status map[string]float64 }
+	op = client.Op{Name: "host.instance.status.show", Params: r.p("host", "victim", "coll", "hosts", "sensor", "uptime")}
+	if r.call(op, &status); status.Status["uptime"] <= 0 {
+		r.t.Errorf("a sensor of the machine: %v", status)
+	}
+}
 
 // TestRabbitMQLostMidChange stops a real RabbitMQ in the middle of a change, takes all that it has on its disks, and
 // starts it again. The change ends well, and no line is there twice.
@@ -36,6 +57,7 @@ func TestRabbitMQLostMidChange(t *testing.T) {
 	}
 	r.agent = a
 	r.waitState("victim", model.HostReady)
+	r.asks(a.Root)
 	doc, texts := killApplication()
 	for name, text := range texts { // all but the first wait for a file: so long the change is in its middle
 		if name != "s0.sh" {

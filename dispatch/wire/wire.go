@@ -16,8 +16,8 @@ const Version = 1
 // replayed as another.
 type Kind string
 
-// The kinds. Orders, receipts, questions for the standing and welcomes are signed with the organization's key; replies,
-// standings, alerts, facts and presence with the agent's; an enrolment with the enrolment token's key and with the
+// The kinds. Orders, receipts, questions and welcomes are signed with the organization's key; replies,
+// answers, standings, alerts, facts and presence with the agent's; an enrolment with the enrolment token's key and with the
 // agent's own (inside the body).
 const (
 	KindOrder    Kind = "order"
@@ -31,6 +31,8 @@ const (
 	KindLogin    Kind = "login"
 	KindResync   Kind = "resync"
 	KindStanding Kind = "standing"
+	KindAsk      Kind = "ask"
+	KindAnswer   Kind = "answer"
 )
 
 // Order is one change, or one question, for one agent: steps to take in sequence.
@@ -145,6 +147,7 @@ type Presence struct {
 	Started time.Time `json:"started"`
 	Bye     bool      `json:"bye,omitempty"`     // a clean stop
 	Journal string    `json:"journal,omitempty"` // id of the agent's journal; "" of an older agent, which knows no Resync
+	Asks    bool      `json:"asks,omitempty"`    // the agent answers an Ask
 }
 
 // Enrol asks for membership. It is signed with the enrolment token's key; Proof is the agent key's

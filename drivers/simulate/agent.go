@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -85,12 +86,25 @@ func (d *Driver) work(ctx context.Context, dir, token string, facts map[string]s
 	defer closeAll()
 	a, err := agent.Open(agent.Options{
 		Log: log, State: state.Dir, Identity: *state.Identity, Key: state.Key, Collections: all, Version: d.o.Version, CheckInterval: d.o.Check,
+		Told: sensors(facts),
 	})
 	if err != nil {
 		return err
 	}
 	defer a.Close()
 	return serve(ctx, a, state.Dir, d.o.URLs)
+}
+
+// sensors are the values of a simulated machine that are not those of the one that simulates it.
+func sensors(facts map[string]string) map[string]any {
+	ip, out := map[string]string{}, map[string]any{}
+	for key, value := range facts {
+		if name, ok := strings.CutPrefix(key, "ip."); ok {
+			ip[name] = value
+		}
+	}
+	out["hostname"], out["ip"], out["macaddress"] = facts["hostname"], ip, map[string]string{}
+	return out
 }
 
 // serve does the work and talks to the bus. When it is told to stop, the work stops first, then the talk.

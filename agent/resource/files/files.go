@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 
 	"github.com/muster-hq/muster/agent/resource"
@@ -27,20 +28,27 @@ type System interface {
 	MkdirAll(name string) error
 	Remove(name string) error
 	Watch(ctx context.Context, names []string, changed func(name string)) error
+	OpenContent(name string) (f *os.File, real string, err error)
 }
 
 // Options of New.
-type Options struct{}
+type Options struct {
+	// Private are directories of the machine whose files are not read for anybody: the agent's own state.
+	Private []string
+}
 
-// Collection implements resource.Collection and resource.Watcher.
+// Collection implements resource.Collection, resource.Watcher and resource.ContentReader.
 //
 // A file is written whole, beside its place, and renamed into it: a reader sees the old or the new
 // content. Directories above it are made with mode 0755. A link in its place is replaced by the file;
 // anything else that is not a regular file is an error.
-type Collection struct{ sys System }
+type Collection struct {
+	sys    System
+	hidden []string
+}
 
 // New makes the collection on a machine.
-func New(s System, _ Options) *Collection { return &Collection{sys: s} }
+func New(s System, o Options) *Collection { return &Collection{sys: s, hidden: o.Private} }
 
 // Name is "files".
 func (c *Collection) Name() string { return "files" }
