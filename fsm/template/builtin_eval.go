@@ -25,6 +25,7 @@ func evalBuiltin(name string) (builtin, bool) {
 func (c *call) evalText() *Value {
 	s := c.text()
 	c.r.charge(c.x.start, 8*len(s))
+	c.r.spend(c.x.start, 20+len(s)/8)
 	x, err := c.parseText(s)
 	if err != nil {
 		c.fail(BadValue, "the text %s is not an expression", c.r.code(c.x.of))
@@ -58,6 +59,7 @@ func (c *call) parseText(s string) (x expr, err error) {
 func (c *call) interpret() *Value {
 	s := c.text()
 	c.r.charge(c.x.start, 8*len(s))
+	c.r.spend(c.x.start, 20+len(s)/8)
 	t, err := parse(c.r.t.src.name, s, Options{})
 	if err != nil {
 		c.fail(BadValue, "the text %s is not a template", c.r.code(c.x.of))

@@ -1,7 +1,9 @@
 package template
 
 import (
+	"math"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 )
 
@@ -49,10 +51,24 @@ func (c *call) pattern(text, flags, how string) *regexp.Regexp {
 		text = "(?" + mode + ")" + text
 	}
 	re, err := regexp.Compile(text)
-	if err != nil {
+	if err == nil {
+		c.r.spend(c.x.start, effort(text, len(c.text())))
+	} else {
 		c.fail(BadValue, "the regular expression %s is not valid here; look-around and back-references are not supported", c.r.code(c.x.args[0]))
 	}
 	return re
+}
+
+// effort is how many steps a regular expression counts on a text: it cannot be cut off once it runs, and takes time by the
+// product of their sizes.
+func effort(pattern string, text int) int {
+	size := len(pattern)
+	if re, err := syntax.Parse(pattern, syntax.Perl); err == nil {
+		if prog, err := syntax.Compile(re.Simplify()); err == nil {
+			size = len(prog.Inst)
+		}
+	}
+	return min(100+size*text/256, math.MaxInt32)
 }
 
 func (c *call) replace() *Value {
@@ -61,7 +77,7 @@ func (c *call) replace() *Value {
 	if strings.Contains(flags, "f") {
 		n = 1
 	}
-	if !strings.ContainsAny(flags, "ri") {
+	if !strings.ContainsAny(flags, "ri") || old == "" && !strings.Contains(flags, "r") {
 		c.pattern("", flags, "")
 		count := strings.Count(s, old)
 		if old == "" {

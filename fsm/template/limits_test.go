@@ -29,6 +29,9 @@ func TestEachLimitCutsOff(t *testing.T) {
 		"captured":            {"\n<#assign s><#list 1..2000000 as x>0123456789</#list></#assign>", Limits{}},
 		"list":                {"\n${(1..2000000)?join(',')}", Limits{}},
 		"above the default":   {"\n<#macro m><@m/></#macro><@m/>", Limits{Calls: 1 << 40}},
+		"a large expression":  {"\n${''?left_pad(8000000, 'a')?matches('(a|b|c|d){300}e')?c}", Limits{}},
+		"many expressions":    {"\n<#list 1..2000000000 as x>${'aaaaaaaaaaaaaaaaaa'?matches('(a*)*(b|c)*[^x]+y?')?c}</#list>", Limits{}},
+		"evaluated often":     {"\n<#list 1..2000000000 as x>${'1'?eval}</#list>", Limits{}},
 		"regular expressions": {"\n${''?left_pad(30000, 'a')?matches('(a*)*b')?c}<#list 1..2000000000 as x></#list>", Limits{}},
 	} {
 		tmpl, err := Parse(name, c.src, Options{Limits: c.limits})

@@ -394,10 +394,10 @@ func (e *exprParser) builtin(of expr) expr {
 
 // bracketed is (x?string), which takes its arguments behind the bracket as well.
 func bracketed(x expr) (*builtinExpr, bool) {
-	p, ok := x.(*parenExpr)
-	if !ok {
-		return nil, false
+	in := x
+	for p, ok := in.(*parenExpr); ok; p, ok = in.(*parenExpr) {
+		in = p.of
 	}
-	b, ok := p.of.(*builtinExpr)
-	return b, ok && b.name == "string" && len(b.args) == 0
+	b, ok := in.(*builtinExpr)
+	return b, ok && in != x && b.name == "string" && len(b.args) == 0
 }

@@ -196,12 +196,16 @@ func (r *renderer) missing(x expr) {
 }
 
 // step counts work, and looks at the context now and then.
-func (r *renderer) step(at int) {
-	r.steps++
+func (r *renderer) step(at int) { r.spend(at, 1) }
+
+// spend counts what takes as long as n steps.
+func (r *renderer) spend(at, n int) {
+	before := r.steps
+	r.steps += n
 	if r.steps > r.limits.Steps {
 		r.failAt(at, Limit, "the template takes more than %d steps; look for an endless loop", r.limits.Steps)
 	}
-	if r.steps%256 == 1 {
+	if before/256 != r.steps/256 || before == 0 {
 		if err := r.ctx.Err(); err != nil {
 			e := r.t.src.errorAt(at, RenderPhase, Limit, "the rendering was ended: %v", err)
 			e.Err = err
