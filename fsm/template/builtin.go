@@ -246,9 +246,9 @@ func kindBuiltin(name string) (builtin, bool) {
 				c.wrong("booleans")
 			}
 			if c.v.flag {
-				return c.r.eval(c.x.args[0])
+				return c.arg(0)
 			}
-			return c.r.eval(c.x.args[1])
+			return c.arg(1)
 		}}, true
 	case "switch":
 		return builtin{min: 2, max: 99, fn: (*call).choose}, true
@@ -261,12 +261,12 @@ func (c *call) choose() *Value {
 	args := c.x.args
 	for len(args) >= 2 {
 		if c.r.compare(&binaryExpr{c.x.place, "==", c.x.of, args[0]}, c.v, c.r.need(args[0])) {
-			return c.r.eval(args[1])
+			return c.r.need(args[1])
 		}
 		args = args[2:]
 	}
 	if len(args) == 1 {
-		return c.r.eval(args[0])
+		return c.r.need(args[0])
 	}
 	c.fail(BadValue, "no case of ?switch fits, and it has no default")
 	return nil

@@ -154,7 +154,7 @@ func (c *call) sorted(path []string) *Value {
 
 // find is ?seq_contains and ?seq_index_of: values of another kind are not equal to what is sought.
 func (c *call) find() *Value {
-	items, want, name := c.items(), c.arg(0), snake(c.x.name)
+	items, want, name := c.items(), c.r.eval(c.x.args[0]), snake(c.x.name)
 	at := -1
 	same := func(v *Value) bool {
 		switch {
