@@ -85,17 +85,17 @@ type AuditField struct {
 }
 
 // Encode writes a record within a size, leaving out fields, then objects, of what does not fit.
-func (a AuditRecord) Encode(most int) ([]byte, error) {
+func (a AuditRecord) Encode(most int) []byte {
 	for {
-		b, err := json.Marshal(a)
-		if err != nil || len(b) <= most {
-			return b, err
+		b := a.AppendJSON(make([]byte, 0, 1024))
+		if len(b) <= most {
+			return b
 		}
 		switch n := len(a.Changes); {
 		case n == 0:
 			a.Object, a.Message = cutText(a.Object, most/8), cutText(a.Message, most/8)
 			a.Fullname = cutText(a.Fullname, most/8)
-			return json.Marshal(a)
+			return a.AppendJSON(nil)
 		case len(a.Changes[n-1].Fields) > 0:
 			c := a.Changes[n-1]
 			c.Fields, c.Cut = c.Fields[:len(c.Fields)/2], true

@@ -2,7 +2,6 @@ package orchestrate
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	"github.com/muster-hq/muster/fsm/model"
@@ -19,7 +18,7 @@ const (
 // orgID is "". Call it once, after all writes. The objects before and after are added to the record here; what is
 // secret in them is masked. It reads nothing that the transaction could conflict on.
 func Audit(tx *state.Tx, orgID string, rec model.AuditRecord) error {
-	a := auditor{before: tx.Before(), after: tx.Quiet(), schemas: map[string]map[string]json.RawMessage{}}
+	a := auditor{before: tx.Before(), after: tx.Quiet()}
 	for _, c := range tx.Changes() {
 		switch {
 		case c.Table == (&model.Change{}).Table():
@@ -51,15 +50,11 @@ func AuditRead(tx *state.Tx, orgID string, rec model.AuditRecord) error {
 }
 
 func appendAudit(tx *state.Tx, orgID string, rec model.AuditRecord) error {
-	b, err := rec.Encode(auditBytes)
-	if err != nil {
-		return fmt.Errorf("write an audit record: %w", err)
-	}
 	log := model.AuditSite
 	if orgID != "" {
 		log = model.AuditLogOf(orgID)
 	}
-	return state.AppendLog(tx, log, b)
+	return state.AppendLog(tx, log, rec.Encode(auditBytes))
 }
 
 // audited tells the tables whose rows are what people know; the others are the cluster's own affair, and what was done
@@ -87,36 +82,84 @@ func wordless(table string) bool {
 // auditor makes the changes of one record.
 type auditor struct {
 	before, after state.Reader
-	schemas       map[string]map[string]json.RawMessage // of the parameters, by owner
+	kits          map[string][]model.Furnished // whose parameters settings stand for, by owner
 }
 
 // audHead is what rows have in common, as far as they have it.
 type audHead struct {
-	ID       string       `json:"id"`
-	Name     string       `json:"name"`
-	Key      string       `json:"key"`
-	Username string       `json:"username"`
-	UserID   string       `json:"userId"`
-	EnvID    string       `json:"envId"`
-	HostID   string       `json:"hostId"`
-	AppID    string       `json:"appId"`
-	OwnerID  string       `json:"ownerId"`
-	Type     string       `json:"type"`
-	Owner    *model.Owner `json:"owner"`
+	ID, Name, Key, Username, UserID, EnvID, HostID, AppID, OwnerID, Type string
+
+	Owner *model.Owner
+}
+
+// headOf reads it off a row; false where that is not a row of ours.
+func headOf(row []model.ObjectField) (h audHead, ok bool) {
+	ok = true
+	for i := range row {
+		var into *string
+		switch row[i].Name {
+		case "id":
+			into = &h.ID
+		case "name":
+			into = &h.Name
+		case "key":
+			into = &h.Key
+		case "username":
+			into = &h.Username
+		case "userId":
+			into = &h.UserID
+		case "envId":
+			into = &h.EnvID
+		case "hostId":
+			into = &h.HostID
+		case "appId":
+			into = &h.AppID
+		case "ownerId":
+			into = &h.OwnerID
+		case "type":
+			into = &h.Type
+		case "owner":
+			if string(row[i].Value) == "null" {
+				continue
+			}
+			h.Owner = &model.Owner{}
+			ok = ok && ownerIn(row[i].Value, h.Owner)
+			continue
+		default:
+			continue
+		}
+		text, isText := model.RawText(row[i].Value)
+		*into, ok = text, ok && isText
+	}
+	return h, ok
+}
+
+func ownerIn(raw json.RawMessage, o *model.Owner) bool {
+	list, ok := model.ObjectFields(raw)
+	level, ok1 := model.RawText(model.FieldOf(list, "level"))
+	org, ok2 := model.RawText(model.FieldOf(list, "orgId"))
+	id, ok3 := model.RawText(model.FieldOf(list, "id"))
+	*o = model.Owner{Level: model.Level(level), OrgID: org, ID: id}
+	return ok && ok1 && ok2 && ok3
 }
 
 func (a *auditor) change(c state.Change) (model.AuditChange, bool) {
 	out := model.AuditChange{Kind: c.Table, Action: "updated"}
-	row := c.New
+	before, ok := fieldsOf(c.Old)
+	after, ok2 := fieldsOf(c.New)
+	if !ok || !ok2 {
+		return out, false // not a row of ours
+	}
+	row := after
 	switch {
 	case c.Old == nil:
 		out.Action = "created"
 	case c.New == nil:
-		out.Action, row = "deleted", c.Old
+		out.Action, row = "deleted", before
 	}
-	var h audHead
-	if err := json.Unmarshal(row, &h); err != nil {
-		return out, false // not a row of ours
+	h, ok := headOf(row)
+	if !ok {
+		return out, false
 	}
 	out.Object, out.EnvID, out.HostID = a.place(c.Table, h)
 	if wordless(c.Table) {
@@ -131,19 +174,29 @@ func (a *auditor) change(c state.Change) (model.AuditChange, bool) {
 			d.secret = "value"
 		}
 	}
-	d.diff("", c.Old, c.New, false)
+	d.fieldsOf("", before, after)
 	out.Fields, out.Cut = d.fields, d.cut
 	return out, out.Action != "updated" || len(out.Fields) > 0
 }
 
 // secretSetting tells whether a parameter says that the values of a key are secret.
 func (a *auditor) secretSetting(o model.Owner, key string) bool {
-	schemas, ok := a.schemas[o.ID]
+	kits, ok := a.kits[o.ID]
 	if !ok {
-		schemas = parameterSchemas(a.after, o)
-		a.schemas[o.ID] = schemas
+		kits = kitsFor(a.after, o)
+		if a.kits == nil {
+			a.kits = map[string][]model.Furnished{}
+		}
+		a.kits[o.ID] = kits
 	}
-	return isSecret(schemas[key])
+	for _, k := range kits {
+		for _, p := range *k.ParameterList() {
+			if p.Key == key && isSecret(p.Schema) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // place is the path of a row within its organization, and the environment and host that it is in.

@@ -52,18 +52,42 @@ func (d *differ) objects(path string, before, after json.RawMessage) bool {
 	if !okB || !okA {
 		return false
 	}
+	d.fieldsOf(path, b, a)
+	return true
+}
+
+// fieldsOf compares the fields of two objects.
+func (d *differ) fieldsOf(path string, b, a []model.ObjectField) {
 	hidden := secretObject(b) || secretObject(a)
-	for _, key := range keysOf(b, a) {
-		if path == "" && ownField(key) {
+	for len(b)+len(a) > 0 {
+		key, before, after := nextField(&b, &a)
+		if path == "" && ownField(key) || bytes.Equal(before, after) {
 			continue
 		}
 		name := key
 		if path != "" {
 			name = path + "." + key
 		}
-		d.diff(name, b[key], a[key], name == d.secret || hidden && hiddenBeside(key) || secretName(key, b[key], a[key]))
+		d.diff(name, before, after, name == d.secret || hidden && hiddenBeside(key) || secretName(key, before, after))
 	}
-	return true
+}
+
+// nextField takes the field that comes next by name off two lists; nil is one that is not in a list.
+func nextField(b, a *[]model.ObjectField) (key string, before, after json.RawMessage) {
+	if len(*a) == 0 || len(*b) > 0 && (*b)[0].Name <= (*a)[0].Name {
+		key = (*b)[0].Name
+	} else {
+		key = (*a)[0].Name
+	}
+	for _, side := range []struct {
+		list  *[]model.ObjectField
+		value *json.RawMessage
+	}{{b, &before}, {a, &after}} {
+		if len(*side.list) > 0 && (*side.list)[0].Name == key {
+			*side.value, *side.list = (*side.list)[0].Value, (*side.list)[1:]
+		}
+	}
+	return key, before, after
 }
 
 // ownField tells what the server counts for itself.
@@ -95,15 +119,14 @@ func keysOf(b, a map[string]json.RawMessage) []string {
 }
 
 // fieldsOf reads an object; what is absent counts as an empty one.
-func fieldsOf(raw json.RawMessage) (map[string]json.RawMessage, bool) {
+func fieldsOf(raw json.RawMessage) ([]model.ObjectField, bool) {
 	if raw == nil {
 		return nil, true
 	}
 	if len(raw) == 0 || raw[0] != '{' {
 		return nil, false
 	}
-	var m map[string]json.RawMessage
-	return m, json.Unmarshal(raw, &m) == nil
+	return model.ObjectFields(raw)
 }
 
 // elementsOf reads a list of objects that have names of their own.
@@ -131,8 +154,8 @@ func elementsOf(raw json.RawMessage) (map[string]json.RawMessage, bool) {
 }
 
 // secretObject tells whether an object says of itself that its value is secret.
-func secretObject(m map[string]json.RawMessage) bool {
-	return string(m["secret"]) == "true" || string(m["password"]) == "true" || isSecret(m["schema"])
+func secretObject(list []model.ObjectField) bool {
+	return string(model.FieldOf(list, "secret")) == "true" || string(model.FieldOf(list, "password")) == "true" || isSecret(model.FieldOf(list, "schema"))
 }
 
 // hiddenBeside tells which fields of such an object are masked: the value, and what a schema may name as one.

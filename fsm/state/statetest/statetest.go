@@ -143,7 +143,7 @@ func (db *DB) Propose(ctx context.Context, c *state.Commit) (state.Result, error
 }
 
 func (db *DB) apply(c *state.Commit) (state.Result, error) {
-	c, err := state.DecodeCommit(c.Encode(nil))
+	c, err := state.DecodeCommit(c.Encode(make([]byte, 0, c.EncodedSize())))
 	if err != nil {
 		return state.Result{}, err
 	}
