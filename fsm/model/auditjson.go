@@ -50,13 +50,7 @@ type jsonWriter struct{ b []byte }
 
 // text writes a field.
 func (w *jsonWriter) text(name, value string) {
-	w.b = appendName(w.b, name)
-	if b, ok := appendText(w.b, value); ok {
-		w.b = b
-		return
-	}
-	v, _ := json.Marshal(value) // a text cannot fail
-	w.b = append(w.b, v...)
+	w.b = AppendText(appendName(w.b, name), value)
 }
 
 // some writes a field unless it is empty.
@@ -96,4 +90,22 @@ func (w *jsonWriter) list(name string, n int, item func(i int)) {
 		item(i)
 	}
 	w.b = append(w.b, ']')
+}
+
+// AppendText appends a text as encoding/json writes it.
+func AppendText(b []byte, value string) []byte {
+	start := len(b)
+	b = append(b, '"')
+	for rest := bytesOf(value); ; {
+		n := plainLen(rest)
+		if b = append(b, rest[:n]...); n == len(rest) {
+			return append(b, '"')
+		}
+		if c := rest[n]; c != '"' && c != '\\' {
+			v, _ := json.Marshal(value) // a text cannot fail
+			return append(b[:start], v...)
+		}
+		b = append(b, '\\', rest[n])
+		rest = rest[n+1:]
+	}
 }

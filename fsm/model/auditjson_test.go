@@ -75,3 +75,13 @@ func TestAuditRecordWithinBounds(t *testing.T) {
 		}
 	}
 }
+
+// TestAppendText: as encoding/json.
+func TestAppendText(t *testing.T) {
+	for _, s := range []string{"", "plain", `a"b\c"`, `"`, `\`, "<&>", "\n", "é", "\xff", strings.Repeat(`x"`, 40) + "\u2028"} {
+		want, _ := json.Marshal(s)
+		if got := AppendText([]byte("x"), s); string(got) != "x"+string(want) {
+			t.Errorf("%q is written as %s in place of %s", s, got[1:], want)
+		}
+	}
+}

@@ -3,9 +3,9 @@ package orchestrate
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/muster-hq/muster/fsm/model"
@@ -189,7 +189,9 @@ func shownValue(raw json.RawMessage, secret bool) json.RawMessage {
 	if len(raw) <= maxAuditValue {
 		return raw
 	}
-	return toJSON(fmt.Sprintf("%s... (%d bytes)", strings.ToValidUTF8(string(raw[:maxAuditValue/2]), ""), len(raw)))
+	text := append(make([]byte, 0, maxAuditValue/2+32), bytes.ToValidUTF8(raw[:maxAuditValue/2], nil)...)
+	text = append(strconv.AppendInt(append(text, "... ("...), int64(len(raw)), 10), " bytes)"...)
+	return model.AppendText(make([]byte, 0, len(text)+32), string(text))
 }
 
 // maskedValue masks what is secret within a value.

@@ -69,7 +69,7 @@ func (q quiet) row(table, key string) *record {
 	if p := q.tx.writes.of(table, key); p != nil {
 		return p.rec
 	}
-	return q.tx.base.row(table, key)
+	return q.tx.memo.row(q.tx.base, table, key)
 }
 
 func (q quiet) unique(table, rng string) *record {
@@ -82,7 +82,7 @@ func (q quiet) unique(table, rng string) *record {
 
 func (q quiet) members(table, rng string) []*record { return q.tx.membersNow(table, rng) }
 
-func (q quiet) keys(table, rng string) []string { return q.tx.keysNow(table, rng) }
+func (q quiet) keys(table, rng string) []string { return slices.Clone(q.tx.keysNow(table, rng)) }
 
 // ringChunk is a part of the ring. Places that a published ring shows are never written again.
 type ringChunk [128]Event

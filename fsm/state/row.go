@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/muster-hq/muster/fsm/seal"
 )
 
 // Row is a noun that is kept. Its methods are on *T; Table must also work on a nil receiver.
@@ -172,7 +174,13 @@ type record struct {
 	ranges  []string // sorted, no duplicates
 	value   []byte   // JSON for rows, opaque bytes for chunks of contents
 	version Version
-	cache   atomic.Pointer[any] // the decoded object, made by the first reader
+	cache   atomic.Pointer[decodedRow] // made by the first reader
+}
+
+// decodedRow is what reading a record made.
+type decodedRow struct {
+	obj   any    // the decoded object
+	clear []byte // of a sealed record whose object consists of parts of it: so it takes no room of its own
 }
 
 // corrupt is the panic value for a stored row that its type cannot be read from: a fault of ours that no
@@ -202,31 +210,42 @@ func encode(row any) ([]byte, error) {
 
 // decode makes a fresh object of a record's value, of which the object may hold parts.
 func decode[T any](r *record, value []byte) *T {
-	t := new(T)
+	t, _ := decodeQuick[T](r, value)
+	return t
+}
+
+// decodeQuick is decode that tells whether the object consists of parts of the value.
+func decodeQuick[T any](r *record, value []byte) (t *T, parts bool) {
+	t = new(T)
 	if quick, ok := any(t).(reader); ok {
 		if quick.ReadRow(value) {
-			return t
+			return t, true
 		}
 		t = new(T)
 	}
 	if err := json.Unmarshal(value, t); err != nil {
 		panic(corrupt{fmt.Errorf("row %s %q does not read as %T: %w", r.table, r.key, t, err)})
 	}
-	return t
+	return t, false
 }
 
 // shared gives the one object of a record that all its readers share. A sealed one is opened by the first of them.
 func shared[T any](by Reader, r *record) *T {
-	if p := r.cache.Load(); p != nil {
-		if t, ok := (*p).(*T); ok {
+	if c := r.cache.Load(); c != nil {
+		if t, ok := c.obj.(*T); ok {
 			return t
 		}
 	}
-	var obj any = decode[T](r, mustOpen(by, r))
-	if !r.cache.CompareAndSwap(nil, &obj) {
-		if t, ok := (*r.cache.Load()).(*T); ok {
+	value := mustOpen(by, r)
+	obj, parts := decodeQuick[T](r, value)
+	c := &decodedRow{obj: obj}
+	if parts && seal.Sealed(r.value) {
+		c.clear = value
+	}
+	if !r.cache.CompareAndSwap(nil, c) {
+		if t, ok := r.cache.Load().obj.(*T); ok {
 			return t
 		}
 	}
-	return obj.(*T)
+	return obj
 }

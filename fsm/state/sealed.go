@@ -174,10 +174,13 @@ func OwnKeys(table, key string) bool {
 	return table == tableClusterKey || table == tableDataKeys && key == DomainCluster
 }
 
-// opened gives a record's value as it was before it was sealed.
+// opened gives a record's value as it was before it was sealed. It is shared: nobody may change it.
 func opened(r Reader, rec *record) ([]byte, error) {
 	if !seal.Sealed(rec.value) {
 		return rec.value, nil
+	}
+	if c := rec.cache.Load(); c != nil && c.clear != nil {
+		return c.clear, nil
 	}
 	value, err := unseal(r, rec)
 	if err != nil {

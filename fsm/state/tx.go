@@ -26,6 +26,7 @@ type Tx struct {
 	reads  readSet
 	writes writeSet
 	notes  []LogNote
+	memo   memo
 	// rehearsal says that it is only tried, and never committed.
 	rehearsal bool
 	held      bool // it holds contents that would be staged
@@ -96,7 +97,7 @@ func (tx *Tx) row(table, key string) *record {
 		return p.rec
 	}
 	tx.read(ReadRow, table, key)
-	return tx.base.row(table, key)
+	return tx.memo.row(tx.base, table, key)
 }
 
 func (tx *Tx) exists(table, key string) bool {
@@ -104,11 +105,12 @@ func (tx *Tx) exists(table, key string) bool {
 		return p.rec != nil
 	}
 	tx.read(ReadExists, table, key)
-	return tx.base.row(table, key) != nil
+	return tx.memo.row(tx.base, table, key) != nil
 }
 
 func (tx *Tx) unique(table, rng string) *record {
-	keys := tx.keys(table, rng)
+	tx.read(ReadMembers, table, rng)
+	keys := tx.keysNow(table, rng)
 	if len(keys) == 0 {
 		return nil
 	}
@@ -117,17 +119,17 @@ func (tx *Tx) unique(table, rng string) *record {
 
 func (tx *Tx) keys(table, rng string) []string {
 	tx.read(ReadMembers, table, rng)
-	return tx.keysNow(table, rng)
+	return slices.Clone(tx.keysNow(table, rng))
 }
 
-// keysNow is keys without a note.
+// keysNow is keys without a note. The list is shared: nobody may change it.
 func (tx *Tx) keysNow(table, rng string) []string {
-	keys := tx.base.keys(table, rng)
+	keys := tx.memo.keysOf(tx.base, table, rng)
 	written := tx.written(table, rng)
 	if written == nil {
 		return keys
 	}
-	keys = slices.DeleteFunc(keys, func(key string) bool { _, ok := written[key]; return ok })
+	keys = slices.DeleteFunc(slices.Clone(keys), func(key string) bool { _, ok := written[key]; return ok })
 	for key, rec := range written {
 		if rec != nil {
 			keys = append(keys, key)
@@ -142,13 +144,14 @@ func (tx *Tx) members(table, rng string) []*record {
 	return tx.membersNow(table, rng)
 }
 
+// membersNow is members without a note. The list is shared: nobody may change it.
 func (tx *Tx) membersNow(table, rng string) []*record {
-	recs := tx.base.members(table, rng)
+	recs := tx.memo.membersOf(tx.base, table, rng)
 	written := tx.written(table, rng)
 	if written == nil {
 		return recs
 	}
-	recs = slices.DeleteFunc(recs, func(r *record) bool { _, ok := written[r.key]; return ok })
+	recs = slices.DeleteFunc(slices.Clone(recs), func(r *record) bool { _, ok := written[r.key]; return ok })
 	for _, rec := range written {
 		if rec != nil {
 			recs = append(recs, rec)
@@ -220,7 +223,7 @@ func (tx *Tx) put(rec *record, parentTable, parentKey string, known *knownFields
 func (tx *Tx) pending(table, key string) *pending {
 	p := tx.writes.of(table, key)
 	if p == nil {
-		old := tx.base.row(table, key)
+		old := tx.memo.row(tx.base, table, key)
 		p = &pending{table: table, key: key, old: old, rec: old}
 		tx.writes.add(p)
 		tx.reads.drop(Read{Kind: ReadRow, Table: table, Name: key})
