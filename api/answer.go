@@ -75,13 +75,13 @@ func encode(status int, value any) (reply, error) {
 func (r reply) send(w http.ResponseWriter) error {
 	h := w.Header()
 	if r.tag != "" {
-		h.Set("ETag", r.tag)
+		h["Etag"] = []string{r.tag}
 	}
 	if r.kind == "" {
 		w.WriteHeader(r.status)
 		return nil
 	}
-	h.Set("Content-Type", r.kind)
+	h["Content-Type"] = []string{r.kind}
 	if r.kind == kindRaw { // contents are the tenants' own: a browser must never take one for a page of ours
 		h.Set("Content-Disposition", "attachment")
 	}
@@ -89,7 +89,7 @@ func (r reply) send(w http.ResponseWriter) error {
 }
 
 func send(w http.ResponseWriter, status int, b []byte) error {
-	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.Header()["Content-Length"] = []string{strconv.Itoa(len(b))}
 	w.WriteHeader(status)
 	_, err := w.Write(b)
 	return err

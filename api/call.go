@@ -89,9 +89,8 @@ func (s *Server) serve(g *gin.Context) {
 	start := time.Now()
 	c := &call{srv: s, req: g.Request, header: g.Writer.Header(), id: requestID(g.Request.Header), writer: g.Writer, cancel: func() {}, address: s.cfg.Login.Proxies.Client(g.Request)}
 	defer func() { c.cancel() }()
-	c.header.Set(spec.HeaderRequestID, c.id)
-	c.header.Set("Cache-Control", "no-store")
-	c.header.Set("X-Content-Type-Options", "nosniff")
+	c.header[spec.HeaderRequestID] = []string{c.id}
+	c.header["Cache-Control"], c.header["X-Content-Type-Options"] = s.always.cache, s.always.sniff
 	if s.origins.allow(c.header, c.req) {
 		g.Status(http.StatusNoContent)
 		g.Writer.WriteHeaderNow()
@@ -107,9 +106,22 @@ func (s *Server) serve(g *gin.Context) {
 		s.fault(c, err)
 		writeError(g.Writer, err, c.id)
 	}
-	s.cfg.Log.LogAttrs(c.req.Context(), slog.LevelInfo, "request", slog.String("id", c.id), slog.String("method", g.Request.Method),
-		slog.String("path", loggedPath(s.cfg.Root, g.Request.URL.Path)), slog.String("route", c.route.Name), slog.Int("status", g.Writer.Status()),
-		slog.String("caller", c.caller.name), slog.String("address", c.address.String()), slog.Duration("took", time.Since(start)))
+	s.logged(c, g.Writer.Status(), start)
+}
+
+// logged writes the line of a request. It says nothing of where in the source it was written: to find that out costs more
+// than the line.
+func (s *Server) logged(c *call, status int, start time.Time) {
+	ctx, to := c.req.Context(), s.cfg.Log.Handler()
+	if !to.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	now := time.Now()
+	line := slog.NewRecord(now, slog.LevelInfo, "request", 0)
+	line.AddAttrs(slog.String("id", c.id), slog.String("method", c.req.Method), slog.String("path", loggedPath(s.cfg.Root, c.req.URL.Path)),
+		slog.String("route", c.route.Name), slog.Int("status", status), slog.String("caller", c.caller.name),
+		slog.String("address", c.address.String()), slog.Duration("took", now.Sub(start)))
+	_ = to.Handle(ctx, line) // as slog.Logger does: there is nobody to tell
 }
 
 // fault logs what is ours; what the caller did wrong is in the answer.
@@ -206,8 +218,8 @@ func (s *Server) answer(c *call) (reply, error) {
 
 // stamp tells which state the answer is of.
 func (c *call) stamp(epoch, index uint64) {
-	c.header.Set(spec.HeaderIndex, strconv.FormatUint(index, 10))
-	c.header.Set(spec.HeaderEpoch, strconv.FormatUint(epoch, 10))
+	room := [2]string{strconv.FormatUint(index, 10), strconv.FormatUint(epoch, 10)}
+	c.header[spec.HeaderIndex], c.header[spec.HeaderEpoch] = room[:1:1], room[1:2:2]
 }
 
 // runFree runs an endpoint that needs no rows.
@@ -247,6 +259,10 @@ const maxPath = 16 << 10
 
 // find matches the raw path and method against the table.
 func (s *Server) find(c *call) error {
+	if known, ok := s.kept.targets.get(c.targetKey()); ok {
+		c.route, c.params, c.segs, c.query = known.route, known.params, known.segs, known.query
+		return nil
+	}
 	rest, ok := strings.CutPrefix(c.req.URL.EscapedPath(), s.cfg.Root)
 	if !ok || rest != "" && rest[0] != '/' {
 		return model.Errorf(model.NotFound, "there is nothing at this path: the API is below %s", s.cfg.Root)

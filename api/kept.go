@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/muster-hq/muster/api/spec"
@@ -16,6 +17,7 @@ import (
 const (
 	keptAnswers = 32 << 20
 	keptCallers = 1 << 20
+	keptTargets = 4 << 20
 	answerBasis = 20_000
 	callerBasis = 100
 )
@@ -27,11 +29,13 @@ type kept struct {
 	secret  [32]byte
 	callers *generations[[sha256.Size]byte, *keptCaller]
 	answers *generations[answerKey, *keptAnswer]
+	targets *generations[targetKey, *target]
 	may     map[string]bool // routes whose answers may be kept
 }
 
 func newKept() *kept {
-	k := &kept{callers: newGenerations[[sha256.Size]byte, *keptCaller](keptCallers), answers: newGenerations[answerKey, *keptAnswer](keptAnswers), may: map[string]bool{}}
+	k := &kept{callers: newGenerations[[sha256.Size]byte, *keptCaller](keptCallers), answers: newGenerations[answerKey, *keptAnswer](keptAnswers),
+		targets: newGenerations[targetKey, *target](keptTargets), may: map[string]bool{}}
 	_, _ = rand.Read(k.secret[:]) // never fails: crypto/rand ends the program instead
 	for _, noun := range []string{"organizations", "environments", "hosts", "host.applications", "applications", "platforms", "distributions", "hostgroups", "settings"} {
 		k.may[noun+".list"], k.may[noun+".show"] = true, true
@@ -112,6 +116,23 @@ func (c *call) answerKey() answerKey {
 	return answerKey{u.Path, u.RawPath, u.RawQuery, c.caller.user, c.caller.key}
 }
 
+// targetKey is all that the target of a request is read from.
+type targetKey struct{ method, path, raw, query string }
+
+func (c *call) targetKey() targetKey {
+	u := c.req.URL
+	return targetKey{c.req.Method, u.Path, u.RawPath, u.RawQuery}
+}
+
+// target is what a path and a query mean. It is shared, and never changed. Only those of kept answers are kept: what nobody
+// may ask for fills no memory.
+type target struct {
+	route  spec.Route
+	params map[string]string
+	segs   []string
+	query  url.Values
+}
+
 // keptAnswer is an answer that shows no secret.
 type keptAnswer struct {
 	answer reply
@@ -152,6 +173,8 @@ func (c *call) read(view *state.View, end endpoint) (reply, *lookError) {
 		had.quota = orchestrate.QuotaOf(view, had.org)
 	}
 	key := c.answerKey()
+	to := c.targetKey()
+	k.targets.put(to, &target{c.route, c.params, c.segs, c.query}, 2*(len(to.path)+len(to.raw)+len(to.query))+1024)
 	k.answers.put(key, had, len(answer.body)+basis.Size()+len(key.path)+len(key.raw)+len(key.query)+512)
 	return answer, nil
 }

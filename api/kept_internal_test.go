@@ -160,7 +160,9 @@ func TestWhatIsNotKept(t *testing.T) {
 		t.Errorf("%d %s: what shows no secret is not kept", got.Code, got.Body)
 	}
 	s.ask(keptHost, "")
-	s.update(func(tx *state.Tx) error { return orchestrate.SetQuota(tx, s.org.ID, []byte(`{"requestsPerSecond": 1}`)) })
+	s.update(func(tx *state.Tx) error {
+		return orchestrate.SetQuota(tx, s.org.ID, []byte(`{"requestsPerSecond": 1}`))
+	})
 	for n := 0; ; n++ {
 		if s.ask(keptHost, "").Code == http.StatusTooManyRequests {
 			break

@@ -32,8 +32,8 @@ func (c *call) within() (time.Duration, error) {
 	// A little more, so that those who came together do not come again together.
 	wait += time.Duration(rand.Int64N(int64(wait/16) + 1))
 	c.base = c.req.Context()
-	ctx, cancel := context.WithTimeout(c.req.Context(), c.srv.cfg.Timeout+wait)
-	c.req, c.cancel = c.req.WithContext(ctx), cancel
+	ctx := withDeadline(c.base, c.srv.cfg.Timeout+wait)
+	c.req, c.cancel = c.req.WithContext(ctx), ctx.end
 	if wait > 0 {
 		c.allow(wait + c.srv.cfg.Timeout)
 	}

@@ -117,8 +117,12 @@ type Server struct {
 	docs        func() (*documentation, error)
 	rates       *rates
 	kept        *kept
+	always      alwaysHeaders
 	engine      *gin.Engine
 }
+
+// alwaysHeaders are values of headers that every answer has. They are shared by all, and never changed.
+type alwaysHeaders struct{ cache, sniff []string }
 
 // New makes a server. The error says what the configuration lacks, or which built route has no handler.
 func New(cfg Config) (*Server, error) {
@@ -141,7 +145,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.MaxContent = 8 << 20
 	}
 	s := &Server{
-		cfg: cfg, matcher: spec.NewMatcher(spec.Routes()), passwords: auth.NewPasswords(nil), guard: auth.NewGuard(), uses: newUses(), secrets: newUses(), rates: newRates(), kept: newKept(),
+		cfg: cfg, matcher: spec.NewMatcher(spec.Routes()), passwords: auth.NewPasswords(nil), guard: auth.NewGuard(), uses: newUses(), secrets: newUses(), rates: newRates(), kept: newKept(), always: alwaysHeaders{cache: []string{"no-store"}, sniff: []string{"nosniff"}},
 		cross: http.NewCrossOriginProtection(), endpoints: endpoints(),
 	}
 	for _, r := range spec.Routes() {

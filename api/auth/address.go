@@ -48,6 +48,9 @@ func (p Proxies) Client(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	at := clean(ap.Addr())
+	if len(p) == 0 {
+		return at
+	}
 	told := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(told) - 1; i >= 0 && p.Trusts(at); i-- {
 		next, ok := parseHop(told[i])

@@ -15,12 +15,12 @@ type WatchSet struct {
 	full bool // Wait was called: the rest changes no more
 	from uint64
 	st   *Store
-	life uint64          // which life of the store was read; a restore begins another
-	late bool            // views of two lives were read: something has changed for sure
+	life uint64 // which life of the store was read; a restore begins another
+	late bool   // views of two lives were read: something has changed for sure
 	// index and epoch are of the first view that was read; several says that there were others, timed that one told its time.
 	index, epoch   uint64
 	several, timed bool
-	keys map[mark]uint64 // what was read, and the lowest index that it was read at
+	keys           map[mark]uint64 // what was read, and the lowest index that it was read at
 }
 
 // NewWatchSet makes an empty set.
