@@ -184,7 +184,7 @@ func goldenOwners() []golden {
 
 // goldenDefinitions are what is stored as it was given.
 func goldenDefinitions() []golden {
-	return once([][2]string{
+	out := once([][2]string{
 		{`organizations|hostgroups|add|acme|-j|{"name": "G", "hosts": [{"position": 0, "organization": "acme", "environment": "Dev", "host": "web1"}]}`, "Dev/web1"},
 		{`organizations|hostgroups|list|acme`, "G\n"},
 		{`organizations|hostgroups|show|acme|G`, "Dev/web1"},
@@ -208,10 +208,10 @@ func goldenDefinitions() []golden {
 		{`hosts|actions|impact|acme|O`, "Handler: reload\n"},
 		{`organizations|webhooks|add|acme|-j|{"name": "W", "serverName": "example.org", "path": "/"}`, "example.org"},
 		{`organizations|webhooks|list|acme`, "W\n"},
-		{`organizations|webhooks|update|acme|W|-j|{"name": "W", "serverName": "example.com"}`, "example.com"},
-		{`organizations|webhooks|show|acme|W`, "example.com"},
-		{`organizations|webhooks|actions|impact|acme|W`, "ServerName: example.com\n"},
-		{`organizations|webhooks|actions|run|acme|W`, "is not built yet"},
+		{`organizations|webhooks|update|acme|W|-j|{"name": "W", "serverName": "hook.invalid"}`, "hook.invalid"},
+		{`organizations|webhooks|show|acme|W`, "hook.invalid"},
+		{`organizations|webhooks|actions|impact|acme|W`, "ServerName: hook.invalid\n"},
+		{`organizations|webhooks|actions|run|acme|W`, "Error (409): [the webhook gave no answer: "},
 		{`organizations|webhooks|delete|acme|W|--force`, ""},
 		{`organizations|webhooks|show|acme|W`, "Entity not found"},
 		{`organizations|notification-channels|add|acme|-j|{"channel": "C", "value": "{}"}`, "C"},
@@ -233,6 +233,10 @@ func goldenDefinitions() []golden {
 		{`applications|gits|show|acme|web|site`, "next"},
 		{`applications|gits|delete|acme|web|site|--force`, ""},
 	}...)
+	for i := range out {
+		out[i].outside = strings.Contains(out[i].line, "|actions|run|")
+	}
+	return out
 }
 
 // goldenNotBuilt are commands of EXTENDED rows that answer 501, and say so.

@@ -34,15 +34,12 @@ type process struct {
 // threeProcesses starts a cluster of three built servers.
 func threeProcesses(t *testing.T, more ...string) []*process {
 	t.Helper()
-	bin := buildMuster(t)
-	ports, err := freeport.Take(loopback, 12)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var at []string
-	for _, p := range ports {
-		at = append(at, loopback+":"+strconv.Itoa(p))
-	}
+	return startProcesses(t, buildMuster(t), testPorts(t, 12), more...)
+}
+
+// startProcesses starts a cluster of three servers of a program, on twelve ports.
+func startProcesses(t *testing.T, bin string, at []string, more ...string) []*process {
+	t.Helper()
 	var all []*process
 	for i := range 3 {
 		p := &process{node: nodeOn(t, at[4*i:4*i+4], fmt.Sprintf("n%d", i+1), more...), bin: bin, log: &output{}}
@@ -185,8 +182,9 @@ func TestStatusTellsHealthByItsExitCode(t *testing.T) {
 	}
 }
 
-// haproxy puts HAProxy in front of the nodes, as docs/operations.md has it, and gives its address.
-func haproxy(t *testing.T, all []*process) string {
+// haproxy puts HAProxy in front of the nodes, as docs/operations.md has it, and gives its address. With repeats it
+// repeats what got no answer, under a key that it gives each write.
+func haproxy(t *testing.T, all []*process, repeats bool) string {
 	t.Helper()
 	bin, err := exec.LookPath("haproxy")
 	if err != nil {
@@ -201,8 +199,16 @@ func haproxy(t *testing.T, all []*process) string {
 	}
 	addr := loopback + ":" + strconv.Itoa(port[0])
 	conf := "global\n  maxconn 500\ndefaults\n  mode http\n  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n  option redispatch\n  retries 3\n" +
-		"frontend api\n  bind " + addr + "\n  default_backend nodes\n" +
-		"backend nodes\n  balance roundrobin\n  option httpchk GET /readyz\n  http-check expect status 200\n  default-server check inter 200ms fall 2 rise 2\n"
+		"frontend api\n  bind " + addr + "\n  default_backend nodes\n"
+	if repeats {
+		conf += "  option http-buffer-request\n  acl write method POST PUT DELETE\n  acl keyed req.hdr(Idempotency-Key) -m found\n" +
+			"  acl unkeyed path_beg /api/cluster /api/account\n  acl unkeyed path_reg /(webhooks|notifications)/[^/]+/_run$\n" +
+			"  http-request set-header Idempotency-Key %[uuid()] if write !keyed !unkeyed\n  http-request disable-l7-retry if write unkeyed !keyed\n"
+	}
+	conf += "backend nodes\n  balance roundrobin\n  option httpchk GET /readyz\n  http-check expect status 200\n  default-server check inter 200ms fall 2 rise 2\n"
+	if repeats {
+		conf += "  retries 10\n  retry-on conn-failure empty-response junk-response 0rtt-rejected 503\n"
+	}
 	for _, p := range all {
 		conf += "  server " + p.name + " " + p.http + "\n"
 	}
@@ -238,7 +244,7 @@ func haproxy(t *testing.T, all []*process) string {
 // of them may fail, nor may a write be missing.
 func TestRollingRestartBehindHAProxy(t *testing.T) {
 	all := threeProcesses(t, "--drain", "3s")
-	addr := haproxy(t, all)
+	addr := haproxy(t, all, false)
 	password, err := readSecret(all[0].passwordFile())
 	if err != nil {
 		t.Fatal(err)
