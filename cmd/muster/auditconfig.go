@@ -84,8 +84,13 @@ func (d *duties) webhooks(ctx context.Context, lead *cluster.Lead) error {
 	return webhook.New(webhook.Config{Store: lead, Sender: sender, Mail: mailer, Log: d.log.With("part", "webhooks", "term", lead.Term)}).Run(ctx)
 }
 
-// tidyLogsEvery is how often logs are compressed, and what is too old or too much is dropped.
-const tidyLogsEvery = 5 * time.Minute
+// How often logs are compressed, and what is too old or too much is dropped. While much is written, chunks are compressed
+// as soon as there are some: they lie in memory, and each snapshot holds them.
+const (
+	tidyLogsEvery     = 5 * time.Minute
+	compressLogsEvery = 5 * time.Second
+	compressLogsFrom  = 64 // chunks, of 32 KiB each
+)
 
 // tidyLogs compresses logs and drops what is not to be kept.
 func (d *duties) tidyLogs(ctx context.Context, lead *cluster.Lead) error {
@@ -102,10 +107,32 @@ func (d *duties) tidyLogs(ctx context.Context, lead *cluster.Lead) error {
 		if done.Dropped+done.Removed > 0 {
 			d.log.Info("dropped old records of logs", "chunks", done.Dropped, "logs", done.Removed)
 		}
+		if err := compressLogs(ctx, lead); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// compressLogs compresses what comes until it is time to tidy.
+func compressLogs(ctx context.Context, lead *cluster.Lead) error {
+	tick := time.NewTicker(compressLogsEvery)
+	defer tick.Stop()
+	for range tidyLogsEvery / compressLogsEvery {
 		select {
-		case <-time.After(tidyLogsEvery):
+		case <-tick.C:
 		case <-ctx.Done():
 			return nil
 		}
+		view, err := lead.View(ctx)
+		if err != nil {
+			return err
+		}
+		if state.PlainChunks(view) < compressLogsFrom {
+			continue
+		}
+		if _, err := state.CompressLogs(ctx, lead, view); err != nil {
+			return err
+		}
 	}
+	return nil
 }

@@ -195,7 +195,10 @@ func (b *Batch) touch(kind byte, table, name string) {
 
 // write changes one row. Names and value are copied: they are cut from an entry that is not ours to keep. Each has its
 // own memory: the tree may keep the names of the first version of a row for as long as there is one.
-func (b *Batch) write(w *Write) error {
+func (b *Batch) write(w *Write) error { return b.put(w, bytes.Clone(w.Value)) }
+
+// put is write with a value that is kept as it is, in place of the write's.
+func (b *Batch) put(w *Write, value []byte) error {
 	pos := b.pos
 	b.pos++
 	if w.Table == tableLog {
@@ -212,7 +215,7 @@ func (b *Batch) write(w *Write) error {
 		}
 	} else {
 		rec := newRecord(w.Table, w.Key, w.New)
-		rec.value, rec.version = bytes.Clone(w.Value), Version{Index: b.next.index, Pos: pos}
+		rec.value, rec.version = value, Version{Index: b.next.index, Pos: pos}
 		if err := b.txn.Insert(tableRows, rec); err != nil {
 			return fmt.Errorf("put row %s %q: %w", w.Table, w.Key, err)
 		}

@@ -148,6 +148,8 @@ type room struct {
 	reads   []Read
 	writes  []Write
 	texts   []string
+	events  []EventNote
+	notes   []LogNote
 	ahead   int // how many more are expected, about
 }
 
@@ -230,7 +232,7 @@ func (d *decoder) events() []EventNote {
 	if n == 0 {
 		return nil
 	}
-	out := make([]EventNote, n)
+	out := take(&d.room.events, n, d.room.ahead)
 	for i := range out {
 		write := d.uvarint()
 		if write > math.MaxInt32 {
@@ -246,7 +248,7 @@ func (d *decoder) notes() []LogNote {
 	if n == 0 {
 		return nil
 	}
-	out := make([]LogNote, n)
+	out := take(&d.room.notes, n, d.room.ahead)
 	for i := range out {
 		out[i].Log = d.text()
 		if data := d.bytes(d.count(1)); len(data) > 0 {

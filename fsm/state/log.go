@@ -124,8 +124,9 @@ func (b *Batch) append(c *Commit) error {
 				return err
 			}
 		}
-		if t.value == nil {
-			t.value = binary.BigEndian.AppendUint64([]byte{logOpen}, t.first)
+		t.reserve(size + binary.MaxVarintLen32)
+		if len(t.value) == 0 {
+			t.value = binary.BigEndian.AppendUint64(append(t.value, logOpen), t.first)
 		}
 		// What readers see of the row ends before this: the bytes behind may be those of the same array.
 		t.value = binary.AppendUvarint(t.value, uint64(size))
@@ -136,6 +137,21 @@ func (b *Batch) append(c *Commit) error {
 		}
 	}
 	return nil
+}
+
+// openHead is the size of what an open row begins with.
+const openHead = 9
+
+// reserve makes room for so many bytes more. A log that is written to often fills its row within seconds: growing by halves
+// would copy it several times.
+func (t *tail) reserve(n int) {
+	have := max(len(t.value), openHead) + n
+	if have <= cap(t.value) {
+		return
+	}
+	room := make([]byte, len(t.value), max(have, min(2*have, logChunk)))
+	copy(room, t.value)
+	t.value = room
 }
 
 // grow makes the open row what its tail is.
@@ -168,7 +184,7 @@ func (b *Batch) closeChunk(log string, t *tail) error {
 		return fmt.Errorf("close a chunk of log %q: %w", log, err)
 	}
 	key := chunkName(log, c.first)
-	err = b.write(&Write{Table: tableLog, Key: key, Fresh: true, New: []string{logOf + log, rawLogs}, Value: c.encode(logPlain, c.body)})
+	err = b.put(&Write{Table: tableLog, Key: key, Fresh: true, New: []string{logOf + log, rawLogs}}, c.encode(logPlain, c.body))
 	b.pos-- // positions are those of a commit's writes
 	t.first, t.n, t.value = c.first+c.n, 0, nil
 	return err

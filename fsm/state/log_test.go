@@ -305,3 +305,31 @@ func TestLogsRefuseWhatCannotBe(t *testing.T) {
 type cancelled struct{ ctx context.Context }
 
 func (c cancelled) Update(context.Context, func(tx *state.Tx) error) error { return c.ctx.Err() }
+
+// TestLogsThatDoNotCompress: records without repetition are stored as compressed ones in commits that are not too large.
+func TestLogsThatDoNotCompress(t *testing.T) {
+	db := newDB(t)
+	r := rand.New(rand.NewPCG(1, 2))
+	var want []string
+	for range 40 {
+		record := make([]byte, 15_000)
+		for i := range record {
+			record[i] = byte(r.Uint32())
+		}
+		want = append(want, string(record))
+		update(t, db, appendTo("l", string(record)))
+	}
+	plain := state.PlainChunks(db.Local())
+	largest := 0
+	db.BeforeCommit(func(c *state.Commit) { largest = max(largest, c.EncodedSize()) })
+	n, err := state.CompressLogs(t.Context(), db, db.Local())
+	if err != nil || n != plain || n < 15 || state.PlainChunks(db.Local()) != 0 {
+		t.Fatalf("%d of %d chunks were compressed: %v; %d are left", n, plain, err, state.PlainChunks(db.Local()))
+	}
+	if largest > state.MaxCommit || largest < state.MaxCommit/4 {
+		t.Errorf("the largest commit has %d bytes", largest)
+	}
+	if got := readLog(db.Local(), "l", state.LogRange{}); !slices.Equal(got, want) {
+		t.Errorf("%d records are other ones afterwards", len(got))
+	}
+}

@@ -211,7 +211,8 @@ func (c *chunk) each(f func(LogRecord) bool) error {
 
 // encode makes the row of a full chunk.
 func (c *chunk) encode(form byte, body []byte) []byte {
-	b := binary.AppendUvarint([]byte{form}, c.first)
+	b := append(make([]byte, 0, 1+5*binary.MaxVarintLen64+len(body)), form)
+	b = binary.AppendUvarint(b, c.first)
 	b = binary.AppendUvarint(b, c.n)
 	b = binary.AppendVarint(b, c.from.UnixNano())
 	b = binary.AppendVarint(b, c.to.UnixNano())

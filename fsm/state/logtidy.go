@@ -25,16 +25,29 @@ type TidiedLogs struct {
 // tidyAtOnce is how many chunks one commit compresses or drops: of 32 KiB each before.
 const tidyAtOnce = 12
 
+// PlainChunks is how many chunks of logs are not compressed yet.
+func PlainChunks(r Reader) int { return len(r.keys(tableLog, rawLogs)) }
+
+// CompressLogs compresses the chunks of all logs that are not yet, in commits of a bounded size, and says how many. An
+// error ends it in between; the next one goes on.
+func CompressLogs(ctx context.Context, u Updater, v *View) (compressed int, err error) {
+	for keys := v.keys(tableLog, rawLogs); len(keys) > 0; {
+		looked, n := 0, 0
+		if err := u.Update(ctx, func(tx *Tx) (err error) { looked, n, err = compressChunks(tx, keys); return err }); err != nil {
+			return compressed, fmt.Errorf("compress records of logs: %w", err)
+		}
+		keys, compressed = keys[looked:], compressed+n
+	}
+	return compressed, nil
+}
+
 // TidyLogs compresses the chunks of all logs that are not yet, and drops what keep says, asked once for each log, in
 // commits of a bounded size. An error ends it in between; the next one goes on.
 func TidyLogs(ctx context.Context, u Updater, v *View, keep func(log string) LogKeep) (TidiedLogs, error) {
 	var out TidiedLogs
-	for keys := range slices.Chunk(v.keys(tableLog, rawLogs), tidyAtOnce) {
-		n := 0
-		if err := u.Update(ctx, func(tx *Tx) (err error) { n, err = compressChunks(tx, keys); return err }); err != nil {
-			return out, fmt.Errorf("compress records of logs: %w", err)
-		}
-		out.Compressed += n
+	n, err := CompressLogs(ctx, u, v)
+	if out.Compressed = n; err != nil {
+		return out, err
 	}
 	for _, log := range v.keys(tableLog, openLogs) {
 		k := keep(log)
@@ -56,24 +69,29 @@ func TidyLogs(ctx context.Context, u Updater, v *View, keep func(log string) Log
 	return out, nil
 }
 
-func compressChunks(tx *Tx, keys []string) (n int, err error) {
-	for _, key := range keys {
+// compressChunks compresses as many of the chunks as fit a commit, also where compression saves nothing: one at least.
+func compressChunks(tx *Tx, keys []string) (looked, n int, err error) {
+	size := 0
+	for i, key := range keys {
+		if i == tidyAtOnce || size > MaxCommit/2 {
+			return i, n, nil
+		}
 		rec := tx.row(tableLog, key)
 		if rec == nil {
 			continue
 		}
 		c, err := decodeChunk(rec.value, tx.store().dec)
 		if err != nil {
-			return 0, fmt.Errorf("row %q of a log: %w", key, err)
+			return 0, 0, fmt.Errorf("row %q of a log: %w", key, err)
 		}
 		ranges := slices.DeleteFunc(slices.Clone(rec.ranges), func(r string) bool { return r == rawLogs })
 		packed := c.encode(logZstd, tx.store().enc.EncodeAll(c.body, nil))
 		if err := tx.put(&record{table: tableLog, key: key, ranges: ranges, value: packed}, "", "", nil); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
-		n++
+		n, size = n+1, size+len(packed)
 	}
-	return n, nil
+	return len(keys), n, nil
 }
 
 // droppable names the chunks that are not to be kept.
