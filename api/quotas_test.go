@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
 )
 
 func (s *site) quota(body string) {
@@ -60,6 +61,39 @@ func TestQuotasOfThings(t *testing.T) {
 		{"GET", "/quotas/acme", "", 200, `"hosts":20000`},
 		{"PUT", web1 + "/applications/web/services/nginx/_restart", "", 200, ""},
 	})
+}
+
+// TestQuotaOfBytes: what is stored is counted, contents too, and no more is taken; what is removed counts no more.
+func TestQuotaOfBytes(t *testing.T) {
+	s := newSite(t).furnish()
+	count := func() int64 {
+		if _, err := orchestrate.CountUsage(t.Context(), s.db, s.db.Local()); err != nil {
+			t.Fatal(err)
+		}
+		var use model.QuotaUse
+		if err := json.Unmarshal([]byte(s.raw("GET", "/organizations/acme/quota", "").body), &use); err != nil || use.Used.Counted == "" {
+			t.Fatalf("%+v %v", use, err)
+		}
+		return use.Used.Bytes
+	}
+	before := count()
+	setting := func(size int) string { return `{"key": "big", "value": "` + strings.Repeat("x", size) + `"}` }
+	s.play([]exchange{{"POST", inAcme + "/settings/", setting(10_000), 201, ""}})
+	with := count()
+	if grown := with - before; grown < 10_000 || grown > 11_000 {
+		t.Errorf("a setting of 10,000 bytes counts %d", grown)
+	}
+	s.quota(`{"bytes": ` + strconv.FormatInt(with+5_000, 10) + `}`)
+	s.play([]exchange{
+		{"PUT", inAcme + "/settings/big", setting(20_000), 403, "the quota bytes of the organization is"},
+		{"PUT", inAcme + "/settings/big?dry_run=true", setting(20_000), 403, "the quota bytes"},
+		{"PUT", inAcme + "/settings/big", setting(10_001), 200, ""},
+		{"DELETE", inAcme + "/settings/big", "", 204, ""},
+	})
+	quota := s.raw("GET", "/quotas/acme", "")
+	if after := count(); after != before && after > before+500 { // the quota itself is a row
+		t.Errorf("after the deletion %d bytes, before %d: %s", after, before, quota.body)
+	}
 }
 
 func TestQuotasAreTheSites(t *testing.T) {

@@ -53,6 +53,7 @@ func (d *duties) list() []cluster.NamedDuty {
 		{Name: "plans", Run: d.expandIntents},
 		{Name: "logs", Run: d.tidyLogs},
 		{Name: "webhooks", Run: d.webhooks},
+		{Name: "usage", Run: d.countUsage},
 	}
 }
 

@@ -145,7 +145,7 @@ func quotaCommand(c *cli) *cobra.Command {
 		example: "  muster quota mine -O acme\n  muster quota update acme -f quota.yaml      # administrators of the site\n  muster quota delete acme                    # the default holds again",
 		rows:    "quotas", id: "name", idField: "organization",
 		cols: columns("ORGANIZATION", "organization", "HOSTS", "used.hosts", "OF", "quota.hosts", "APPLICATIONS", "used.applications", "OF", "quota.applications",
-			"CHANGES", "used.changesInFlight", "OF", "quota.changesInFlight", "DEFAULT", "default"),
+			"BYTES", "used.bytes", "OF", "quota.bytes", "CHANGES", "used.changesInFlight", "OF", "quota.changesInFlight", "DEFAULT", "default"),
 	}
 	cmd := n.command(c, "list", "show", "update", "delete")
 	for _, sub := range cmd.Commands() { // what is shown is not what is updated

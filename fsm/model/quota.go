@@ -4,6 +4,7 @@ package model
 type Quota struct {
 	Hosts             int `json:"hosts"`
 	Applications      int `json:"applications"`
+	Bytes             int `json:"bytes"`           // stored: rows and contents, before compression
 	ChangesInFlight   int `json:"changesInFlight"` // changes of its hosts that are not done
 	RequestsPerSecond int `json:"requestsPerSecond"`
 	BytesPerSecond    int `json:"bytesPerSecond"` // of bodies and answers
@@ -11,7 +12,7 @@ type Quota struct {
 
 // DefaultQuota is the quota of an organization that was given no other.
 func DefaultQuota() Quota {
-	return Quota{Hosts: 20_000, Applications: 2_000, ChangesInFlight: 200_000, RequestsPerSecond: 100_000, BytesPerSecond: 1 << 30}
+	return Quota{Hosts: 20_000, Applications: 2_000, Bytes: 8 << 30, ChangesInFlight: 200_000, RequestsPerSecond: 100_000, BytesPerSecond: 1 << 30}
 }
 
 // maxQuota bounds each number of a quota.
@@ -24,7 +25,7 @@ func (q Quota) Validate() error {
 		n, least int
 	}{
 		{"hosts", q.Hosts, 0}, {"applications", q.Applications, 0}, {"changesInFlight", q.ChangesInFlight, 0},
-		{"requestsPerSecond", q.RequestsPerSecond, 1}, {"bytesPerSecond", q.BytesPerSecond, 1},
+		{"bytes", q.Bytes, 1}, {"requestsPerSecond", q.RequestsPerSecond, 1}, {"bytesPerSecond", q.BytesPerSecond, 1},
 	} {
 		if f.n < f.least || f.n > maxQuota {
 			return Errorf(Invalid, "%s: give a number from %d to %d, not %d", f.name, f.least, maxQuota, f.n)
@@ -61,7 +62,9 @@ type QuotaUse struct {
 
 // QuotaHas is how much an organization has of what a quota counts.
 type QuotaHas struct {
-	Hosts           int `json:"hosts"`
-	Applications    int `json:"applications"`
-	ChangesInFlight int `json:"changesInFlight"`
+	Hosts           int    `json:"hosts"`
+	Applications    int    `json:"applications"`
+	ChangesInFlight int    `json:"changesInFlight"`
+	Bytes           int64  `json:"bytes"`             // as of the last count
+	Counted         string `json:"counted,omitempty"` // when the bytes came to this; "": not yet
 }

@@ -8,7 +8,11 @@ import (
 // QuotaOf is what an organization may have and do.
 func QuotaOf(r state.Reader, orgID string) model.Quota {
 	if row, ok := state.Get[model.QuotaRow](r, orgID); ok {
-		return row.Quota
+		q := row.Quota
+		if q.Bytes == 0 { // it is of before bytes were counted
+			q.Bytes = model.DefaultQuota().Bytes
+		}
+		return q
 	}
 	return model.DefaultQuota()
 }
@@ -16,10 +20,11 @@ func QuotaOf(r state.Reader, orgID string) model.Quota {
 // QuotaDoc is the quota of an organization beside what it has.
 func QuotaDoc(r state.Reader, o *model.OrganizationRow) model.QuotaUse {
 	_, own := state.Get[model.QuotaRow](r, o.ID)
+	stored, counted := usedBytes(r, o.ID)
 	return model.QuotaUse{Organization: o.Name, Quota: QuotaOf(r, o.ID), Default: !own, Used: model.QuotaHas{
 		Hosts:           len(state.Keys[model.HostRow](r, model.HostsOfOrganization(o.ID))),
 		Applications:    len(state.Keys[model.ApplicationRow](r, model.ApplicationsOf(o.ID))),
-		ChangesInFlight: changesInFlight(r, o.ID),
+		ChangesInFlight: changesInFlight(r, o.ID), Bytes: stored, Counted: counted,
 	}}
 }
 
@@ -83,7 +88,7 @@ func WithinQuota(tx *state.Tx) error {
 			return err
 		}
 	}
-	return nil
+	return withinBytes(tx)
 }
 
 // made is what a transaction makes in an organization.

@@ -54,6 +54,7 @@ func tablesOfSchema2() []state.TableDef {
 		state.Define[model.IntentCounter](state.TableOptions[model.IntentCounter]{Since: state.SchemaEvents}),
 		state.Define[model.IntentMark](state.TableOptions[model.IntentMark]{Since: state.SchemaEvents}),
 		quotaTable(),
+		state.Define[model.UsageRow](state.TableOptions[model.UsageRow]{Since: state.SchemaLogs}),
 		state.Define[model.Delivery](state.TableOptions[model.Delivery]{Since: state.SchemaLogs}),
 		state.Define[model.WebhookHealth](state.TableOptions[model.WebhookHealth]{Since: state.SchemaLogs}),
 		state.Define[model.EventMark](state.TableOptions[model.EventMark]{Since: state.SchemaLogs}),

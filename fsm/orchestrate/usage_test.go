@@ -1,0 +1,125 @@
+package orchestrate_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/state"
+	"github.com/muster-hq/muster/fsm/state/statetest"
+)
+
+// TestUsageIsWhatIsStored: after random operations in two organizations the count is that before and what each transaction said
+// that it adds; it is the same after a restore; and of what is deleted nothing is left.
+func TestUsageIsWhatIsStored(t *testing.T) {
+	db := statetest.New(t, orchestrate.Tables()...)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	ids := map[string]string{}
+	do := func(f func(tx *state.Tx) error) (grown map[string]int64) {
+		t.Helper()
+		if err := db.Update(t.Context(), func(tx *state.Tx) error {
+			err := f(tx)
+			grown = state.Grown(tx)
+			return err
+		}); err != nil && model.CodeOf(err) == model.Internal {
+			t.Fatal(err)
+		} else if err != nil {
+			grown = nil
+		}
+		return grown
+	}
+	count := func() map[string]int64 {
+		t.Helper()
+		c, err := state.CountStored(t.Context(), db.Local())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for _, name := range []string{"acme", "corp"} {
+		do(func(tx *state.Tx) error {
+			o, err := orchestrate.CreateOrganization(tx, model.Organization{Name: name}, "", false)
+			if err == nil {
+				ids[name] = o.ID
+			}
+			return err
+		})
+	}
+	sum := count()
+	for i := range 300 {
+		org := ids[[]string{"acme", "corp"}[rnd.IntN(2)]]
+		n := rnd.IntN(8)
+		grown := do(func(tx *state.Tx) error {
+			env, _ := orchestrate.EnvironmentByName(tx, org, fmt.Sprint("E", n))
+			switch rnd.IntN(4) {
+			case 0:
+				_, err := orchestrate.CreateEnvironment(tx, org, model.Environment{Name: fmt.Sprint("E", n)})
+				return err
+			case 1:
+				if env == nil {
+					return model.Errorf(model.NotFound, "none")
+				}
+				_, err := orchestrate.CreateHost(tx, org, env.ID, model.Host{Name: fmt.Sprint("h", i)})
+				return err
+			case 2:
+				value, _ := json.Marshal(strings.Repeat("v", rnd.IntN(500)))
+				owner := model.Owner{Level: model.LevelOrganization, OrgID: org, ID: org}
+				_, err := orchestrate.CreateSetting(tx, owner, model.Setting{Key: fmt.Sprint("k", i), Value: value}, orchestrate.Trigger{})
+				return err
+			}
+			if env == nil {
+				return model.Errorf(model.NotFound, "none")
+			}
+			return orchestrate.DeleteEnvironment(tx, org, env.ID)
+		})
+		for o, by := range grown {
+			sum[o] += by
+		}
+		if got := count(); got[ids["acme"]] != sum[ids["acme"]] || got[ids["corp"]] != sum[ids["corp"]] {
+			t.Fatalf("operation %d: counted %v, by what was added %v", i, got, sum)
+		}
+	}
+	var content string
+	thing := bytes.Repeat([]byte("0123456789 abc"), 1000)
+	do(func(tx *state.Tx) (err error) { content, err = state.PutContent(tx, thing); return err })
+	if got := count()[ids["acme"]]; got != sum[ids["acme"]] {
+		t.Errorf("a content that nothing names counts %d", got-sum[ids["acme"]])
+	}
+	for _, key := range []string{"one", "two"} { // named twice, counted once
+		do(func(tx *state.Tx) error {
+			value, _ := json.Marshal(content)
+			_, err := orchestrate.CreateSetting(tx, model.Owner{Level: model.LevelOrganization, OrgID: ids["acme"], ID: ids["acme"]}, model.Setting{Key: key, Value: value}, orchestrate.Trigger{})
+			return err
+		})
+	}
+	if got := count()[ids["acme"]] - sum[ids["acme"]]; got < int64(len(thing)) || got > int64(len(thing))+2000 {
+		t.Errorf("a content of %d bytes counts %d", len(thing), got)
+	}
+	if _, err := orchestrate.CountUsage(t.Context(), db, db.Local()); err != nil {
+		t.Fatal(err)
+	}
+	want := count()
+	for name, id := range ids {
+		if u, ok := state.Get[model.UsageRow](db.Local(), id); !ok || u.Bytes != want[id] {
+			t.Errorf("%s: %+v, counted %d", name, u, want[id])
+		}
+	}
+	if changed, err := orchestrate.CountUsage(t.Context(), db, db.Local()); err != nil || changed != 0 {
+		t.Errorf("counted again: %d changed, %v", changed, err)
+	}
+	do(func(tx *state.Tx) error { return orchestrate.DeleteOrganization(tx, ids["corp"]) })
+	if _, err := orchestrate.CountUsage(t.Context(), db, db.Local()); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := state.Get[model.UsageRow](db.Local(), ids["corp"]); ok {
+		t.Error("the count of a deleted organization is left")
+	}
+	if n := count()[ids["corp"]]; n > 0 {
+		t.Errorf("%d bytes of a deleted organization are left", n)
+	}
+}

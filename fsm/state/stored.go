@@ -1,0 +1,150 @@
+package state
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/muster-hq/muster/fsm/seal"
+)
+
+// What an organization stores is counted in bytes: the keys and values of its rows, in clear, and of each content that a row of
+// it names the size before compression, once. A row is of the organization that it is sealed for, else of the one that it
+// names first as orgId. Logs, which have bounds of their own, and what belongs to no organization are nobody's.
+
+// CountStored counts what each organization stores in a view, exactly. While there are commits it rests for longer than it looks.
+// Errors are the context's, and Unavailable where a row cannot be opened now.
+func CountStored(ctx context.Context, v *View) (map[string]int64, error) {
+	sizes, err := contentSizes(v)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]int64{}
+	named := map[string]map[string]bool{}
+	p := pacer{st: v.st, index: v.st.AppliedIndex(), began: time.Now()}
+	err = v.pub.each(func(rec *record) error {
+		if strings.HasPrefix(rec.table, "_") {
+			return p.step(ctx)
+		}
+		value, err := opened(v, rec)
+		if errors.Is(err, errKeyGone) {
+			return nil
+		}
+		if err != nil {
+			return unreadable(err)
+		}
+		org := ownerOf(value, domainIn(rec.value))
+		if org == "" {
+			return p.step(ctx)
+		}
+		out[org] += int64(len(rec.key) + len(value))
+		digestsIn(value, func(digest string) {
+			size, ok := sizes[digest]
+			if !ok || named[org][digest] {
+				return
+			}
+			if named[org] == nil {
+				named[org] = map[string]bool{}
+			}
+			named[org][digest] = true
+			out[org] += size
+		})
+		return p.step(ctx)
+	})
+	return out, err
+}
+
+// contentSizes are the sizes of all contents by digest.
+func contentSizes(v *View) (map[string]int64, error) {
+	s := &sweep{heads: map[string]contentHead{}}
+	if err := s.gather(v, tableContents); err != nil {
+		return nil, err
+	}
+	out := make(map[string]int64, len(s.heads))
+	for digest, head := range s.heads {
+		out[digest] = int64(head.size)
+	}
+	return out, nil
+}
+
+// Grown is by how many bytes each organization's rows grow in a transaction, negative where they shrink, and the contents that
+// its rows begin to name: all of them, as if nothing else named them.
+func Grown(tx *Tx) map[string]int64 {
+	out := map[string]int64{}
+	seals := tx.base.st.vault.ring != nil
+	for _, p := range tx.writes.list {
+		if p.old == p.rec || strings.HasPrefix(p.table, "_") {
+			continue
+		}
+		var was []byte
+		if p.old != nil {
+			was = mustOpen(tx, p.old)
+			out[ownerOf(was, domainIn(p.old.value))] -= int64(len(p.key) + len(was))
+		}
+		if p.rec == nil {
+			continue
+		}
+		is := mustOpen(tx, p.rec)
+		domain := p.domain
+		if !seals {
+			domain = ""
+		}
+		org := ownerOf(is, domain)
+		out[org] += int64(len(p.key) + len(is))
+		digestsIn(is, func(digest string) {
+			if rec := tx.peek(tableContents, digest); rec != nil && !bytes.Contains(was, []byte(digest)) {
+				if head, err := decodeHead(rec.value); err == nil {
+					out[org] += int64(head.size)
+				}
+			}
+		})
+	}
+	delete(out, "")
+	return out
+}
+
+// domainIn is the domain that a stored value is sealed for; "" when it is in clear.
+func domainIn(value []byte) string {
+	if !seal.Sealed(value) {
+		return ""
+	}
+	h, err := seal.ParseHead(value)
+	if err != nil {
+		return ""
+	}
+	return h.Domain
+}
+
+// ownerOf is the organization that a row is counted for; "" when it is none's.
+func ownerOf(value []byte, domain string) string {
+	if domain != "" && !strings.HasPrefix(domain, "_") {
+		return domain
+	}
+	const name = `"orgId":"`
+	i := bytes.Index(value, []byte(name))
+	if i < 0 || domain != "" {
+		return ""
+	}
+	rest := value[i+len(name):]
+	end := bytes.IndexByte(rest, '"')
+	if end < 0 {
+		return ""
+	}
+	return string(rest[:end])
+}
+
+// digestsIn gives each run of 64 hex digits in a value that may be a digest, as collecting contents sees them.
+func digestsIn(value []byte, found func(digest string)) {
+	run := 0
+	for i, c := range value {
+		if c >= '0' && c <= '9' || c >= 'a' && c <= 'f' {
+			if run++; run >= digestLen {
+				found(string(value[i+1-digestLen : i+1]))
+			}
+			continue
+		}
+		run = 0
+	}
+}
