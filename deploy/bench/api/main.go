@@ -84,7 +84,7 @@ type want struct {
 }
 
 func sections() []section {
-	return []section{templateSection(), fleetSection(), objectSection(), strangersSection()}
+	return []section{templateSection(), fleetSection(), objectSection(), bulkSection(), strangersSection()}
 }
 
 func find(name string) (section, bool) {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/muster-hq/muster/deploy/bench/peers"
 	"github.com/muster-hq/muster/deploy/bench/report"
 )
 
@@ -70,14 +71,14 @@ const failoverLimit = time.Minute
 
 // failOver kills the leader once, tells how long it took until a client of another node had a write acknowledged that
 // it had begun after the kill, and brings the node back.
-func failOver(ctx context.Context, load string, sys peer) (took time.Duration, err error) {
-	leader, err := sys.leader(ctx)
+func failOver(ctx context.Context, load string, sys peers.Peer) (took time.Duration, err error) {
+	leader, err := sys.Leader(ctx)
 	if err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, failoverLimit, errors.New("no write succeeded after the kill"))
 	defer cancel()
-	probe, err := startProbe(ctx, load, sys, (leader+1)%len(sys.addrs()))
+	probe, err := startProbe(ctx, load, sys, (leader+1)%len(sys.Addrs()))
 	if err != nil {
 		return 0, err
 	}
@@ -92,7 +93,7 @@ func failOver(ctx context.Context, load string, sys peer) (took time.Duration, e
 		}
 	}
 	killed := time.Now()
-	sys.process(leader).Kill()
+	sys.Process(leader).Kill()
 	for {
 		begun, answered, err := probe.next(ctx)
 		if err != nil {
@@ -103,10 +104,10 @@ func failOver(ctx context.Context, load string, sys peer) (took time.Duration, e
 			break
 		}
 	}
-	if err := sys.process(leader).Start(); err != nil {
+	if err := sys.Process(leader).Start(); err != nil {
 		return 0, err
 	}
-	_, err = sys.leader(ctx)
+	_, err = sys.Leader(ctx)
 	return took, err
 }
 
@@ -117,8 +118,8 @@ type probe struct {
 	out *bufio.Scanner
 }
 
-func startProbe(ctx context.Context, load string, sys peer, node int) (*probe, error) {
-	cmd := exec.CommandContext(ctx, load, append(sys.target(), "-nodes", sys.addrs()[node], "-op", "probe")...)
+func startProbe(ctx context.Context, load string, sys peers.Peer, node int) (*probe, error) {
+	cmd := exec.CommandContext(ctx, load, append(sys.Target(), "-nodes", sys.Addrs()[node], "-op", "probe")...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

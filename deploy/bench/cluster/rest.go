@@ -1,17 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/muster-hq/muster/deploy/bench/peers"
 	"github.com/muster-hq/muster/deploy/bench/report"
 )
 
@@ -38,8 +35,8 @@ func restSection() section {
 
 // pair is both systems, and the load generator.
 type pair struct {
-	own  *ownPeer
-	etcd *etcdPeer
+	own  *peers.Own
+	etcd *peers.Etcd
 	load string
 }
 
@@ -55,13 +52,13 @@ func startPair(ctx context.Context, r *run, name, store string) (_ *pair, err er
 			err = errors.Join(err, p.stop())
 		}
 	}()
-	if p.load, err = buildLoad(ctx, dir); err != nil {
+	if p.load, err = peers.BuildLoad(ctx, dir); err != nil {
 		return nil, err
 	}
-	if p.etcd, err = startEtcd(ctx, filepath.Join(dir, "etcd")); err != nil {
+	if p.etcd, err = peers.StartEtcd(ctx, filepath.Join(dir, "etcd")); err != nil {
 		return nil, err
 	}
-	if p.own, err = startOwn(ctx, r.bin, filepath.Join(dir, "muster"), "--raft-store", store); err != nil {
+	if p.own, err = peers.StartOwn(ctx, r.bin, filepath.Join(dir, "muster"), "--raft-store", store); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -70,25 +67,16 @@ func startPair(ctx context.Context, r *run, name, store string) (_ *pair, err er
 func (p *pair) stop() error {
 	var errs []error
 	if p.own != nil {
-		errs = append(errs, p.own.stop())
+		errs = append(errs, p.own.Stop())
 	}
 	if p.etcd != nil {
-		errs = append(errs, p.etcd.stop())
+		errs = append(errs, p.etcd.Stop())
 	}
 	return errors.Join(errs...)
 }
 
-// loaded is what a load generator tells, and what the nodes spent meanwhile.
-type loaded struct {
-	Ops     int     `json:"ops"`
-	Rate    float64 `json:"rate"`
-	P50     float64 `json:"p50"`
-	P99     float64 `json:"p99"`
-	Missing int     `json:"missing"`
-	Read    int     `json:"read"`
-	CPU     float64 `json:"cpu"`  // processor time of all nodes for one operation, in microseconds
-	Idle    float64 `json:"idle"` // of the machine
-}
+// loaded is what a load generator tells.
+type loaded = peers.Told
 
 func runREST(ctx context.Context, r *run) error {
 	var errs []error
@@ -107,7 +95,7 @@ func (r *run) restOf(ctx context.Context, store string, reads bool) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
-	turn := func(sys peer, op string, clients int) func() (loaded, error) {
+	turn := func(sys peers.Peer, op string, clients int) func() (loaded, error) {
 		return func() (loaded, error) { return r.load(ctx, p.load, sys, op, clients) }
 	}
 	for _, c := range []struct {
@@ -173,29 +161,17 @@ func tell(turns []loaded) string {
 }
 
 // load runs the load generator once against a system.
-func (r *run) load(ctx context.Context, bin string, sys peer, op string, clients int) (loaded, error) {
+func (r *run) load(ctx context.Context, bin string, sys peers.Peer, op string, clients int) (loaded, error) {
 	const all = 4096 // keys, whatever the number of clients
-	args := append(sys.target(), "-nodes", strings.Join(sys.addrs(), ","), "-op", op, "-clients", strconv.Itoa(clients), "-keys", strconv.Itoa(all/clients),
+	l, err := peers.Load(ctx, bin, sys, "-op", op, "-clients", strconv.Itoa(clients), "-keys", strconv.Itoa(all/clients),
 		"-time", pick(r, 4*time.Second, 2*time.Second).String())
-	var pids []string
-	for i := range sys.addrs() {
-		pids = append(pids, strconv.Itoa(sys.process(i).Pid()))
+	if err != nil {
+		return loaded{}, err
 	}
-	args = append(args, "-pids", strings.Join(pids, ","))
-	cmd := exec.CommandContext(ctx, bin, args...)
-	var out, complaint bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if err := cmd.Run(); err != nil {
-		return loaded{}, fmt.Errorf("the load generator: %w: %s", err, bytes.TrimSpace(complaint.Bytes()))
-	}
-	var l loaded
-	if err := json.Unmarshal(out.Bytes(), &l); err != nil {
-		return loaded{}, fmt.Errorf("the load generator said what does not read: %w", err)
-	}
-	if sys, ours := sys.(*ownPeer); ours {
+	if sys, ours := sys.(*peers.Own); ours {
 		var missing []string
 		if l.Missing > 0 {
-			missing = append(missing, fmt.Sprintf("%d of %d settings did not have the value acknowledged last (%s)", l.Missing, l.Read, sys.site.Nodes[0].Dir))
+			missing = append(missing, fmt.Sprintf("%d of %d settings did not have the value acknowledged last (%s)", l.Missing, l.Read, sys.Site.Nodes[0].Dir))
 		}
 		r.counted(int64(l.Read), missing...)
 	} else if l.Missing > 0 {

@@ -32,6 +32,23 @@ func (s *etcdStore) put(ctx context.Context, key, value string) (int64, error) {
 	return r.Header.Revision, nil
 }
 
+func (s *etcdStore) begin(context.Context, string) error { return nil } // keys are the clients' own already
+
+func (s *etcdStore) bulk(ctx context.Context, keys, values []string) (int64, error) {
+	puts := make([]clientv3.Op, len(keys))
+	for i, key := range keys {
+		puts[i] = clientv3.OpPut(key, values[i])
+	}
+	r, err := s.c.Txn(ctx).Then(puts...).Commit()
+	if err != nil {
+		return 0, err
+	}
+	if !r.Succeeded || len(r.Responses) != len(keys) {
+		return 0, fmt.Errorf("a transaction of %d puts: succeeded %v, %d answers", len(keys), r.Succeeded, len(r.Responses))
+	}
+	return r.Header.Revision, nil
+}
+
 func (s *etcdStore) get(ctx context.Context, key string, stale bool) (string, error) {
 	var opts []clientv3.OpOption
 	if stale {

@@ -40,7 +40,7 @@ func main() {
 	var nodes, pids string
 	flag.StringVar(&c.target, "target", "rest", "rest or etcd")
 	flag.StringVar(&nodes, "nodes", "", "host:port of each node, with commas between them")
-	flag.StringVar(&c.op, "op", "put", "put, get, stale (a get that may be old), or probe (puts until the input ends, each told)")
+	flag.StringVar(&c.op, "op", "put", "put, bulk (all keys of a client in one transaction), get, stale (a get that may be old), or probe (puts until the input ends, each told)")
 	flag.IntVar(&c.clients, "clients", 64, "clients at a time")
 	flag.IntVar(&c.keys, "keys", 16, "keys of each client")
 	flag.IntVar(&c.size, "size", 1024, "bytes of a value")
@@ -86,6 +86,10 @@ type store interface {
 	create(ctx context.Context, key, value string) (version int64, err error)
 	// put gives the version that the reply tells.
 	put(ctx context.Context, key, value string) (version int64, err error)
+	// begin makes a place of the client's own for what bulk writes.
+	begin(ctx context.Context, place string) error
+	// bulk writes all values in one transaction, and gives a version that the reply tells.
+	bulk(ctx context.Context, keys, values []string) (version int64, err error)
 	// get reads a value; stale allows an old one.
 	get(ctx context.Context, key string, stale bool) (value string, err error)
 	close() error

@@ -62,6 +62,26 @@ func (c *client) put(ctx context.Context, i, size int) error {
 	return nil
 }
 
+// bulk writes all keys of the client at once.
+func (c *client) bulk(ctx context.Context, size int) error {
+	values := make([]string, len(c.names))
+	for k, name := range c.names {
+		values[k] = value(name, c.last[k]+1, size)
+	}
+	v, err := c.store.bulk(ctx, c.names, values)
+	if err != nil {
+		return fmt.Errorf("bulk write of %s: %w", c.names[0], err)
+	}
+	if v <= c.seen[0] {
+		return fmt.Errorf("bulk write of %s: version %d after %d: a write was lost or doubled", c.names[0], v, c.seen[0])
+	}
+	for k := range c.names {
+		c.last[k]++
+	}
+	c.seen[0] = v
+	return nil
+}
+
 func (c *client) get(ctx context.Context, i, size int, stale bool) error {
 	k := i % len(c.names)
 	v, err := c.store.get(ctx, c.names[k], stale)
@@ -90,6 +110,12 @@ func measure(ctx context.Context, c config, open func(string) (store, error)) (r
 		}
 	}
 	fill := func(cl *client) error {
+		if c.op == "bulk" {
+			if err := cl.store.begin(ctx, cl.names[0]); err != nil {
+				return err
+			}
+			return cl.bulk(ctx, c.size)
+		}
 		for k := range cl.names {
 			if err := cl.put(ctx, k, c.size); err != nil {
 				return err
@@ -139,9 +165,12 @@ func timed(ctx context.Context, c config, clients []*client) (result, error) {
 		for i := 0; !stop.Load(); i++ {
 			counted, t := counts.Load(), time.Now()
 			var err error
-			if c.op == "put" {
+			switch c.op {
+			case "put":
 				err = cl.put(ctx, i, c.size)
-			} else {
+			case "bulk":
+				err = cl.bulk(ctx, c.size)
+			default:
 				err = cl.get(ctx, i, c.size, c.op == "stale")
 			}
 			if err != nil {

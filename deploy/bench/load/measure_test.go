@@ -36,6 +36,17 @@ func (s *shelf) put(_ context.Context, key, value string) (int64, error) {
 	return s.n, nil
 }
 
+func (s *shelf) begin(context.Context, string) error { return nil }
+
+func (s *shelf) bulk(ctx context.Context, keys, values []string) (v int64, err error) {
+	for i, key := range keys {
+		if v, err = s.put(ctx, key, values[i]); err != nil {
+			return 0, err
+		}
+	}
+	return v, nil
+}
+
 func (s *shelf) get(_ context.Context, key string, _ bool) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +70,7 @@ func measured(t *testing.T, s *shelf, op string) (result, error) {
 }
 
 func TestMeasure(t *testing.T) {
-	for _, op := range []string{"put", "get", "stale"} {
+	for _, op := range []string{"put", "bulk", "get", "stale"} {
 		r, err := measured(t, &shelf{}, op)
 		if err != nil || r.Ops == 0 || r.Rate <= 0 || r.Missing != 0 || r.Read != 24 || r.P50 > r.P99 || r.P99 > r.Max {
 			t.Errorf("%s: %+v, %v", op, r, err)

@@ -63,6 +63,56 @@ func (s *restStore) put(ctx context.Context, key, value string) (int64, error) {
 	return s.write(ctx, http.MethodPut, s.base+key, http.StatusOK, setting{Key: key, Value: value})
 }
 
+// begin makes an environment: a bulk write answers all settings of their place, so each client has one of its own.
+func (s *restStore) begin(ctx context.Context, place string) error {
+	org := strings.TrimSuffix(s.base, "settings/")
+	status, b, err := s.do(ctx, http.MethodPost, org+"environments/", strings.NewReader(`{"name":"`+place+`"}`))
+	if err != nil {
+		return err
+	}
+	if status != http.StatusCreated {
+		return fmt.Errorf("making an environment: status %d: %s", status, strings.TrimSpace(string(b)))
+	}
+	s.base = org + "environments/" + place + "/settings/"
+	return nil
+}
+
+// bulk puts all settings of the client's place, and looks for each in the answer.
+func (s *restStore) bulk(ctx context.Context, keys, values []string) (int64, error) {
+	var doc strings.Builder
+	doc.WriteString(`{"newOrUpdatedSettings":[`)
+	for i, key := range keys {
+		if i > 0 {
+			doc.WriteByte(',')
+		}
+		doc.WriteString(`{"key":"` + key + `","value":"` + values[i] + `"}`)
+	}
+	doc.WriteString(`]}`)
+	status, b, err := s.do(ctx, http.MethodPut, s.base, strings.NewReader(doc.String()))
+	if err != nil {
+		return 0, err
+	}
+	if status != http.StatusOK {
+		return 0, fmt.Errorf("status %d: %s", status, strings.TrimSpace(string(b)))
+	}
+	var list struct {
+		Items []setting `json:"items"`
+	}
+	if err := json.Unmarshal(b, &list); err != nil {
+		return 0, fmt.Errorf("the reply does not read: %w", err)
+	}
+	got := make(map[string]setting, len(list.Items))
+	for _, set := range list.Items {
+		got[set.Key] = set
+	}
+	for i, key := range keys {
+		if got[key].Value != values[i] || len(got) != len(keys) {
+			return 0, fmt.Errorf("the reply has %d settings, and of %s %.80q", len(got), key, got[key].Value)
+		}
+	}
+	return got[keys[0]].Version, nil
+}
+
 func (s *restStore) write(ctx context.Context, method, url string, want int, set setting) (int64, error) {
 	// Keys and values are plain letters and digits, so that JSON needs no library on either way.
 	doc := `{"key":"` + set.Key + `","value":"` + set.Value + `"}`

@@ -1,4 +1,5 @@
-package main
+// Package peers starts systems of three nodes for benchmarks, Muster and etcd, and drives them by the load generator.
+package peers
 
 import (
 	"bytes"
@@ -22,37 +23,38 @@ import (
 	"github.com/muster-hq/muster/internal/freeport"
 )
 
-// peer is a system of three nodes, each a process with shipped defaults on this machine, that the load generator
+// Peer is a system of three nodes, each a process with shipped defaults on this machine, that the load generator
 // drives.
-type peer interface {
-	// target are the arguments that make the load generator drive it.
-	target() []string
-	// addrs are the addresses of its clients, by node.
-	addrs() []string
-	process(node int) *site.Process
-	// leader is the node that leads, once there is one and all nodes serve.
-	leader(ctx context.Context) (int, error)
-	stop() error
+type Peer interface {
+	// Target are the arguments that make the load generator drive it.
+	Target() []string
+	// Addrs are the addresses of its clients, by node.
+	Addrs() []string
+	Process(node int) *site.Process
+	// Leader is the node that leads, once there is one and all nodes serve.
+	Leader(ctx context.Context) (int, error)
+	Stop() error
 }
 
 // etcdLimit bounds how long etcd takes until all is well, on a busy machine.
 const etcdLimit = 60 * time.Second
 
-// ownPeer is Muster: `muster server` three times.
-type ownPeer struct {
-	site    *site.Site
+// Own is Muster: `muster server` three times.
+type Own struct {
+	Site    *site.Site
 	keyFile string
 }
 
 // loadOrg is the organization whose settings are put.
 const loadOrg = "load"
 
-func startOwn(ctx context.Context, bin, dir string, args ...string) (*ownPeer, error) {
+// StartOwn starts Muster with an organization and a key that may write its settings.
+func StartOwn(ctx context.Context, bin, dir string, args ...string) (*Own, error) {
 	s, err := site.Start(ctx, site.Config{Bin: bin, Dir: dir, Nodes: 3, Args: args})
 	if err != nil {
 		return nil, err
 	}
-	p := &ownPeer{site: s, keyFile: filepath.Join(dir, "application-key")}
+	p := &Own{Site: s, keyFile: filepath.Join(dir, "application-key")}
 	if err := p.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
@@ -60,8 +62,8 @@ func startOwn(ctx context.Context, bin, dir string, args ...string) (*ownPeer, e
 }
 
 // prepare makes the organization, and an application key that may write its settings.
-func (p *ownPeer) prepare(ctx context.Context) error {
-	c, err := p.site.Client(0)
+func (p *Own) prepare(ctx context.Context) error {
+	c, err := p.Site.Client(0)
 	if err != nil {
 		return err
 	}
@@ -77,40 +79,46 @@ func (p *ownPeer) prepare(ctx context.Context) error {
 	return os.WriteFile(p.keyFile, []byte(key.Token+"\n"), 0o600)
 }
 
-func (p *ownPeer) target() []string {
+// Target are the arguments that make the load generator drive it.
+func (p *Own) Target() []string {
 	return []string{"-target", "rest", "-org", loadOrg, "-key-file", p.keyFile}
 }
 
-func (p *ownPeer) addrs() (out []string) {
-	for _, n := range p.site.Nodes {
+// Addrs are the addresses of its clients, by node.
+func (p *Own) Addrs() (out []string) {
+	for _, n := range p.Site.Nodes {
 		out = append(out, n.HTTP)
 	}
 	return out
 }
 
-func (p *ownPeer) process(node int) *site.Process { return p.site.Nodes[node].Process }
+// Process is that of a node.
+func (p *Own) Process(node int) *site.Process { return p.Site.Nodes[node].Process }
 
-func (p *ownPeer) leader(ctx context.Context) (int, error) {
-	for i := range p.site.Nodes {
-		if err := p.site.WaitReady(ctx, i); err != nil {
+// Leader is the node that leads, once all nodes serve and vote.
+func (p *Own) Leader(ctx context.Context) (int, error) {
+	for i := range p.Site.Nodes {
+		if err := p.Site.WaitReady(ctx, i); err != nil {
 			return 0, err
 		}
 	}
-	if err := p.site.WaitVoters(ctx, len(p.site.Nodes)); err != nil {
+	if err := p.Site.WaitVoters(ctx, len(p.Site.Nodes)); err != nil {
 		return 0, err
 	}
-	return p.site.Leader(ctx)
+	return p.Site.Leader(ctx)
 }
 
-func (p *ownPeer) stop() error { return p.site.Stop() }
+// Stop ends its nodes.
+func (p *Own) Stop() error { return p.Site.Stop() }
 
-// etcdPeer is etcd as Debian ships it, with its default settings.
-type etcdPeer struct {
+// Etcd is etcd as Debian ships it, with its default settings.
+type Etcd struct {
 	procs []*site.Process
 	urls  []string
 }
 
-func startEtcd(ctx context.Context, dir string) (*etcdPeer, error) {
+// StartEtcd starts etcd, and installs it where it is missing.
+func StartEtcd(ctx context.Context, dir string) (*Etcd, error) {
 	if err := installEtcd(ctx); err != nil {
 		return nil, err
 	}
@@ -128,7 +136,7 @@ func startEtcd(ctx context.Context, dir string) (*etcdPeer, error) {
 	for i := range 3 {
 		members = append(members, fmt.Sprintf("e%d=http://%s", i, at(3+i)))
 	}
-	p := &etcdPeer{}
+	p := &Etcd{}
 	for i := range 3 {
 		name := fmt.Sprintf("e%d", i)
 		p.urls = append(p.urls, at(i))
@@ -139,20 +147,23 @@ func startEtcd(ctx context.Context, dir string) (*etcdPeer, error) {
 	}
 	for _, proc := range p.procs {
 		if err := proc.Start(); err != nil {
-			return nil, errors.Join(err, p.stop())
+			return nil, errors.Join(err, p.Stop())
 		}
 	}
-	if _, err := p.leader(ctx); err != nil {
-		return nil, errors.Join(err, p.stop())
+	if _, err := p.Leader(ctx); err != nil {
+		return nil, errors.Join(err, p.Stop())
 	}
 	return p, nil
 }
 
-func (p *etcdPeer) target() []string { return []string{"-target", "etcd"} }
+// Target are the arguments that make the load generator drive it.
+func (p *Etcd) Target() []string { return []string{"-target", "etcd"} }
 
-func (p *etcdPeer) addrs() []string { return p.urls }
+// Addrs are the addresses of its clients, by node.
+func (p *Etcd) Addrs() []string { return p.urls }
 
-func (p *etcdPeer) process(node int) *site.Process { return p.procs[node] }
+// Process is that of a node.
+func (p *Etcd) Process(node int) *site.Process { return p.procs[node] }
 
 // etcdStatus is the part of an answer of etcd's JSON gateway that is used here. Numbers of 64 bits are texts in it.
 type etcdStatus struct {
@@ -162,8 +173,8 @@ type etcdStatus struct {
 	Leader string `json:"leader"`
 }
 
-// leader waits until each node answers a linearizable read and all name the same leader.
-func (p *etcdPeer) leader(ctx context.Context) (int, error) {
+// Leader waits until each node answers a linearizable read and all name the same leader.
+func (p *Etcd) Leader(ctx context.Context) (int, error) {
 	leader := -1
 	err := site.WaitFor(ctx, "etcd to serve on all nodes", etcdLimit, func(ctx context.Context) (bool, error) {
 		leader = -1
@@ -186,7 +197,7 @@ func (p *etcdPeer) leader(ctx context.Context) (int, error) {
 	return leader, err
 }
 
-func (p *etcdPeer) ask(ctx context.Context, node int, path, body string, out any) error {
+func (p *Etcd) ask(ctx context.Context, node int, path, body string, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.urls[node]+path, bytes.NewReader([]byte(body)))
@@ -211,20 +222,52 @@ func (p *etcdPeer) ask(ctx context.Context, node int, path, body string, out any
 	return nil
 }
 
-// stop kills it: asked to end, etcd ends by the same signal that it was sent, which looks like a failure.
-func (p *etcdPeer) stop() error {
+// Stop kills it: asked to end, etcd ends by the same signal that it was sent, which looks like a failure.
+func (p *Etcd) Stop() error {
 	for _, proc := range p.procs {
 		proc.Kill()
 	}
 	return nil
 }
 
-// buildLoad builds the load generator, which is a module of its own: the etcd client is of no use to Muster.
-func buildLoad(ctx context.Context, dir string) (string, error) {
+// BuildLoad builds the load generator, which is a module of its own: the etcd client is of no use to Muster.
+func BuildLoad(ctx context.Context, dir string) (string, error) {
 	out := filepath.Join(dir, "load")
 	cmd := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join("deploy", "bench", "load"), "-o", out, ".")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the load generator: %w: %s", err, bytes.TrimSpace(text))
 	}
 	return out, nil
+}
+
+// Told is what a load generator tells, and what the nodes spent meanwhile. Times are in milliseconds.
+type Told struct {
+	Ops     int     `json:"ops"`
+	Rate    float64 `json:"rate"`
+	P50     float64 `json:"p50"`
+	P99     float64 `json:"p99"`
+	Missing int     `json:"missing"`
+	Read    int     `json:"read"`
+	CPU     float64 `json:"cpu"`  // processor time of all nodes for one operation, in microseconds
+	Idle    float64 `json:"idle"` // of the machine
+}
+
+// Load runs the load generator once against a system.
+func Load(ctx context.Context, bin string, sys Peer, more ...string) (Told, error) {
+	args := append(sys.Target(), "-nodes", strings.Join(sys.Addrs(), ","))
+	var pids []string
+	for i := range sys.Addrs() {
+		pids = append(pids, strconv.Itoa(sys.Process(i).Pid()))
+	}
+	cmd := exec.CommandContext(ctx, bin, append(append(args, "-pids", strings.Join(pids, ",")), more...)...)
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := cmd.Run(); err != nil {
+		return Told{}, fmt.Errorf("the load generator: %w: %s", err, bytes.TrimSpace(complaint.Bytes()))
+	}
+	var l Told
+	if err := json.Unmarshal(out.Bytes(), &l); err != nil {
+		return Told{}, fmt.Errorf("the load generator said what does not read: %w", err)
+	}
+	return l, nil
 }
