@@ -3,10 +3,12 @@ package api_test
 import (
 	"fmt"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/muster-hq/muster/api"
 	"github.com/muster-hq/muster/api/auth"
+	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
@@ -58,5 +60,43 @@ func BenchmarkRead(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkBulk is what a bulk write of 32 settings of 1 KiB costs, without network, log and cluster.
+func BenchmarkBulk(b *testing.B) {
+	db := statetest.New(b, orchestrate.Tables()...)
+	a, err := api.New(api.Config{Store: db, Log: newLog()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	token := ""
+	err = db.Update(b.Context(), func(tx *state.Tx) error {
+		o, err := orchestrate.CreateOrganization(tx, model.Organization{Name: "acme"}, "", false)
+		if err != nil {
+			return err
+		}
+		if _, err := orchestrate.CreateEnvironment(tx, o.ID, model.Environment{Name: "Dev"}); err != nil {
+			return err
+		}
+		k, err := orchestrate.CreateApplicationKey(tx, o.ID, model.ApplicationKey{Name: "k", Method: model.KeyToken, Group: "users"}, "")
+		token = k.Token
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		var body strings.Builder
+		for i := range 32 {
+			fmt.Fprintf(&body, `,{"key":"key%d","value":"%d %s"}`, i, n, strings.Repeat("x", 1000))
+		}
+		r := httptest.NewRequest("PUT", "/api/organizations/acme/environments/Dev/settings/", strings.NewReader(`{"newOrUpdatedSettings":[`+body.String()[1:]+`]}`))
+		r.Header.Set(spec.HeaderAppKey, token)
+		w := httptest.NewRecorder()
+		if a.Handler().ServeHTTP(w, r); w.Code != 200 {
+			b.Fatal(w.Code, w.Body)
+		}
 	}
 }
