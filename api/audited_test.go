@@ -64,7 +64,7 @@ func (a *auditWatch) missing() []string {
 }
 
 // around watches a handler whose rows are in db.
-func (a *auditWatch) around(t *testing.T, db interface{ Local() *state.View }, h http.Handler) http.Handler {
+func (a *auditWatch) around(t testing.TB, db interface{ Local() *state.View }, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		h.ServeHTTP(seen, r)
@@ -83,7 +83,7 @@ func (a *auditWatch) around(t *testing.T, db interface{ Local() *state.View }, h
 	})
 }
 
-func (a *auditWatch) check(t *testing.T, v *state.View, route spec.Route, id, user string, w *statusWriter, r *http.Request) {
+func (a *auditWatch) check(t testing.TB, v *state.View, route spec.Route, id, user string, w *statusWriter, r *http.Request) {
 	recs := recordsOf(t, v, id)
 	done := w.status < 300 && w.Header().Get(spec.HeaderReplayed) == "" && !strings.Contains(strings.ToLower(r.URL.RawQuery), "dry_run=true")
 	switch {
@@ -112,7 +112,7 @@ func (a *auditWatch) check(t *testing.T, v *state.View, route spec.Route, id, us
 }
 
 // recordsOf are the audit records of a request, in whatever log.
-func recordsOf(t *testing.T, v *state.View, id string) (out []model.AuditRecord) {
+func recordsOf(t testing.TB, v *state.View, id string) (out []model.AuditRecord) {
 	t.Helper()
 	for _, log := range state.Logs(v) {
 		if kind, _, _ := model.LogOwner(log); kind != "audit" {

@@ -103,7 +103,7 @@ type hostileSite struct {
 	admin stranger
 }
 
-func newHostileSite(t *testing.T) *hostileSite {
+func newHostileSite(t testing.TB) *hostileSite {
 	w := newTwoOrganizations(t)
 	w.remembered()
 	return &hostileSite{w, stranger{role: "the administrator", headers: []string{"Authorization", basicAuth("admin", adminPassword)}}}

@@ -141,7 +141,7 @@ func (c *contract) check(method, path string, request []byte, a answer) error {
 }
 
 // checked passes requests on, and fails the test for each whose exchange the OpenAPI document does not tell.
-func checked(t *testing.T, next http.Handler) http.Handler {
+func checked(t testing.TB, next http.Handler) http.Handler {
 	c, err := readContract()
 	if err != nil {
 		t.Fatal(err)

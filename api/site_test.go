@@ -27,7 +27,7 @@ const adminPassword = "correct horse"
 
 // site is an API over a real store, reached by real HTTP.
 type site struct {
-	t     *testing.T
+	t     testing.TB
 	db    *statetest.DB
 	url   string // of the API root
 	log   *logBuffer
@@ -66,7 +66,7 @@ func enrolToken(tx *state.Tx, _, envID string, uses int, expires time.Time) (str
 }
 
 // newSite starts an API whose first administrator is admin. change may change its configuration.
-func newSite(t *testing.T, change ...func(*api.Config)) *site {
+func newSite(t testing.TB, change ...func(*api.Config)) *site {
 	t.Helper()
 	s := &site{t: t, db: statetest.New(t, orchestrate.Tables()...), log: &logBuffer{}}
 	log := slog.New(slog.NewJSONHandler(s.log, nil))
@@ -79,7 +79,11 @@ func newSite(t *testing.T, change ...func(*api.Config)) *site {
 		t.Fatalf("make the API: %v", err)
 	}
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = api.NewHTTPServer(watch.around(t, s.db, a.Handler()), log)
+	handler := a.Handler()
+	if _, fuzzed := t.(*testing.F); !fuzzed { // what it tells of may not be called within a fuzz target
+		handler = watch.around(t, s.db, handler)
+	}
+	server.Config = api.NewHTTPServer(handler, log)
 	server.Start()
 	t.Cleanup(server.Close)
 	s.url, s.server = server.URL+"/api", server
@@ -148,7 +152,7 @@ type answer struct {
 }
 
 // errors are the texts of an error's body.
-func (a answer) errors(t *testing.T) string {
+func (a answer) errors(t testing.TB) string {
 	t.Helper()
 	var p struct {
 		Error []string `json:"error"`

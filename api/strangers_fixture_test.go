@@ -45,7 +45,7 @@ type twoOrganizations struct {
 	strangers  []stranger
 }
 
-func newTwoOrganizations(t *testing.T) *twoOrganizations {
+func newTwoOrganizations(t testing.TB) *twoOrganizations {
 	t.Helper()
 	s := newSite(t, func(c *api.Config) { c.Log = newLog() }, withAgents(&fakeAgents{files: map[string]string{"/etc/motd": "hello"}}))
 	w := &twoOrganizations{site: s, handler: s.server.Config.Handler}

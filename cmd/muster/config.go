@@ -244,6 +244,11 @@ func (c *serverConfig) loadFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
+	return c.decode(path, b)
+}
+
+// decode reads the text of a configuration file.
+func (c *serverConfig) decode(path string, b []byte) error {
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
 	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {

@@ -59,15 +59,20 @@ func readContexts(getenv func(string) string) (contexts, error) {
 		return c, nil
 	}
 	if err == nil {
-		err = yaml.Unmarshal(b, &c)
+		c, err = decodeContexts(b)
 	}
 	if err != nil {
 		return c, &usageError{fmt.Errorf("%s cannot be read: mend or remove it: %w", path, err)}
 	}
+	return c, nil
+}
+
+func decodeContexts(b []byte) (c contexts, err error) {
+	err = yaml.Unmarshal(b, &c)
 	if c.Contexts == nil {
 		c.Contexts = map[string]loginContext{}
 	}
-	return c, nil
+	return c, err
 }
 
 // write replaces the file whole, readable by its owner alone.

@@ -10,7 +10,7 @@ import (
 )
 
 // put writes a file of a folder, and the folders that it lies in.
-func put(t *testing.T, dir, file, content string) {
+func put(t testing.TB, dir, file, content string) {
 	t.Helper()
 	path := filepath.Join(dir, file)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -22,7 +22,7 @@ func put(t *testing.T, dir, file, content string) {
 }
 
 // small is a folder with an application and a host.
-func small(t *testing.T) string {
+func small(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	put(t, dir, "definition.json", `{"name": "acme", "settings": [{"key": "a", "value": 1}]}`)
