@@ -272,6 +272,13 @@ func (a *Agent) takeOrder(o wire.Order) error {
 	}
 	a.clock.see(o.Issued)
 	if a.journal.Known(o.ID) {
+		if o.Cancel && !a.journal.Cancelled(o.ID) {
+			log.Info("the order is cancelled; no further step of it is begun")
+			if err := a.journal.Cancel(o.ID); err != nil {
+				log.Error("could not journal a cancellation; it will be taken again", "error", err)
+				return fmt.Errorf("cancel order %s: %w", o.ID, err)
+			}
+		}
 		log.Debug("the order came again; telling its replies again")
 		a.outbox.repeat(o.ID)
 		return nil

@@ -147,6 +147,9 @@ func (ex *execution) do(ctx context.Context, s wire.Step, last bool) (wire.Reply
 // outcome fills in the reply. Its error means that nothing may be said of the step: the agent stops.
 func (ex *execution) outcome(ctx context.Context, s wire.Step, begun *journal.Begun, r *wire.Reply) error {
 	switch {
+	case ex.a.journal.Cancelled(ex.order.ID):
+		ex.cancelled(ctx, s, begun, r)
+		return nil
 	case ex.failed:
 		r.Status, r.Error = wire.StatusSkipped, "skipped: an earlier step failed"
 		return nil

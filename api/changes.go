@@ -54,6 +54,14 @@ func changeEndpoints() map[string]endpoint {
 		"host.changes.clear": acting(auth.Operate, func(c *call, tx *state.Tx, at scope) (any, error) {
 			return nil, orchestrate.DeleteChanges(tx, at.org.ID, at.host.ID, c.flag("processed_only", true))
 		}),
+		"host.changes.cancel": acting(auth.Operate, func(c *call, tx *state.Tx, at scope) (any, error) {
+			num, err := c.number()
+			if err != nil {
+				return nil, err
+			}
+			change, err := orchestrate.CancelChange(tx, at.org.ID, at.host.ID, num)
+			return queued(tx, at, change, err)
+		}),
 		"host.changes.retry": acting(auth.Operate, func(c *call, tx *state.Tx, at scope) (any, error) {
 			num, err := c.number()
 			if err != nil {

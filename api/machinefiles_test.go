@@ -117,6 +117,24 @@ func TestFilesOfMachines(t *testing.T) {
 	}
 }
 
+func TestCancelChanges(t *testing.T) {
+	s := newSite(t).furnish()
+	w := web1 + "/applications/web/"
+	s.play([]exchange{
+		{"POST", web1 + "/applications/", `{"application": "web"}`, 201, ""},
+		{"PUT", w + "services/nginx/_restart", "", 200, ""},
+		{"PUT", web1 + "/changes/1/_cancel?dry_run=true", "", 200, `"dryRun":true`},
+		{"GET", web1 + "/changes/1", "", 200, `"done":false`},
+		{"PUT", web1 + "/changes/1/_cancel", "", 200, `"cancelled: it was not begun"`},
+		{"GET", web1 + "/changes/1", "", 200, `"done":true`},
+		{"PUT", web1 + "/changes/1/_cancel", "", 409, "processed already"},
+		{"PUT", web1 + "/changes/9/_cancel", "", 404, "no change 9"},
+		{"PUT", web1 + "/changes/x/_cancel", "", 404, "changes have numbers"},
+		{"PUT", web1 + "/changes/1/_retry", "", 200, `"orderNum":2`},
+		{"DELETE", web1 + "/changes/1", "", 204, ""},
+	})
+}
+
 // Who sees no secrets reads no files; who reads, sees sensors, but no digest of what it may not read.
 func TestWhoReadsFilesOfMachines(t *testing.T) {
 	agents := &fakeAgents{files: map[string]string{"/f": "content"}}

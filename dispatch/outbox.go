@@ -21,8 +21,9 @@ import (
 
 // attempt is when an order that is out goes out again. It is memory: a new leader publishes at once.
 type attempt struct {
-	next time.Time
-	wait time.Duration
+	next   time.Time
+	wait   time.Duration
+	cancel bool // its cancellation went out
 }
 
 // outbox is the sending half: what the state says is open becomes orders, and orders go out until they
@@ -209,7 +210,7 @@ func (o *outbox) send(ctx context.Context, view *state.View) time.Time {
 		case a == nil:
 			a = &attempt{wait: o.d.cfg.RetryFirst}
 			o.out[order.ID] = a
-		case due[order.AgentID]:
+		case due[order.AgentID], order.Cancel && !a.cancel:
 			a.wait = o.d.cfg.RetryFirst
 		case now.Before(a.next):
 			if a.next.Before(next) {
@@ -219,6 +220,7 @@ func (o *outbox) send(ctx context.Context, view *state.View) time.Time {
 		}
 		again := a.wait > o.d.cfg.RetryFirst
 		o.fly(ctx, order.ID, func() { o.publish(ctx, view, order, again) })
+		a.cancel = order.Cancel
 		a.next = now.Add(a.wait)
 		a.wait = min(a.wait*2, o.d.retryMost(order.AgentID))
 		if a.next.Before(next) {
@@ -328,9 +330,13 @@ func seal(r state.Reader, o *model.Order) ([]byte, error) {
 	}
 	w := wire.Order{
 		ID: o.ID, Agent: o.AgentID, Lane: wire.Lane(o.Lane), Epoch: o.Epoch, Term: o.Term, Sequence: o.Sequence,
-		Issued: o.Issued, Expires: o.Expires, Change: c.OrderNum, ChangeID: c.ID, Steps: make([]wire.Step, len(c.Tasks)),
+		Issued: o.Issued, Expires: o.Expires, Change: c.OrderNum, ChangeID: c.ID, Cancel: o.Cancel, Steps: make([]wire.Step, len(c.Tasks)),
 	}
 	for i, t := range c.Tasks {
+		if o.Cancel { // nothing of it is begun by who does not have it yet; who has it, has its contents
+			w.Steps[i] = wire.Step{Num: t.OrderNum, Description: t.Description, Collection: t.Collection, Resource: t.Resource, Verb: wire.Verb(t.Verb)}
+			continue
+		}
 		s := wire.Step{
 			Num: t.OrderNum, Description: t.Description, Collection: t.Collection, Resource: t.Resource, Verb: wire.Verb(t.Verb),
 			Want: t.Want, Action: t.Action, Args: t.Args, Restart: t.Restart, Monitor: t.Monitor, Origin: wire.Origin(t.Origin), Fail: t.Fail,

@@ -137,6 +137,11 @@ func (c *contents) apply(r record) error {
 			return err
 		}
 		c.orders[r.Order].begun = r.Begun
+	case kindCancel:
+		if err := c.open(r.Order); err != nil {
+			return err
+		}
+		c.orders[r.Order].body.Cancel = true
 	case kindReply:
 		return c.applyReply(r)
 	case kindAlert:

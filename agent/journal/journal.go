@@ -229,6 +229,23 @@ func (j *Journal) Accept(o wire.Order, seen Seen) error {
 	return j.append(record{Kind: kindAccepted, Order: o.ID, Accepted: &o, Seen: &seen}, true)
 }
 
+// Cancel notes that no further step of an order is to be begun. One that is over, cancelled or unknown is left as it is.
+func (j *Journal) Cancel(orderID string) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.st.open(orderID) != nil || j.st.orders[orderID].body.Cancel {
+		return nil
+	}
+	return j.append(record{Kind: kindCancel, Order: orderID}, true)
+}
+
+// Cancelled says that no further step of an order is to be begun.
+func (j *Journal) Cancelled(orderID string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.st.open(orderID) == nil && j.st.orders[orderID].body.Cancel
+}
+
 // Fence is the mark of the highest order that was accepted in a lane.
 type Fence struct {
 	Epoch    uint64 `json:"epoch"`

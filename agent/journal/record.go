@@ -23,6 +23,7 @@ const (
 	kindForget   = "forget"   // a resource is not watched any more
 	kindReceipt  = "receipt"  // messages are confirmed
 	kindLogin    = "login"    // the login counter
+	kindCancel   = "cancel"   // no further step of an order is begun
 	kindState    = "state"    // written by compaction: everything that is neither order nor message
 )
 

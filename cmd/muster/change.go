@@ -37,7 +37,7 @@ func changeCommand(c *cli) *cobra.Command {
 		cols: columns("NUMBER", "orderNum", "DESCRIPTION", "description", "TASKS", "tasks"),
 	}
 	cmd := &cobra.Command{Use: n.word, Short: n.short, Example: n.example}
-	cmd.AddCommand(changeList(c), changeShow(c), n.completes(c, n.remove(c)), changeClear(c), changeRetry(c), changeWait(c), changeComing(c))
+	cmd.AddCommand(changeList(c), changeShow(c), n.completes(c, n.remove(c)), changeClear(c), changeCancel(c), changeRetry(c), changeWait(c), changeComing(c))
 	cmd.PersistentFlags().StringVar(&c.host, "host", "", "host whose changes are meant")
 	return c.scoped(cmd, "environment")
 }
@@ -131,6 +131,24 @@ func changeShow(c *cli) *cobra.Command {
 		}
 		return c.printList(cmd.OutOrStdout(), doc.Tasks, columns("TASK", "orderNum", "STATUS", "status", "DESCRIPTION", "description", "ERROR", "error"))
 	})
+}
+
+func changeCancel(c *cli) *cobra.Command {
+	cmd := c.verb("cancel NUMBER", "End one before its next task", exactly("NUMBER"),
+		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, args []string) error {
+			p, err := c.params("host")
+			if err != nil {
+				return err
+			}
+			var doc json.RawMessage
+			if err := cl.Call(ctx, client.Op{Name: "host.changes.cancel", Params: with(p, "num", args[0])}, &doc); err != nil {
+				return err
+			}
+			return c.printOne(cmd.OutOrStdout(), doc, columns("NUMBER", "orderNum", "DESCRIPTION", "description", "DONE", "done"))
+		})
+	cmd.Long = "End a change before its next task. The task that its agent is at is finished first, and nothing is undone.\n" +
+		"A host that is away is told when it comes back; change show tells what was done. Retry does the rest."
+	return cmd
 }
 
 func changeRetry(c *cli) *cobra.Command {

@@ -157,7 +157,7 @@ func hostLines(lines map[string]string, file string) {
 		lines["host."+what+".files.show"] = "muster host " + what + " render h f -E e"
 		lines["host."+what+".files.link.show"] = "muster host " + what + " link h f -E e"
 	}
-	for v, args := range map[string]string{"list": "list", "show": "show 1", "delete": "delete 1", "clear": "clear", "retry": "retry 1"} {
+	for v, args := range map[string]string{"list": "list", "show": "show 1", "delete": "delete 1", "clear": "clear", "retry": "retry 1", "cancel": "cancel 1"} {
 		lines["host.changes."+v] = "muster change " + args + " --host h -E e"
 	}
 	for v, args := range map[string]string{"list": "list", "show": "show applications/a/users/f", "delete": "delete applications/a/users/f", "clear": "delete --all", "rebuild": "rebuild"} {

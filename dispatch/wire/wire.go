@@ -47,6 +47,7 @@ type Order struct {
 	Expires  time.Time `json:"expires"`
 	Change   int       `json:"change"`             // orderNum of the change, for the log
 	ChangeID string    `json:"changeId,omitempty"` // the change itself, for the agent's standing; "" of an older orchestrator
+	Cancel   bool      `json:"cancel,omitempty"`   // no step of it is begun any more, whether the agent knows the order already or not
 	Steps    []Step    `json:"steps"`
 }
 

@@ -169,6 +169,7 @@ type Order struct {
 	Issued   time.Time `json:"issued"`
 	Expires  time.Time `json:"expires"`
 	Heard    bool      `json:"heard,omitempty"` // the agent has answered at least once
+	Cancel   bool      `json:"cancel,omitempty"`
 	Done     bool      `json:"done,omitempty"`
 }
 

@@ -58,4 +58,5 @@ type Change struct {
 	Order       string    `json:"order,omitempty"` // id of the order that carries it, once there is one
 	Epoch       uint64    `json:"epoch,omitempty"` // in which it was made; 0 of an older version
 	Done        bool      `json:"done,omitempty"`
+	Cancelled   bool      `json:"cancelled,omitempty"` // somebody asked to end it; the agent may not know yet
 }

@@ -90,7 +90,7 @@ func byNumber(cs []*model.Change) []*model.Change {
 func changeView(r state.Reader, h *model.HostRow, c *model.Change) model.ChangeView {
 	v := model.ChangeView{
 		UUID: c.ID, OrderNum: c.OrderNum, Key: c.ID, Description: c.Description, Organization: organizationName(r, h.OrgID),
-		Host: h.Name, Created: model.FormatTime(c.Created), Actor: c.Actor, Done: c.Done, Tasks: []model.TaskView{},
+		Host: h.Name, Created: model.FormatTime(c.Created), Actor: c.Actor, Done: c.Done, Cancelled: c.Cancelled, Tasks: []model.TaskView{},
 	}
 	if e, ok := state.Get[model.EnvironmentRow](r, h.EnvID); ok {
 		v.Environment = e.Name
@@ -140,7 +140,7 @@ func DeleteChange(tx *state.Tx, orgID, hostID string, num int) error {
 		return err
 	}
 	if inFlight(c) {
-		return model.Errorf(model.Conflict, "change %d is on its way to the agent: delete it once it is processed", num)
+		return model.Errorf(model.Conflict, "change %d is on its way to the agent: cancel it, and delete it once it is processed", num)
 	}
 	dropChange(tx, c)
 	return nil
@@ -166,6 +166,45 @@ func DeleteChanges(tx *state.Tx, orgID, hostID string, processedOnly bool) error
 		}
 	}
 	return nil
+}
+
+// cancelled begins the text of a task that was not done because its change was cancelled.
+const cancelled = "cancelled: "
+
+// CancelChange ends a change before its next task. One that no agent has ends at once. Of one that is out, the agent is
+// told: what it has begun it finishes, and says so; until then, or until the order expires, the change stays open.
+// Errors: NotFound, Conflict (it is processed).
+func CancelChange(tx *state.Tx, orgID, hostID string, num int) (*model.Change, error) {
+	_, found, err := changeNumbered(tx, orgID, hostID, num)
+	if err != nil {
+		return nil, err
+	}
+	if found.Done {
+		return nil, model.Errorf(model.Conflict, "change %d is processed already: there is nothing to cancel", num)
+	}
+	c, _ := state.Edit[model.Change](tx, found.ID)
+	if c.Cancelled {
+		return c, nil
+	}
+	c.Cancelled = true
+	if o, ok := state.Edit[model.Order](tx, c.Order); ok && !o.Done {
+		o.Cancel = true
+		if err := state.Put(tx, o); err != nil {
+			return nil, err
+		}
+		return c, state.Put(tx, c)
+	}
+	for i := range c.Tasks {
+		if t := &c.Tasks[i]; t.Status == model.TaskPending {
+			t.Status, t.Error = model.TaskError, cancelled+"it was not begun"
+			fit(c, t)
+		}
+	}
+	c.Done = true
+	if err := tellEnd(tx, c); err != nil {
+		return nil, err
+	}
+	return c, state.Put(tx, c)
 }
 
 // RetryChange queues again the tasks of a done change that are not OK, in their order; skipInterrupted leaves out
