@@ -55,6 +55,7 @@ type serverConfig struct {
 	Login        loginConfig     `yaml:",inline"`
 	Lives        livesConfig     `yaml:",inline"`
 	Audit        auditConfig     `yaml:",inline"`
+	Changes      changesConfig   `yaml:",inline"`
 
 	drivers *drivers.Set // of machines; nil: those of every server
 }
@@ -206,6 +207,7 @@ func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	c.Login.flags(fs)
 	c.Lives.flags(fs)
 	c.Audit.flags(fs)
+	c.Changes.flags(fs)
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.Pprof, "pprof", "", "serve profiles of this process at this address of the loopback, such as 127.0.0.1:6060, without a login")
 }
@@ -286,6 +288,7 @@ func (c *serverConfig) validate() error {
 	}
 	errs = append(append(errs, c.Autopilot.validate()...), c.Lives.validate()...)
 	errs = append(errs, c.Audit.validate()...)
+	errs = append(errs, c.Changes.validate()...)
 	errs = append(append(errs, c.webFaults()...), c.Login.validate()...)
 	errs = append(errs, c.Login.OIDC.validate(c.PublicURL)...)
 	if c.Data == "" {

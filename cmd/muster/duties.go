@@ -52,6 +52,7 @@ func (d *duties) list() []cluster.NamedDuty {
 		{Name: "lost imports", Run: d.dropImports},
 		{Name: "plans", Run: d.expandIntents},
 		{Name: "logs", Run: d.tidyLogs},
+		{Name: "changes", Run: d.upkeep},
 		{Name: "webhooks", Run: d.webhooks},
 		{Name: "usage", Run: d.countUsage},
 	}
@@ -213,6 +214,7 @@ func (d *duties) dispatch(ctx context.Context, lead *cluster.Lead) error {
 	}
 	work := dispatch.New(dispatch.Config{
 		Term: lead.Term, Store: leadStore{lead, n}, Hubs: hubs, Log: d.log.With("part", "dispatch", "term", lead.Term),
+		OrderTTL: d.cfg.Changes.Expiry,
 	})
 	d.asks.open(work)
 	defer d.asks.close(work)

@@ -81,7 +81,7 @@ type ChangeView struct {
 	Created      string     `json:"created"`
 	Actor        string     `json:"actor,omitempty"`
 	Done         bool       `json:"done"`
-	Waiting      string     `json:"waiting,omitempty"` // why it is not begun, when that is not for another change
+	Waiting      string     `json:"waiting,omitempty"`   // why it is not begun, when that is not for another change
 	Cancelled    bool       `json:"cancelled,omitempty"` // while it is not done: it ends as soon as the agent knows
 	Tasks        []TaskView `json:"tasks"`
 }

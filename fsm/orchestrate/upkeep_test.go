@@ -1,0 +1,188 @@
+package orchestrate_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// upkeepWorld is a world whose clocks a test sets: the leader's, and that of its process.
+type upkeepWorld struct {
+	*world
+	leader, ours time.Time
+	work         *orchestrate.Upkeep
+}
+
+func newUpkeepWorld(t *testing.T, kept orchestrate.ChangesKept) *upkeepWorld {
+	t.Helper()
+	u := &upkeepWorld{world: newWorld(t), leader: time.Now(), ours: time.Now()}
+	u.db.SetClock(func() time.Time { return u.leader })
+	u.token("any", 0, time.Time{})
+	u.work = orchestrate.NewUpkeep(u.db, kept, func() time.Time { return u.ours })
+	return u
+}
+
+func (u *upkeepWorld) pass(d time.Duration) {
+	u.leader, u.ours = u.leader.Add(d), u.ours.Add(d)
+}
+
+// member enrols an agent and gives its host.
+func (u *upkeepWorld) member(agent, host string, up bool) string {
+	u.t.Helper()
+	var id string
+	u.do(func(tx *state.Tx) error {
+		if _, err := orchestrate.Enrol(tx, enrolment("any", agent, host)); err != nil {
+			return err
+		}
+		return orchestrate.RecordPresence(tx, []orchestrate.Transition{{AgentID: agent, Up: up, Version: "1"}})
+	})
+	a, ok := state.Get[model.Agent](u.db.Local(), agent)
+	if !ok {
+		u.t.Fatal("no agent")
+	}
+	id = a.HostID
+	return id
+}
+
+func (u *upkeepWorld) queue(host string, n int) (ids []string) {
+	u.t.Helper()
+	for range n {
+		u.do(func(tx *state.Tx) error {
+			c, err := orchestrate.QueueChange(tx, host, orchestrate.Draft{Description: "a change", Tasks: []model.Task{
+				{OrderNum: 0, Description: "a", Status: model.TaskPending, Collection: "files", Resource: "/a", Verb: "apply"},
+				{OrderNum: 1, Description: "b", Status: model.TaskPending, Collection: "files", Resource: "/b", Verb: "apply"},
+			}})
+			if err == nil {
+				ids = append(ids, c.ID)
+			}
+			return err
+		})
+	}
+	return ids
+}
+
+func (u *upkeepWorld) expire(want int) {
+	u.t.Helper()
+	if n, err := u.work.Expire(u.t.Context()); err != nil || n != want {
+		u.t.Errorf("%d changes expired, %v; want %d", n, err, want)
+	}
+}
+
+func (u *upkeepWorld) change(id string) *model.Change {
+	u.t.Helper()
+	c, ok := state.Get[model.Change](u.db.Local(), id)
+	if !ok {
+		u.t.Fatalf("change %s is gone", id)
+	}
+	return c
+}
+
+// Changes of a host that is away end once both are old enough, whatever order is out; a clock that is set on makes nobody
+// away for longer, and hosts that are there keep theirs.
+func TestChangesOfHostsThatStayAwayExpire(t *testing.T) {
+	u := newUpkeepWorld(t, orchestrate.ChangesKept{Expiry: time.Hour, Age: 24 * time.Hour, Most: 100})
+	away, there := u.member("a1", "gone", false), u.member("a2", "here", true)
+	gone, here := u.queue(away, 12), u.queue(there, 2)
+	var order *model.Order
+	u.do(func(tx *state.Tx) (err error) {
+		order, _, err = orchestrate.NextOrder(tx, away, "o1", 1, 24*time.Hour)
+		return err
+	})
+	u.expire(0)
+	u.pass(59 * time.Minute)
+	u.expire(0)
+	late := u.queue(away, 1)
+	u.leader = u.leader.Add(25 * time.Hour) // the clock is set
+	u.expire(0)
+	u.pass(2 * time.Minute)
+	u.expire(len(gone))
+	for i, id := range gone {
+		c := u.change(id)
+		if !c.Done || !strings.HasPrefix(c.Tasks[1].Error, "expired: the agent of the host is away since ") || (c.Order != "") != (i == 0) {
+			t.Errorf("change %d: %+v", i, c)
+		}
+	}
+	if o, ok := state.Get[model.Order](u.db.Local(), order.ID); !ok || !o.Done {
+		t.Errorf("its order: %+v", o)
+	}
+	for _, id := range append(here, late...) {
+		if c := u.change(id); c.Done {
+			t.Errorf("a change that is not due ended: %+v", c)
+		}
+	}
+	// The agent had it after all: it is told as it went.
+	u.do(func(tx *state.Tx) error {
+		return orchestrate.RecordReply(tx, "a1", orchestrate.StepOutcome{OrderID: order.ID, Step: 0, OK: true})
+	})
+	if c := u.change(gone[0]); c.Tasks[0].Status != model.TaskOK || c.Tasks[1].Status != model.TaskError {
+		t.Errorf("after a late reply: %+v", c)
+	}
+	u.expire(0)
+	u.pass(time.Hour)
+	u.expire(1)
+}
+
+// An agent that had begun a change and never came back: what became of it is not known, and that is said.
+func TestChangeThatWasBegunExpires(t *testing.T) {
+	u := newUpkeepWorld(t, orchestrate.ChangesKept{Expiry: time.Hour, Age: 24 * time.Hour, Most: 100})
+	host := u.member("a1", "gone", true)
+	id := u.queue(host, 1)[0]
+	u.do(func(tx *state.Tx) error {
+		if _, _, err := orchestrate.NextOrder(tx, host, "o1", 1, 24*time.Hour); err != nil {
+			return err
+		}
+		return nil
+	})
+	u.do(func(tx *state.Tx) error {
+		if err := orchestrate.RecordReply(tx, "a1", orchestrate.StepOutcome{OrderID: "o1", Step: 0, OK: true}); err != nil {
+			return err
+		}
+		return orchestrate.RecordPresence(tx, []orchestrate.Transition{{AgentID: "a1"}})
+	})
+	u.expire(0)
+	u.pass(61 * time.Minute)
+	u.expire(1)
+	if c := u.change(id); !c.Done || c.Tasks[0].Status != model.TaskOK || !c.Tasks[1].Interrupted || !strings.Contains(c.Tasks[1].Error, "look what is there") {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestOldChangesAreDropped(t *testing.T) {
+	u := newUpkeepWorld(t, orchestrate.ChangesKept{Expiry: time.Hour, Age: 24 * time.Hour, Most: 25})
+	host := u.member("a1", "h", true)
+	var ids []string
+	for range 30 {
+		id := u.queue(host, 1)[0]
+		ids = append(ids, id)
+		u.do(func(tx *state.Tx) error {
+			_, err := orchestrate.CancelChange(tx, u.org, host, u.change(id).OrderNum)
+			return err
+		})
+	}
+	open := u.queue(host, 1)[0]
+	left := func() (n int) {
+		for _, id := range ids {
+			if _, ok := state.Get[model.Change](u.db.Local(), id); ok {
+				n++
+			}
+		}
+		return n
+	}
+	for _, step := range []struct {
+		pass    time.Duration
+		dropped int
+		left    int
+	}{{0, 5, 25}, {time.Hour, 0, 25}, {24 * time.Hour, 5, 20}, {240 * time.Hour, 0, 20}} {
+		u.pass(step.pass)
+		if n, err := u.work.Drop(t.Context()); err != nil || n != step.dropped || left() != step.left {
+			t.Errorf("after %s: %d dropped, %d left, %v; want %+v", step.pass, n, left(), err, step)
+		}
+	}
+	if _, ok := state.Get[model.Change](u.db.Local(), ids[29]); !ok || u.change(open).Done {
+		t.Error("what is new, or open, was dropped")
+	}
+}
