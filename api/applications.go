@@ -91,10 +91,10 @@ const stageAbove = 200 << 10
 
 // stageContent puts a large content into the store before a row names it.
 func stageContent(c *call) error {
-	if len(c.body) <= stageAbove {
+	if len(c.body) <= stageAbove || c.charged == "" { // without one it was done already, under its key
 		return nil
 	}
-	if _, err := state.StageContent(c.req.Context(), c.srv.cfg.Store, c.body); err != nil {
+	if _, err := state.StageContent(c.req.Context(), c.srv.cfg.Store, c.charged, c.body); err != nil {
 		return fmt.Errorf("storing a content of %d bytes: %w", len(c.body), err)
 	}
 	return nil

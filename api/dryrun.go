@@ -85,7 +85,7 @@ func (c *call) rehearse(end endpoint) (reply, error) {
 // stageRehearsal does what a stage does before a transaction, without writing.
 func (c *call) stageRehearsal(tx *state.Tx, end endpoint) error {
 	if end.body == uploadBody {
-		return state.HoldContent(tx, c.body)
+		return state.HoldContent(tx, c.charged, c.body)
 	}
 	if end.stage != nil {
 		return end.stage(c)

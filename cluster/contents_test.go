@@ -18,22 +18,23 @@ func TestTheLeaderCollectsContents(t *testing.T) {
 		if cfg.Version = "2"; i == 2 && other {
 			cfg.Version = "1"
 		}
-	}))
+	}), withNotes())
+	waitKey(t, c)
 	stage := func(text string) string {
 		t.Helper()
-		digest, err := state.StageContent(t.Context(), c.Node(0), []byte(strings.Repeat(text, 1000)))
+		digest, err := state.StageContent(t.Context(), c.Node(0), "acme", []byte(strings.Repeat(text, 1000)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return digest
 	}
 	there := func(n *cluster.Node, digest string) bool {
-		_, ok := state.Content(n.Local(), digest)
+		_, ok := state.Content(n.Local(), "acme", digest)
 		return ok
 	}
 	named, lost := stage("named"), stage("lost")
 	if err := c.Node(1).Update(t.Context(), func(tx *state.Tx) error {
-		return state.Put(tx, &clustertest.Wide{Name: "x", Text: "it has " + named})
+		return state.Put(tx, &secretNote{ID: "x", Org: "acme", Text: "it has " + named})
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -59,12 +59,18 @@ func keyIDs(keys [][]byte) []string {
 func (n *Node) keepGossipKeys(ctx context.Context) {
 	for {
 		ws := state.NewWatchSet()
-		if r, ok := state.Get[gossipRing](n.Local().Watched(ws), theRing); ok {
+		v := n.Local().Watched(ws)
+		wait, cancel := ctx, context.CancelFunc(func() {})
+		if len(n.keys.missing(v)) > 0 { // what the file has goes on until they are here
+			wait, cancel = context.WithTimeout(ctx, 500*time.Millisecond)
+		} else if r, ok := state.Get[gossipRing](v, theRing); ok {
 			if err := n.takeGossipKeys(r.known()); err != nil {
 				n.log.Error("the gossip keys could not be changed", "error", err)
 			}
 		}
-		if ws.Wait(ctx) != nil {
+		_ = ws.Wait(wait)
+		cancel()
+		if ctx.Err() != nil {
 			return
 		}
 	}

@@ -216,14 +216,25 @@ func (n *Node) votes(name string) bool {
 	return false
 }
 
-func authority(r state.Reader) (*pki.Authority, []byte, error) {
+// authority reads the cluster's authority and the gossip key. The code is Unavailable while this node lacks the cluster's
+// key, and before there is an authority in the state.
+func authority(r state.Reader) (ca *pki.Authority, gossip []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			bad, ok := state.Unreadable(p)
+			if !ok {
+				panic(p)
+			}
+			ca, gossip, err = nil, nil, bad
+		}
+	}()
 	cert, ok1 := state.Get[secret](r, secretCA)
 	key, ok2 := state.Get[secret](r, secretCAKey)
 	gossipKey, ok3 := state.Get[secret](r, secretGossip)
 	if !ok1 || !ok2 || !ok3 {
 		return nil, nil, model.Errorf(model.Unavailable, "the cluster is still beginning; try again in a moment")
 	}
-	ca, err := pki.ParseAuthority(cert.Value, key.Value)
+	ca, err = pki.ParseAuthority(cert.Value, key.Value)
 	return ca, gossipKey.Value, err
 }
 

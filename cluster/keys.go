@@ -284,11 +284,20 @@ func (n *Node) nextKey(ctx context.Context, lead *Lead, was state.ClusterKeys) e
 // rewrapBatch is how many domains' keys one commit wraps anew.
 const rewrapBatch = 64
 
+var errOther = errors.New("wrapped with another key")
+
+func wrappedBy(w seal.Wrapped, id string) error {
+	if w.By != id {
+		return errOther
+	}
+	return nil
+}
+
 // rewrap wraps with the key in use what is wrapped with another.
 func (n *Node) rewrap(ctx context.Context, lead *Lead, v *state.View, active string) error {
 	var domains []string
 	for _, d := range state.AllDataKeys(v) {
-		if slices.ContainsFunc(d.Versions, func(k state.DataKeyNote) bool { return k.By != active }) {
+		if d.Each(func(w seal.Wrapped, _ string) error { return wrappedBy(w, active) }) != nil {
 			domains = append(domains, d.Domain)
 		}
 	}
@@ -331,77 +340,6 @@ func (n *Node) allHold(ctx context.Context, id string) bool {
 	}
 	wg.Wait()
 	return all && have > len(members)/2 && ctx.Err() == nil
-}
-
-// sealRows is a duty: rows that are in clear, or sealed with an old key of their domain, are sealed anew, and then the old
-// keys go.
-func (n *Node) sealRows(ctx context.Context, lead *Lead) error {
-	for first := true; ctx.Err() == nil; {
-		ws := state.NewWatchSet()
-		v := n.Local().Watched(ws)
-		due := first && state.ClusterKeysOf(v).Active != "" // also when it was done before: a version of before wrote meanwhile
-		var old []string
-		for _, d := range state.AllDataKeys(v) {
-			if len(d.Versions) > 1 {
-				old = append(old, d.Domain)
-			}
-		}
-		if due || len(old) > 0 {
-			clean, err := n.sealOnce(ctx, lead, old)
-			if err != nil {
-				return err
-			}
-			first = first && !clean
-			continue
-		}
-		_ = ws.Wait(ctx)
-	}
-	return ctx.Err()
-}
-
-// sealOnce seals what a view shows to be stale; clean says that nothing was, and the old keys are gone.
-func (n *Node) sealOnce(ctx context.Context, lead *Lead, old []string) (clean bool, err error) {
-	v, err := lead.View(ctx)
-	if err != nil {
-		return false, err
-	}
-	rows, err := state.Stale(v)
-	if err != nil {
-		return false, fmt.Errorf("looking for rows to be sealed: %w", err)
-	}
-	if len(rows) == 0 {
-		for _, domain := range old {
-			if err := lead.Update(ctx, func(tx *state.Tx) error { return state.DropOldDataKeys(tx, v, domain) }); err != nil {
-				return false, fmt.Errorf("dropping the old keys of %s: %w", domain, err)
-			}
-			n.log.Info("all is sealed with the new key: the old one is gone", "domain", domain)
-		}
-		if k := state.ClusterKeysOf(v); k.Form >= state.SealedForm && !k.Sealing {
-			return true, nil
-		}
-		if err := lead.Update(ctx, state.NoteSealed); err != nil {
-			return false, fmt.Errorf("noting that all is sealed: %w", err)
-		}
-		n.log.Info("all that is to be sealed is")
-		return true, nil
-	}
-	n.log.Info("rows are being sealed", "number", len(rows))
-	if slices.ContainsFunc(rows, func(r state.RowName) bool { return r.Clear }) {
-		if err := lead.Update(ctx, state.NoteSealing); err != nil {
-			return false, fmt.Errorf("noting that something is in clear: %w", err)
-		}
-	}
-	for len(rows) > 0 {
-		done := 0
-		if err := lead.Update(ctx, func(tx *state.Tx) (err error) { done, err = state.Reseal(tx, rows); return err }); err != nil {
-			return false, fmt.Errorf("sealing rows: %w", err)
-		}
-		if done == 0 {
-			return false, fmt.Errorf("sealing rows: the row %s %q cannot be", rows[0].Table, rows[0].Key)
-		}
-		rows = rows[done:]
-	}
-	return false, nil
 }
 
 // keyPatience is how long the duties of a new leader wait for keys before another is asked to lead.

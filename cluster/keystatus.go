@@ -1,9 +1,9 @@
 package cluster
 
 import (
-	"slices"
 	"time"
 
+	"github.com/muster-hq/muster/fsm/seal"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
@@ -24,7 +24,7 @@ func keyStatusOf(r state.Reader) KeyStatus {
 	s := KeyStatus{Active: k.Active, Since: k.Since, Next: k.Next, Sealed: k.Form >= state.SealedForm && !k.Sealing}
 	for _, d := range state.AllDataKeys(r) {
 		s.Keys++
-		if slices.ContainsFunc(d.Versions, func(v state.DataKeyNote) bool { return v.By != k.Active }) {
+		if d.Each(func(w seal.Wrapped, _ string) error { return wrappedBy(w, k.Active) }) != nil {
 			s.Behind++
 		}
 		if len(d.Versions) > 1 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -227,10 +228,12 @@ func (n *Node) runDuties(ctx context.Context, lead *Lead) {
 	var wg sync.WaitGroup
 	own := []NamedDuty{
 		{Name: "members", Run: n.reconcile}, {Name: "schema", Run: n.raiseSchema}, {Name: "autopilot", Run: n.pilot},
-		{Name: "gossip keys", Run: n.rotateGossipKeys}, {Name: "contents", Run: n.collectContents},
 		{Name: "cluster keys", Run: n.rotateKeys}, {Name: "sealing", Run: n.sealRows},
 	}
-	for i, d := range append(own, n.cfg.Duties...) {
+	sealed := []NamedDuty{
+		{Name: "secrets", Run: n.keepSecrets}, {Name: "gossip keys", Run: n.rotateGossipKeys}, {Name: "contents", Run: n.collectContents},
+	}
+	for i, d := range slices.Concat(own, sealed, n.cfg.Duties) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()

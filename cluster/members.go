@@ -67,9 +67,6 @@ func (n *Node) answer(ctx context.Context, peer transport.Peer, op byte, body []
 // reconcile is the first duty: every voter has a row, every row a place in raft's configuration. It looks again
 // on each event of gossip, on each kick, and by a timer, which is short while something is unfinished.
 func (n *Node) reconcile(ctx context.Context, lead *Lead) error {
-	if err := n.keepSecrets(ctx, lead); err != nil {
-		return err
-	}
 	for {
 		pause := n.cfg.Timing.Reconcile
 		finished, err := n.reconcileOnce(ctx, lead)
@@ -95,7 +92,7 @@ func (n *Node) reconcile(ctx context.Context, lead *Lead) error {
 	}
 }
 
-// keepSecrets puts into the state what any leader needs to take in members, if this node has it on disk.
+// keepSecrets is a duty: it puts into the state what any leader needs to take in members, if this node has it on disk.
 func (n *Node) keepSecrets(ctx context.Context, lead *Lead) error {
 	ca, err := pki.LoadAuthority(n.pkiDir())
 	if errors.Is(err, pki.ErrNone) {

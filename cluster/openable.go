@@ -18,9 +18,7 @@ func SnapshotKeys(all []*state.DataKeys) []string {
 		if d.Domain == state.DomainCluster {
 			continue // a restore leaves them out
 		}
-		for _, v := range d.Versions {
-			ids = append(ids, v.By)
-		}
+		_ = d.Each(func(w seal.Wrapped, _ string) error { ids = append(ids, w.By); return nil })
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
@@ -33,10 +31,8 @@ func TryKeys(all []*state.DataKeys, keys *seal.Keyring) error {
 		if d.Domain == state.DomainCluster {
 			continue
 		}
-		for _, v := range d.Versions {
-			if _, err := keys.Unwrap(v.Wrapped, d.Domain); err != nil {
-				return err
-			}
+		if err := d.Each(func(w seal.Wrapped, domain string) error { _, err := keys.Unwrap(w, domain); return err }); err != nil {
+			return err
 		}
 	}
 	return nil

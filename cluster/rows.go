@@ -20,12 +20,15 @@ func tables(given []state.TableDef) (*state.Tables, error) {
 func ownTables() []state.TableDef {
 	return []state.TableDef{
 		state.Define[Member](state.TableOptions[Member]{}),
-		state.Define[secret](state.TableOptions[secret]{Secret: true}),
+		state.Define[secret](state.TableOptions[secret]{Secret: true, Sealed: ofCluster[secret]}),
 		state.Define[formerMember](state.TableOptions[formerMember]{}),
-		state.Define[gossipRing](state.TableOptions[gossipRing]{Secret: true}),
+		state.Define[gossipRing](state.TableOptions[gossipRing]{Secret: true, Sealed: ofCluster[gossipRing]}),
 		state.Define[joinToken](state.TableOptions[joinToken]{Secret: true}),
 	}
 }
+
+// ofCluster seals rows of what a restore leaves alone. Who reads them must have the cluster's key.
+func ofCluster[T any](state.Reader, *T) string { return state.DomainCluster }
 
 // Member is a node that belongs to the cluster. Its row is written before it may vote.
 type Member struct {

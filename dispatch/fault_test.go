@@ -171,7 +171,7 @@ func TestChangeTooLargeForTheBus(t *testing.T) {
 	a := r.bulk(1)[0]
 	junk := make([]byte, 10<<20)
 	rand.Read(junk)
-	digest, err := state.StageContent(r.ctx, r.db, junk)
+	digest, err := state.StageContent(r.ctx, r.db, r.org, junk)
 	if err != nil {
 		t.Fatal(err)
 	}

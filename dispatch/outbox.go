@@ -342,7 +342,7 @@ func seal(r state.Reader, o *model.Order) ([]byte, error) {
 			Want: t.Want, Action: t.Action, Args: t.Args, Restart: t.Restart, Monitor: t.Monitor, Origin: wire.Origin(t.Origin), Fail: t.Fail,
 		}
 		if t.Content != "" {
-			if s.Want, err = withContent(r, t.Want, t.Content); err != nil {
+			if s.Want, err = withContent(r, o.OrgID, t.Want, t.Content); err != nil {
 				return nil, fmt.Errorf("task %d: %w", i, err)
 			}
 		}
@@ -367,9 +367,9 @@ func signOrder(key ed25519.PrivateKey, w wire.Order) ([]byte, error) {
 	return body, err
 }
 
-// withContent adds the content that a digest names to a want.
-func withContent(r state.Reader, want json.RawMessage, digest string) (json.RawMessage, error) {
-	content, ok := state.Content(r, digest)
+// withContent adds the content of an organization that a digest names to a want.
+func withContent(r state.Reader, orgID string, want json.RawMessage, digest string) (json.RawMessage, error) {
+	content, ok := state.Content(r, orgID, digest)
 	if !ok {
 		return nil, fmt.Errorf("content %s is not in the state", digest)
 	}

@@ -26,6 +26,7 @@ type ClusterKey struct {
 	Keys      int    `json:"keys"`      // of organizations and of the site
 	Behind    int    `json:"behind"`    // of these, not yet wrapped with the one in use
 	Resealing int    `json:"resealing"` // of these, are being rotated themselves
+	Sealed    bool   `json:"sealed"`    // nothing that is to be encrypted where it is stored is in clear any more
 }
 
 // ClusterMember is one node of a cluster. What it tells of itself is absent while it does not answer.

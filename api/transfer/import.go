@@ -262,7 +262,7 @@ func (i *importer) content(ctx context.Context, rec *Record) error {
 		if err := i.flush(ctx); err != nil {
 			return err
 		}
-		if _, err := state.StageContent(ctx, i.store, whole); err != nil {
+		if _, err := state.StageContent(ctx, i.store, i.orgID, whole); err != nil {
 			return fmt.Errorf("storing %s: %w", rec.where(), err)
 		}
 	}

@@ -42,7 +42,7 @@ func (c clusterAPI) Status(ctx context.Context) (spec.ClusterStatus, error) {
 		Voters: st.Voters, Healthy: st.Healthy, Tolerance: st.FailureTolerance, Bus: bus, Backup: c.m.backup(),
 		Unheard: len(orchestrate.OutOfStep(c.n.Local())),
 	}
-	out.Key = spec.ClusterKey{ID: st.Key.Active, Next: st.Key.Next, Rotating: st.Key.Rotating, Keys: st.Key.Keys, Behind: st.Key.Behind, Resealing: st.Key.Resealed}
+	out.Key = spec.ClusterKey{ID: st.Key.Active, Next: st.Key.Next, Rotating: st.Key.Rotating, Keys: st.Key.Keys, Behind: st.Key.Behind, Resealing: st.Key.Resealed, Sealed: st.Key.Sealed}
 	for _, m := range st.Members {
 		out.Members = append(out.Members, clusterMember(m))
 	}

@@ -61,7 +61,7 @@ func snapshotCommand(c *cli) *cobra.Command {
 
 A snapshot is all that the cluster knows at one moment: organizations, hosts, settings, users, changes. Settings and
 other secrets in it are sealed, and open with the cluster's key only, which is in no snapshot: keep a copy of that
-elsewhere (muster cluster key export). Digests of passwords and the cluster's own authority are not sealed: keep a
+elsewhere (muster cluster key export). Names and digests of passwords are not sealed: keep a
 snapshot as you keep a password. save and restore talk to a node and are for administrators of the site; inspect and verify read a file,
 or one of the folders in DATA/cluster/raft/snapshots, and need no server.`,
 		Example: "  muster snapshot save muster.snapshot\n  muster snapshot verify muster.snapshot\n  muster snapshot restore muster.snapshot",

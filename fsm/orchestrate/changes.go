@@ -39,7 +39,7 @@ func queueNow(tx *state.Tx, hostID string, d Draft, actor string) (*model.Change
 		if !ok {
 			continue
 		}
-		digest, err := state.PutContent(tx, content)
+		digest, err := state.PutContent(tx, domainOfHost(tx.Quiet(), hostID), content)
 		if model.CodeOf(err) == model.TooLarge {
 			return nil, model.Errorf(model.TooLarge, "file %q of application %q comes to %d bytes once rendered, which is too large for a template: make it smaller, or split it",
 				d.Tasks[i].Origin.Name, d.Tasks[i].Origin.Application, len(content))

@@ -153,7 +153,7 @@ func (e *Expander) stage(ctx context.Context, view *state.View, i *model.IntentR
 	}
 	for _, d := range x.drafts(view, hostID) {
 		for _, content := range d.Contents {
-			if _, err := state.StageContent(ctx, e.store, content); err != nil {
+			if _, err := state.StageContent(ctx, e.store, i.OrgID, content); err != nil {
 				return err
 			}
 		}

@@ -107,7 +107,7 @@ func UpdateFile(tx *state.Tx, orgID, ofID, name string, patch []byte) (model.Fil
 			followFile(&a.Document, name, doc.Name)
 		}
 	}
-	if err := checkTemplate(&doc, contentOf(tx, st)); err != nil {
+	if err := checkTemplate(&doc, contentOf(tx, orgID, st)); err != nil {
 		return model.File{}, err
 	}
 	*f = clearFile(doc)
@@ -118,11 +118,11 @@ func UpdateFile(tx *state.Tx, orgID, ofID, name string, patch []byte) (model.Fil
 	return fileDoc(k, f), nil
 }
 
-func contentOf(r state.Reader, st model.FileState) []byte {
+func contentOf(r state.Reader, orgID string, st model.FileState) []byte {
 	if st.Content == "" {
 		return nil
 	}
-	content, _ := state.Content(r, st.Content)
+	content, _ := state.Content(r, orgID, st.Content)
 	return content
 }
 
@@ -166,7 +166,7 @@ func FileContent(r state.Reader, orgID, ofID, name string) ([]byte, error) {
 	if _, err := findFile(k, name); err != nil {
 		return nil, err
 	}
-	return contentOf(r, k.Base().Files[name]), nil
+	return contentOf(r, orgID, k.Base().Files[name]), nil
 }
 
 // PutFileContent replaces the content of a file. A text must be a template that can be read. A content that is too
@@ -188,7 +188,7 @@ func PutFileContent(tx *state.Tx, orgID, ofID, name string, content []byte) erro
 	if st.Content == state.Digest(content) {
 		return nil
 	}
-	if st.Content, err = state.PutContent(tx, content); err != nil {
+	if st.Content, err = state.PutContent(tx, orgID, content); err != nil {
 		return err
 	}
 	st.Version++

@@ -29,7 +29,7 @@ func intend(tx *state.Tx, row model.IntentRow) error {
 	}
 	row.Sequence, row.Created, row.Actor = counter.Last, tx.Now(), tx.Actor()
 	if row.Undo = undo; len(undo) > maxUndo {
-		digest, err := state.PutContent(tx, undo)
+		digest, err := state.PutContent(tx, row.OrgID, undo)
 		if err != nil {
 			return err
 		}
@@ -61,7 +61,7 @@ type place struct {
 func newReach(base *state.View, now state.Reader, i *model.IntentRow) (*reach, error) {
 	undo := i.Undo
 	if i.Content != "" {
-		undo, _ = state.Content(now, i.Content)
+		undo, _ = state.Content(now, i.OrgID, i.Content)
 	}
 	past, err := state.Past(base, undo)
 	if err != nil {

@@ -88,7 +88,7 @@ func TestALargeSettingIsAnsweredAtOnceAndPlannedAfterwards(t *testing.T) {
 		}
 	}
 	c := w.open(hosts[0])[0]
-	if content, ok := state.Content(w.db.Local(), c.Tasks[0].Content); !ok || string(content) != "h000 listens on 8080\n" {
+	if content, ok := state.Content(w.db.Local(), w.org, c.Tasks[0].Content); !ok || string(content) != "h000 listens on 8080\n" {
 		t.Errorf("the file is %q", content)
 	}
 	if orchestrate.IntentsPending(w.db.Local()) {

@@ -148,7 +148,7 @@ func Thumb(r state.Reader, orgID, ofID string) ([]byte, error) {
 		return nil, err
 	}
 	if thumb := k.Base().Thumb; thumb != "" {
-		if content, ok := state.Content(r, thumb); ok {
+		if content, ok := state.Content(r, orgID, thumb); ok {
 			return content, nil
 		}
 	}
@@ -161,7 +161,7 @@ func PutThumb(tx *state.Tx, orgID, ofID string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	if k.Base().Thumb, err = state.PutContent(tx, content); err != nil {
+	if k.Base().Thumb, err = state.PutContent(tx, orgID, content); err != nil {
 		return err
 	}
 	k.Base().Version++

@@ -61,7 +61,7 @@ func TestInstallPlan(t *testing.T) {
 			t.Errorf("task %d is not watched", i)
 		}
 	}
-	if got, ok := state.Content(w.db.Local(), c.Tasks[4].Content); !ok || string(got) != "hello h1\n" {
+	if got, ok := state.Content(w.db.Local(), w.org, c.Tasks[4].Content); !ok || string(got) != "hello h1\n" {
 		t.Errorf("content %q %v", got, ok)
 	}
 	if got := string(c.Tasks[9].Args); got != `{"argv":["/run.sh"]}` {
@@ -327,7 +327,7 @@ func TestRetry(t *testing.T) {
 	if got := w.steps(h); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	got, _ := state.Content(w.db.Local(), w.change(h).Tasks[0].Content)
+	got, _ := state.Content(w.db.Local(), w.org, w.change(h).Tasks[0].Content)
 	if string(got) != "now there" {
 		t.Errorf("content %q", got)
 	}
@@ -371,7 +371,7 @@ func TestDemoLoadBalancer(t *testing.T) {
 	if got := w.steps(h); got != "apply packages nginx, apply files /etc/nginx/nginx.conf, apply services nginx restart[1]" {
 		t.Errorf("install: %s", got)
 	}
-	got, _ := state.Content(w.db.Local(), w.change(h).Tasks[1].Content)
+	got, _ := state.Content(w.db.Local(), w.org, w.change(h).Tasks[1].Content)
 	if !strings.Contains(string(got), "    server 10.0.0.1:80 fail_timeout=30s;\n") || strings.Contains(string(got), "<#") {
 		t.Errorf("rendered:\n%s", got)
 	}

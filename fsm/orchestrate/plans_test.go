@@ -155,7 +155,7 @@ func TestMissingValueEndsTheChange(t *testing.T) {
 	if got.Tasks[0].Fail != "" || got.Tasks[0].Resource != "/b" {
 		t.Errorf("retried with the value: %+v", got.Tasks[0])
 	}
-	if text, ok := state.Content(w.db.Local(), got.Tasks[0].Content); !ok || string(text) != "one\n  me\n" {
+	if text, ok := state.Content(w.db.Local(), w.org, got.Tasks[0].Content); !ok || string(text) != "one\n  me\n" {
 		t.Errorf("content %q", text)
 	}
 	// File a was written in the first attempt, so the services are owed a restart beside that for file b.
@@ -212,7 +212,7 @@ func TestRetryOfWhatIsGone(t *testing.T) {
 	w.do(func(tx *state.Tx) error { return orchestrate.DeleteFile(tx, w.org, appID, "a") })
 	w.do(func(tx *state.Tx) error { _, err := orchestrate.RetryChange(tx, w.org, h, num, false); return err })
 	task := w.change(h).Tasks[0]
-	if text, ok := state.Content(w.db.Local(), task.Content); !ok || string(text) != "kept" || task.Fail != "" {
+	if text, ok := state.Content(w.db.Local(), w.org, task.Content); !ok || string(text) != "kept" || task.Fail != "" {
 		t.Errorf("task %+v with %q", task, text)
 	}
 }
@@ -300,7 +300,7 @@ func TestLargeFiles(t *testing.T) {
 	}
 	put := func(file string, content []byte) {
 		t.Helper()
-		if _, err := state.StageContent(t.Context(), w.db, content); err != nil {
+		if _, err := state.StageContent(t.Context(), w.db, w.org, content); err != nil {
 			t.Fatal(err)
 		}
 		w.do(func(tx *state.Tx) error { return orchestrate.PutFileContent(tx, w.org, appID, file, content) })
@@ -314,7 +314,7 @@ func TestLargeFiles(t *testing.T) {
 	w.refused(model.TooLarge, `file "b" of application "app" comes to`, install)
 	put("b", []byte("small"))
 	w.do(install)
-	if got, ok := state.Content(w.db.Local(), w.change(h).Tasks[0].Content); !ok || len(got) != len(junk)+1 {
+	if got, ok := state.Content(w.db.Local(), w.org, w.change(h).Tasks[0].Content); !ok || len(got) != len(junk)+1 {
 		t.Errorf("the large file has %d bytes", len(got))
 	}
 }

@@ -91,7 +91,7 @@ func storedContent(r state.Reader, k model.Furnished, name string) []byte {
 	if digest == "" {
 		return nil
 	}
-	content, _ := state.Content(r, digest)
+	content, _ := state.Content(r, k.Base().OrgID, digest)
 	return content
 }
 

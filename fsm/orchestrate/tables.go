@@ -42,12 +42,12 @@ func tablesOfSchema2() []state.TableDef {
 		since2(func(c *model.PlatformContextRow) string { return c.OrgID }, nil, false),
 		since2(func(c *model.DistributionContextRow) string { return c.OrgID }, nil, false),
 		since2(func(h *model.HostgroupRow) string { return h.OrgID }, func(h *model.HostgroupRow) error { return model.CheckName("host group", h.Name) }, false),
-		since2(func(o *model.OrchestrationRow) string { return o.OrgID }, func(o *model.OrchestrationRow) error { return model.CheckName("orchestration", o.Name) }, false),
+		sealed(func(o *model.OrchestrationRow) string { return o.OrgID }, func(o *model.OrchestrationRow) error { return model.CheckName("orchestration", o.Name) }, state.SchemaEvents, false),
 		sealed(func(w *model.WebhookRow) string { return w.OrgID }, nil, state.SchemaEvents, true),
 		sealed(func(n *model.NotificationRow) string { return n.OrgID }, nil, state.SchemaEvents, true),
 		since2(func(m *model.RpmModuleRow) string { return m.OrgID }, nil, false),
 		sealed(func(g *model.GitRow) string { return g.OrgID }, nil, state.SchemaEvents, true),
-		since2(func(j *model.JobRow) string { return j.OrgID }, nil, false),
+		sealed(func(j *model.JobRow) string { return j.OrgID }, nil, state.SchemaEvents, false),
 		sealed(func(w *model.MachineWork) string { return w.OrgID }, nil, state.SchemaEvents, false),
 		state.Define[model.IntentRow](state.TableOptions[model.IntentRow]{Since: state.SchemaEvents, Secret: true,
 			Sealed: func(_ state.Reader, i *model.IntentRow) string { return i.OrgID }}),
@@ -111,8 +111,10 @@ func sealed[T any, P row[T]](org func(*T) string, check func(*T) error, since ui
 func ofSite[T any](state.Reader, *T) string { return state.DomainSite }
 
 // changeDomain is the organization of the host: the tasks of a change hold rendered files.
-func changeDomain(r state.Reader, c *model.Change) string {
-	if h, ok := state.Get[model.HostRow](r, c.HostID); ok {
+func changeDomain(r state.Reader, c *model.Change) string { return domainOfHost(r, c.HostID) }
+
+func domainOfHost(r state.Reader, hostID string) string {
+	if h, ok := state.Get[model.HostRow](r, hostID); ok {
 		return h.OrgID
 	}
 	return state.DomainSite

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/muster-hq/muster/fsm/seal"
 )
 
 // Contents that no row names any more are collected in two steps, so that no commit which names one at the same time
@@ -16,7 +18,8 @@ import (
 // deletes. A mark that is old enough, of a content that no row names still, is deleted with the content.
 //
 // That a row names a content is told by its value alone: any 64 hex digits in it may be a digest. So no table has to say
-// where it keeps them, and rows of tables that this node does not know count.
+// where it keeps them, and rows of tables that this node does not know count. A sealed content is named by rows of its
+// domain only. One in clear is named, once contents are sealed, by rows of a domain that has it not sealed yet.
 
 // tableUnnamed has the marks: a content's digest, or of parts that belong to no content digest and nonce; the value is
 // the leader's time in unix seconds.
@@ -56,7 +59,7 @@ func CollectContents(ctx context.Context, u Updater, v *View, age time.Duration)
 	for _, key := range s.unnamed() {
 		if since, ok := s.marks[key]; !ok {
 			mark = append(mark, key)
-		} else if v.Now().Sub(since) > age {
+		} else if v.Now().Sub(since) > age || s.outlived(key) {
 			remove = append(remove, key)
 		}
 	}
@@ -116,6 +119,17 @@ type sweep struct {
 	parts map[string][]string  // keys of parts by digest and nonce, and those of a content by its digest
 	marks map[string]time.Time // since when a key is unnamed
 	live  map[string]bool      // keys that are needed
+
+	sealing bool                       // contents are sealed
+	sealed  map[string][]string        // keys of sealed contents, by digest
+	wanted  map[string]map[string]bool // domains that name a content in clear, by digest
+}
+
+// outlived says whether a key that nothing needs is of a content in clear, which nobody will name any more: no commit that
+// would passed the mark.
+func (s *sweep) outlived(key string) bool {
+	_, sealed := domainOfContent(key)
+	return s.sealing && !sealed
 }
 
 // isContent tells the key of a content from that of parts.
@@ -123,7 +137,8 @@ func isContent(key string) bool { return !strings.Contains(key, "/") }
 
 // sweepOf looks through all rows of a view; nil when it holds no content at all.
 func sweepOf(ctx context.Context, v *View) (*sweep, error) {
-	s := &sweep{heads: map[string]contentHead{}, parts: map[string][]string{}, marks: map[string]time.Time{}, live: map[string]bool{}}
+	s := &sweep{heads: map[string]contentHead{}, parts: map[string][]string{}, marks: map[string]time.Time{}, live: map[string]bool{},
+		sealing: sealsContents(v), sealed: map[string][]string{}, wanted: map[string]map[string]bool{}}
 	for _, table := range []string{tableContents, tableChunks, tableUnnamed} {
 		if err := s.gather(v, table); err != nil {
 			return nil, err
@@ -147,7 +162,7 @@ func sweepOf(ctx context.Context, v *View) (*sweep, error) {
 			if err != nil { // what it names cannot be known
 				return unreadable(err)
 			}
-			s.named(value)
+			s.named(value, domainNow(v, rec, value))
 		}
 		return p.step(ctx)
 	})
@@ -196,8 +211,11 @@ func (s *sweep) gather(v *View, table string) error {
 		rec := obj.(*record)
 		switch table {
 		case tableContents:
-			if s.heads[rec.key], err = decodeHead(rec.value); err != nil {
+			if s.heads[rec.key], err = headOf(v, rec); err != nil {
 				return fmt.Errorf("content %s: %w", rec.key, err)
+			}
+			if digest := s.heads[rec.key].digest; digest != "" {
+				s.sealed[digest] = append(s.sealed[digest], rec.key)
 			}
 		case tableChunks:
 			if i := strings.LastIndexByte(rec.key, '/'); i > 0 {
@@ -219,19 +237,66 @@ func markedAt(rec *record) time.Time {
 	return time.Unix(sec, 0)
 }
 
-// named notes the contents that a value names.
-func (s *sweep) named(value []byte) {
+// headOf is the head of a content. One whose domain is gone with its key is of no size, and names no parts.
+func headOf(r Reader, rec *record) (contentHead, error) {
+	value, err := opened(r, rec)
+	switch {
+	case errors.Is(err, errKeyGone):
+		return contentHead{}, nil
+	case err != nil:
+		return contentHead{}, unreadable(err)
+	}
+	return decodeHead(value)
+}
+
+// domainNow is the domain that a row is sealed for, or will be; "" for none.
+func domainNow(v *View, rec *record, value []byte) string {
+	if seal.Sealed(rec.value) {
+		h, err := seal.ParseHead(rec.value)
+		if err != nil {
+			return ""
+		}
+		return h.Domain
+	}
+	if def := v.st.tables.defs[rec.table]; def != nil && def.domainOf != nil {
+		if domain, err := def.domainOf(v, rec, value); err == nil {
+			return domain
+		}
+	}
+	return ""
+}
+
+// named notes the contents that a value of a row names.
+func (s *sweep) named(value []byte, domain string) {
 	run := 0
 	for i, c := range value {
 		if c >= '0' && c <= '9' || c >= 'a' && c <= 'f' {
 			if run++; run >= digestLen {
-				if _, ok := s.heads[string(value[i+1-digestLen:i+1])]; ok {
-					s.live[string(value[i+1-digestLen:i+1])] = true
-				}
+				s.name(value[i+1-digestLen:i+1], domain)
 			}
 			continue
 		}
 		run = 0
+	}
+}
+
+func (s *sweep) name(digest []byte, domain string) {
+	has := false
+	for _, key := range s.sealed[string(digest)] {
+		if of, _ := domainOfContent(key); of == domain {
+			s.live[key], has = true, true
+		}
+	}
+	switch _, ok := s.heads[string(digest)]; {
+	case !ok:
+	case !s.sealing:
+		s.live[string(digest)] = true
+	case !has && domain != "":
+		s.live[string(digest)] = true
+		if s.wanted[string(digest)] == nil {
+			s.wanted[string(digest)] = map[string]bool{}
+		}
+		s.wanted[string(digest)][domain] = true
 	}
 }
 
@@ -265,7 +330,7 @@ func (s *sweep) unnamed() []string {
 func (s *sweep) delete(tx *Tx, keys []string, age time.Duration) (deleted int) {
 	for _, key := range keys {
 		mark := tx.row(tableUnnamed, key)
-		if mark == nil || tx.Now().Sub(markedAt(mark)) <= age {
+		if mark == nil || !s.outlived(key) && tx.Now().Sub(markedAt(mark)) <= age {
 			continue // claimed meanwhile
 		}
 		digest, nonce, part := strings.Cut(key, "/")
@@ -273,7 +338,7 @@ func (s *sweep) delete(tx *Tx, keys []string, age time.Duration) (deleted int) {
 		var head contentHead
 		if rec != nil {
 			var err error
-			if head, err = decodeHead(rec.value); err != nil {
+			if head, err = headOf(tx, rec); err != nil {
 				continue
 			}
 		}

@@ -45,7 +45,7 @@ func (k *keeper) later(d time.Duration) state.Collected {
 
 func (k *keeper) has(digest string) bool {
 	k.t.Helper()
-	_, ok := state.Content(k.Local(), digest)
+	_, ok := state.Content(k.Local(), "", digest)
 	return ok
 }
 
@@ -67,7 +67,7 @@ func (k *keeper) stage(size int) (digest string) {
 	k.t.Helper()
 	noise := make([]byte, size)
 	_, _ = rand.Read(noise)
-	digest, err := state.StageContent(k.t.Context(), k, noise)
+	digest, err := state.StageContent(k.t.Context(), k, "", noise)
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestPartsOfNoContentAreCollected(t *testing.T) {
 			cancel()
 		}
 	})
-	if _, err := state.StageContent(ctx, k, noise); err == nil {
+	if _, err := state.StageContent(ctx, k, "", noise); err == nil {
 		t.Fatal("it did not break off")
 	}
 	k.BeforeCommit(nil)
@@ -131,7 +131,7 @@ func TestPartsOfNoContentAreCollected(t *testing.T) {
 	if got := k.collect(); got != (state.Collected{Marked: 1}) {
 		t.Errorf("at first: %+v", got)
 	}
-	digest, err := state.StageContent(t.Context(), k, noise) // once more, whole
+	digest, err := state.StageContent(t.Context(), k, "", noise) // once more, whole
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestPartsOfNoContentAreCollected(t *testing.T) {
 func TestAContentThatIsNamedMeanwhileStays(t *testing.T) {
 	body := []byte("what a row will name")
 	nameIt := func(tx *state.Tx) error {
-		digest, err := state.PutContent(tx, body)
+		digest, err := state.PutContent(tx, "", body)
 		if err != nil {
 			return err
 		}
@@ -164,7 +164,7 @@ func TestAContentThatIsNamedMeanwhileStays(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := newKeeper(t)
-			digest, err := state.StageContent(t.Context(), k, body)
+			digest, err := state.StageContent(t.Context(), k, "", body)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -219,7 +219,7 @@ func TestCollectionsAreBounded(t *testing.T) {
 	k := newKeeper(t)
 	for i := range 700 {
 		update(t, k.DB, func(tx *state.Tx) error {
-			_, err := state.PutContent(tx, []byte(fmt.Sprint("content ", i)))
+			_, err := state.PutContent(tx, "", []byte(fmt.Sprint("content ", i)))
 			return err
 		})
 	}

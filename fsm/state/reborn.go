@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/muster-hq/muster/fsm/model"
@@ -147,14 +146,10 @@ func (l *loaded) rewrap(pub *published, r Rebirth) error {
 		if r.Own != nil && r.Own(rec.table, rec.key) {
 			continue
 		}
-		d := *plain[DataKeys](rec)
-		d.Versions = slices.Clone(d.Versions)
-		for i, v := range d.Versions {
-			w, err := r.Rewrap(v.Wrapped, d.Domain)
-			if err != nil {
-				return fmt.Errorf("wrap the keys of %q anew: %w", d.Domain, err)
-			}
-			d.Versions[i].Wrapped = w
+		was := plain[DataKeys](rec)
+		d, err := was.rewrapped(r.Rewrap)
+		if err != nil {
+			return fmt.Errorf("wrap the keys of %q anew: %w", was.Domain, err)
 		}
 		value, err := json.Marshal(d)
 		if err != nil {

@@ -78,7 +78,7 @@ func deed(w *Write) string {
 }
 
 // HoldContent puts a content of any size up to MaxContent into a rehearsal, as StageContent does into a store.
-func HoldContent(tx *Tx, content []byte) error {
+func HoldContent(tx *Tx, domain string, content []byte) error {
 	if !tx.rehearsal {
 		return fmt.Errorf("hold a content: %w", errRehearsal)
 	}
@@ -86,8 +86,12 @@ func HoldContent(tx *Tx, content []byte) error {
 	if err != nil {
 		return err
 	}
+	at, err := tx.placeOf(domain, Digest(content))
+	if err != nil {
+		return err
+	}
 	tx.held = true
-	return putPacked(tx, Digest(content), len(content), packed)
+	return putPacked(tx, at, len(content), packed)
 }
 
 // Fits refuses a rehearsal that could not be committed, with model.TooLarge. Contents that are held do not count, and

@@ -31,8 +31,8 @@ func Stale(v *View) ([]RowName, error) {
 			}
 			return nil
 		}
-		if rec.table[0] == '_' {
-			return nil // values of the store's own tables are bytes of any kind
+		if rec.anyBytes() {
+			return nil
 		}
 		h, err := seal.ParseHead(rec.value)
 		if err != nil {
@@ -98,5 +98,5 @@ func DropOldDataKeys(tx *Tx, v *View, domain string) error {
 	if !ok1 || !ok2 || len(d.Versions) < 2 || then.newest().ID != d.newest().ID {
 		return nil
 	}
-	return putJSON(tx, tableDataKeys, domain, &DataKeys{Domain: domain, Versions: d.Versions[len(d.Versions)-1:]}, []string{everyDataKey})
+	return putJSON(tx, tableDataKeys, domain, &DataKeys{Domain: domain, Versions: d.Versions[len(d.Versions)-1:], Names: d.Names}, []string{everyDataKey})
 }

@@ -14,8 +14,10 @@ const (
 	SchemaEvents uint32 = 2 // commits carry events, snapshots the ring of them
 	SchemaLogs   uint32 = 3 // commits carry records for logs, which the machine keeps in rows
 	SchemaSeals  uint32 = 4 // rows may be sealed, with keys that are rows
+	// SchemaContents: contents are sealed, under names that keys make of their digests.
+	SchemaContents uint32 = 5
 	// Schema is the newest that this code understands. A node that meets a newer one stops.
-	Schema = SchemaSeals
+	Schema = SchemaContents
 )
 
 // The raised schema is a row of the store's own. Its value is fixed for good: the schema as uvarint, then the

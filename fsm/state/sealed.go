@@ -42,12 +42,46 @@ type ClusterKeys struct {
 }
 
 // SealedForm counts what is sealed: a later version that seals more has a greater one, and seals what it finds in clear.
-const SealedForm = 1
+const SealedForm = 2
 
 // DataKeys are the keys of a domain, oldest first: the last one seals.
 type DataKeys struct {
 	Domain   string        `json:"domain"`
 	Versions []DataKeyNote `json:"versions"`
+	Names    *DataKeyNote  `json:"names,omitempty"` // makes the names of contents of their digests; from SchemaContents on
+}
+
+// Each calls f with each wrapped key, what it is wrapped for, and which cluster key wraps it, until that fails.
+func (d *DataKeys) Each(f func(w seal.Wrapped, domain string) error) error {
+	for _, n := range d.Versions {
+		if err := f(n.Wrapped, d.Domain); err != nil {
+			return err
+		}
+	}
+	if d.Names != nil {
+		return f(d.Names.Wrapped, namesOf(d.Domain))
+	}
+	return nil
+}
+
+// rewrapped is d with each key wrapped as f says.
+func (d *DataKeys) rewrapped(f func(w seal.Wrapped, domain string) (seal.Wrapped, error)) (*DataKeys, error) {
+	out := &DataKeys{Domain: d.Domain, Versions: slices.Clone(d.Versions)}
+	for i, n := range out.Versions {
+		w, err := f(n.Wrapped, d.Domain)
+		if err != nil {
+			return nil, err
+		}
+		out.Versions[i].Wrapped = w
+	}
+	if d.Names != nil {
+		w, err := f(d.Names.Wrapped, namesOf(d.Domain))
+		if err != nil {
+			return nil, err
+		}
+		out.Names = &DataKeyNote{Wrapped: w, Created: d.Names.Created}
+	}
+	return out, nil
 }
 
 // DataKeyNote is one version of a domain's key.
@@ -176,7 +210,7 @@ func OwnKeys(table, key string) bool {
 
 // opened gives a record's value as it was before it was sealed. It is shared: nobody may change it.
 func opened(r Reader, rec *record) ([]byte, error) {
-	if !seal.Sealed(rec.value) {
+	if !seal.Sealed(rec.value) || rec.anyBytes() {
 		return rec.value, nil
 	}
 	if c := rec.cache.Load(); c != nil && c.clear != nil {
@@ -187,6 +221,16 @@ func opened(r Reader, rec *record) ([]byte, error) {
 		return nil, fmt.Errorf("row %s %q: %w", rec.table, rec.key, err)
 	}
 	return value, nil
+}
+
+// anyBytes says that the value of a record in clear may look like a sealed one: it is a part of a content of before these
+// were sealed, or of a table of the store's own whose values are of other forms.
+func (r *record) anyBytes() bool {
+	if r.table[0] != '_' {
+		return false
+	}
+	_, sealed := domainOfContent(r.key)
+	return !sealed || r.table != tableChunks && r.table != tableContents
 }
 
 // mustOpen is opened for readers, which panic with what cannot be read.
@@ -300,7 +344,7 @@ func (tx *Tx) addDataKey(d *DataKeys, active string) (*seal.DataKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	next := &DataKeys{Domain: d.Domain, Versions: append(slices.Clone(d.Versions), DataKeyNote{Wrapped: w, Created: tx.Now()})}
+	next := &DataKeys{Domain: d.Domain, Versions: append(slices.Clone(d.Versions), DataKeyNote{Wrapped: w, Created: tx.Now()}), Names: d.Names}
 	return k, putJSON(tx, tableDataKeys, d.Domain, next, []string{everyDataKey})
 }
 
@@ -337,17 +381,16 @@ func RewrapDataKeys(tx *Tx, domain string) (bool, error) {
 	if !ok || active == "" {
 		return false, nil
 	}
-	v, next := &tx.base.st.vault, &DataKeys{Domain: d.Domain, Versions: slices.Clone(d.Versions)}
-	changed := false
-	for i, n := range next.Versions {
-		if n.By == active {
-			continue
+	v, changed := &tx.base.st.vault, false
+	next, err := d.rewrapped(func(w seal.Wrapped, domain string) (seal.Wrapped, error) {
+		if w.By == active {
+			return w, nil
 		}
-		w, err := rewrap(v.ring, v.ring, n.Wrapped, domain, active)
-		if err != nil {
-			return false, unreadable(err)
-		}
-		next.Versions[i].Wrapped, changed = w, true
+		changed = true
+		return rewrap(v.ring, v.ring, w, domain, active)
+	})
+	if err != nil {
+		return false, unreadable(err)
 	}
 	if !changed {
 		return false, nil
@@ -374,9 +417,7 @@ func NamedKeys(r Reader) []string {
 		}
 	}
 	for _, d := range AllDataKeys(r) {
-		for _, n := range d.Versions {
-			ids = append(ids, n.By)
-		}
+		_ = d.Each(func(w seal.Wrapped, _ string) error { ids = append(ids, w.By); return nil })
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)

@@ -340,28 +340,28 @@ func TestContents(t *testing.T) {
 		"empty": {}, "small": []byte("hello"), "zeros": make([]byte, 1<<20), "noise": noise[:150<<10],
 	} {
 		var digest string
-		update(t, db, func(tx *state.Tx) (err error) { digest, err = state.PutContent(tx, content); return err })
-		got, ok := state.Content(db.Local(), digest)
+		update(t, db, func(tx *state.Tx) (err error) { digest, err = state.PutContent(tx, "", content); return err })
+		got, ok := state.Content(db.Local(), "", digest)
 		if !ok || !bytes.Equal(got, content) || digest != state.Digest(content) {
 			t.Errorf("%s: %d bytes back, %v, digest %s", name, len(got), ok, digest)
 		}
 	}
-	err := db.Update(t.Context(), func(tx *state.Tx) error { _, err := state.PutContent(tx, noise); return err })
+	err := db.Update(t.Context(), func(tx *state.Tx) error { _, err := state.PutContent(tx, "", noise); return err })
 	if model.CodeOf(err) != model.TooLarge {
 		t.Errorf("a content beyond one commit: %v", err)
 	}
-	digest, err := state.StageContent(t.Context(), db, noise)
+	digest, err := state.StageContent(t.Context(), db, "", noise)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := state.Content(db.Local(), digest); !ok || !bytes.Equal(got, noise) {
+	if got, ok := state.Content(db.Local(), "", digest); !ok || !bytes.Equal(got, noise) {
 		t.Error("a staged content does not come back")
 	}
 	at := db.Local().Index()
-	if _, err := state.StageContent(t.Context(), db, noise); err != nil || db.Local().Index() != at {
+	if _, err := state.StageContent(t.Context(), db, "", noise); err != nil || db.Local().Index() != at {
 		t.Errorf("staging what is stored wrote something: %v", err)
 	}
-	if _, ok := state.Content(db.Local(), state.Digest([]byte("never"))); ok {
+	if _, ok := state.Content(db.Local(), "", state.Digest([]byte("never"))); ok {
 		t.Error("a content that was never stored was found")
 	}
 }
