@@ -74,7 +74,7 @@ func TestSecretsAreNowhereInClear(t *testing.T) {
 	call("settings.create", "host", host, setting("s"), "")
 	call("settings.bulk", "host", host, map[string]any{"newOrUpdatedSettings": []any{setting("a"), setting("b")}}, "")
 	call("webhooks.create", "", org, map[string]any{"name": "w", "method": "POST", "protocol": "HTTPS", "serverName": "hooks.example.org", "path": "/x",
-		"authenticationMethod": "TOKEN", "token": marker, "events": []string{"host.*"}}, "signingSecret")
+		"authenticationMethod": "BASIC_AUTH", "username": "u", "token": marker, "events": []string{"host.*"}}, "signingSecret")
 	call("notifications.create", "", org, map[string]any{"name": "n", "channel": "slack", "value": `{"url": "https://example.org/` + marker + `"}`}, "")
 	call("applications.gits.create", "", app, map[string]any{"name": "g", "endpoint": "https://git.example.org/x.git", "username": "u", "token": marker, "authenticationMethod": "HTTPS"}, "")
 	call("applicationkeys.create", "", org, map[string]any{"name": "k", "method": "TOKEN", "group": "admin"}, "token")

@@ -127,8 +127,14 @@ func (u *upgrade) plant(c *crowd) {
 	u.t.Helper()
 	secret := map[string]any{"key": "planted", "value": plantedSecret, "schema": json.RawMessage(`{"type": "string", "secret": true}`)}
 	u.write(c.c, c.op("settings.create", "", secret), nil)
-	app := map[string]any{"name": "planted", "parameters": []any{map[string]any{"name": "p", "key": "p", "value": plantedSecret, "schema": secret["schema"]}}}
+	app := map[string]any{"name": "planted", "parameters": []any{map[string]any{"name": "p", "key": "p", "value": plantedSecret, "schema": secret["schema"]}},
+		"files": []any{map[string]any{"name": "f", "path": "/f"}}}
 	u.write(c.c, client.Op{Name: "applications.create", Params: map[string]string{"org": c.org}, Body: app}, nil)
+	op := client.Op{Name: "files.content.set", Level: "application", Params: map[string]string{"org": c.org, "app": "planted", "file": "f"}}
+	u.await("a file's content", func(ctx context.Context) (bool, error) {
+		err := c.c.Upload(ctx, op, "f", []byte("the password is "+plantedSecret))
+		return err == nil, err
+	})
 	if u.from == eraClear && len(u.shows()) == 0 {
 		u.t.Error("the old build keeps no secret in clear, or the look does not find it: the test proves nothing")
 	}
@@ -203,6 +209,11 @@ func (u *upgrade) forgotten(c *crowd) {
 	for i := range u.site.Nodes {
 		if have, _ := c.settings(i); have["planted"] != plantedSecret {
 			t.Errorf("the secret is %q on node %d", have["planted"], i)
+		}
+		var content []byte
+		op := client.Op{Name: "files.content.show", Level: "application", Params: map[string]string{"org": c.org, "app": "planted", "file": "f"}}
+		if err := u.client(u.site.Nodes[i].HTTP).Call(t.Context(), op, &content); err != nil || !strings.HasSuffix(string(content), plantedSecret) {
+			t.Errorf("the file is %q on node %d, %v", content, i, err)
 		}
 	}
 }

@@ -49,7 +49,10 @@ func shows(t *testing.T, v *state.View, texts ...string) (rows []string) {
 func putContent(t *testing.T, db *statetest.DB, domain, content string) string {
 	t.Helper()
 	digest := ""
-	do(t, db, func(tx *state.Tx) (err error) { digest, err = state.PutContent(tx, domain, []byte(content)); return err })
+	do(t, db, func(tx *state.Tx) (err error) {
+		digest, err = state.PutContent(tx, domain, []byte(content))
+		return err
+	})
 	return digest
 }
 
