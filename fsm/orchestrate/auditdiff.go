@@ -170,11 +170,27 @@ func hiddenBeside(key string) bool {
 // secretName tells fields that are secret by their names. A mark that says so, true or false, is none.
 func secretName(key string, values ...json.RawMessage) bool {
 	switch strings.ToLower(key) {
+	case "content", "thumb": // by a digest who knows the rest of a file could try what is secret in it
+		return slices.ContainsFunc(values, isDigest)
 	case "password", "passwordhash", "token", "tokenhash", "secret", "secrethash", "secretkey", "seed", "privatekey", "signingsecret", "sealed", "cipher":
 	default:
 		return false
 	}
 	return !slices.ContainsFunc(values, func(v json.RawMessage) bool { return string(v) == "true" || string(v) == "false" })
+}
+
+// quoted is a text as JSON, if it needs no escapes; else nothing.
+func quoted(e any) json.RawMessage {
+	s, ok := e.(string)
+	if !ok {
+		return nil
+	}
+	return json.RawMessage(`"` + s + `"`)
+}
+
+// isDigest says whether a value is the digest of a content.
+func isDigest(v json.RawMessage) bool {
+	return len(v) == 66 && v[0] == '"' && len(bytes.Trim(v[1:65], "0123456789abcdef")) == 0
 }
 
 // shownValue is a value as a record tells it.
@@ -215,7 +231,7 @@ func maskedDeep(v any) any {
 		hidden := v["secret"] == true || v["password"] == true || schema["secret"] == true || schema["password"] == true
 		for key, e := range v {
 			_, flag := e.(bool)
-			if e != nil && e != "" && (hidden && hiddenBeside(key) || !flag && secretName(key)) {
+			if e != nil && e != "" && (hidden && hiddenBeside(key) || !flag && secretName(key, quoted(e))) {
 				v[key] = maskText
 				continue
 			}
