@@ -86,7 +86,7 @@ func TestUsageIsWhatIsStored(t *testing.T) {
 	}
 	var content string
 	thing := bytes.Repeat([]byte("0123456789 abc"), 1000)
-	do(func(tx *state.Tx) (err error) { content, err = state.PutContent(tx, thing); return err })
+	do(func(tx *state.Tx) (err error) { content, err = state.PutContent(tx, ids["acme"], thing); return err })
 	if got := count()[ids["acme"]]; got != sum[ids["acme"]] {
 		t.Errorf("a content that nothing names counts %d", got-sum[ids["acme"]])
 	}

@@ -17,7 +17,7 @@ import (
 // CountStored counts what each organization stores in a view, exactly. While there are commits it rests for longer than it looks.
 // Errors are the context's, and Unavailable where a row cannot be opened now.
 func CountStored(ctx context.Context, v *View) (map[string]int64, error) {
-	sizes, err := contentSizes(v)
+	sizes, err := contentSizesOf(v)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func CountStored(ctx context.Context, v *View) (map[string]int64, error) {
 		}
 		out[org] += int64(len(rec.key) + len(value))
 		digestsIn(value, func(digest string) {
-			size, ok := sizes[digest]
+			size, ok := sizes.of(org, digest)
 			if !ok || named[org][digest] {
 				return
 			}
@@ -56,17 +56,50 @@ func CountStored(ctx context.Context, v *View) (map[string]int64, error) {
 	return out, err
 }
 
-// contentSizes are the sizes of all contents by digest.
-func contentSizes(v *View) (map[string]int64, error) {
-	s := &sweep{heads: map[string]contentHead{}}
-	if err := s.gather(v, tableContents); err != nil {
-		return nil, err
+// contentSizes are the sizes of contents: of sealed ones by domain and digest, of those in clear by digest.
+type contentSizes struct {
+	sealed map[[2]string]int64
+	clear  map[string]int64
+}
+
+// of is the size of what a row of a domain names.
+func (c contentSizes) of(domain, digest string) (int64, bool) {
+	if size, ok := c.sealed[[2]string{domain, digest}]; ok {
+		return size, true
 	}
-	out := make(map[string]int64, len(s.heads))
-	for digest, head := range s.heads {
-		out[digest] = int64(head.size)
+	size, ok := c.clear[digest]
+	return size, ok
+}
+
+func contentSizesOf(v *View) (contentSizes, error) {
+	out := contentSizes{map[[2]string]int64{}, map[string]int64{}}
+	s := &sweep{heads: map[string]contentHead{}, sealed: map[string][]string{}}
+	if err := s.gather(v, tableContents); err != nil {
+		return out, err
+	}
+	for key, head := range s.heads {
+		if domain, sealed := domainOfContent(key); sealed {
+			out.sealed[[2]string{domain, head.digest}] = int64(head.size)
+		} else {
+			out.clear[key] = int64(head.size)
+		}
 	}
 	return out, nil
+}
+
+// contentSize is the size of a content of a domain; false when there is none of the digest.
+func contentSize(r Reader, domain, digest string) (int64, bool) {
+	rec := r.peek(tableContents, digest)
+	if names := mustNames(r, domain); names != nil {
+		if sealed := r.peek(tableContents, sealedContent(domain, names, digest)); sealed != nil {
+			rec = sealed
+		}
+	}
+	if rec == nil {
+		return 0, false
+	}
+	head, err := headOf(r, rec)
+	return int64(head.size), err == nil
 }
 
 // Grown is by how many bytes each organization's rows grow in a transaction, negative where they shrink, and the contents that
@@ -94,10 +127,11 @@ func Grown(tx *Tx) map[string]int64 {
 		org := ownerOf(is, domain)
 		out[org] += int64(len(p.key) + len(is))
 		digestsIn(is, func(digest string) {
-			if rec := tx.peek(tableContents, digest); rec != nil && !bytes.Contains(was, []byte(digest)) {
-				if head, err := decodeHead(rec.value); err == nil {
-					out[org] += int64(head.size)
-				}
+			if bytes.Contains(was, []byte(digest)) {
+				return
+			}
+			if size, ok := contentSize(tx, org, digest); ok {
+				out[org] += size
 			}
 		})
 	}
