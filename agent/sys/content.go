@@ -52,13 +52,22 @@ func (m *Machine) openConfined(name string) (f *os.File, real string, err error)
 		err = fmt.Errorf("%s %w", name, ErrNotRegular)
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, "", onMachine(name, err)
 	}
 	if f, err = m.confined.OpenFile(relative(name), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
-		return nil, "", err
+		return nil, "", onMachine(name, err)
 	}
 	if real, err = os.Readlink("/proc/self/fd/" + strconv.Itoa(int(f.Fd()))); err != nil {
 		real = filepath.Join(m.root, name)
 	}
 	return f, real, nil
+}
+
+// onMachine is an error of the root as one of the machine: it names the path that was asked for.
+func onMachine(name string, err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return &fs.PathError{Op: string(OpOpen), Path: name, Err: p.Err}
+	}
+	return err
 }

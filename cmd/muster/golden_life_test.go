@@ -89,6 +89,10 @@ func goldenApplications() []golden {
 		n++
 	}
 	return append(out,
+		golden{line: `hosts|instance|show_file|` + h + `|/etc/nginx/site.conf`, want: `b'listen 80 of web1;\n'`}, // as Python prints bytes
+		golden{line: `hosts|instance|show_file|` + h + `|/etc/none`, want: "open /etc/none: no such file or directory"},
+		golden{line: `hosts|instance|get_status|` + h + `|hosts|hostname`, want: "web1"},
+		golden{line: `hosts|instance|get_status|` + h + `|services|nginx`, want: "('running', True)"},
 		golden{line: `hosts|applications|actions|run|` + w + `|nope`, want: `Error (404): [application "web" has no handler "nope"]`},
 		until(`hosts|show|`+h, " State: READY\n"),
 	)

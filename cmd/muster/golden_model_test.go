@@ -219,7 +219,7 @@ func goldenDefinitions() []golden {
 		{`organizations|notification-channels|show|acme|C`, "C"},
 		{`organizations|notification-channels|update|acme|C|-j|{"name": "C", "channel": "C", "value": "{\"a\": 1}"}`, "C"},
 		{`organizations|notification-channels|actions|impact|acme|C`, `Value: {"a": 1}`},
-		{`organizations|notification-channels|actions|run|acme|C`, "is not built yet"},
+		{`organizations|notification-channels|actions|run|acme|C`, "Error (409): [the value of channel \"C\" says not where to"},
 		{`organizations|notification-channels|delete|acme|C|--force`, ""},
 		{`organizations|notification-channels|list|acme`, "No entities to list"},
 		{`applications|rpm-module|add|acme|web|-j|{"name": "nodejs", "stream": "20", "profile": "common", "enabled": true}`, "nodejs"},
@@ -259,7 +259,6 @@ func goldenNotBuilt() []golden {
 		`organizations|pipelines|stages|steps|add|acme|p|s|-j|{"name": "t"}`, `organizations|pipelines|stages|steps|update|acme|p|s|t|-j|{"name": "t"}`,
 		`organizations|pipelines|stages|steps|delete|acme|p|s|t|--force`,
 		`organizations|pipelines-logs|list|acme|p`, `organizations|pipelines-logs|show|acme|p|1`,
-		`hosts|instance|get_status|acme|Dev|web1|system|load`, `hosts|instance|show_file|acme|Dev|web1|/etc/hostname`,
 	} {
 		out = append(out, golden{line: line, want: "is not built yet"})
 	}
@@ -276,10 +275,10 @@ func goldenLogs() []golden {
 	return once([][2]string{
 		{`organizations|audit-logs|acme`, " by admin\n"},
 		{`organizations|agent-logs|acme`, "Dev/web1: a machine enrolled\n"},
-		{`organizations|other-logs|acme`, ""},
+		{`organizations|other-logs|acme`, "Dev/web1: machine: stop is done, it is STOPPED\n"},
 		{`environments|audit-logs|acme|Dev`, "Dev"},
 		{`environments|agent-logs|acme|Dev`, "Dev/web1: the agent is connected\n"},
-		{`environments|other-logs|acme|Dev`, ""},
+		{`environments|other-logs|acme|Dev`, "Dev/web1: provisioned: the machine runs and its agent is there\n"},
 		{`environments|notification-logs|acme|Dev`, "Dev/web1: applications/web/files/site.conf is not as it should be\n"},
 		{`hosts|audit|acme|Dev|web1`, "web1"},
 		{`hosts|agent-logs|acme|Dev|web1`, "Dev/web1: the agent is connected\n"},

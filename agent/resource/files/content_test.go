@@ -81,6 +81,8 @@ func TestReadContent(t *testing.T) {
 		} {
 			if p, err := c.ReadContent(t.Context(), at+name, 0, 10); !errors.Is(err, want) {
 				t.Errorf("root %t, %q: %q, %v; want %v", root, name, p.Data, err, want)
+			} else if text := "open " + at + "/none: no such file or directory"; name == "/none" && err.Error() != text {
+				t.Errorf("root %t: %q; want %q", root, err, text)
 			}
 		}
 		if _, err := c.ReadContent(t.Context(), "etc/passwd", 0, 10); !errors.Is(err, resource.ErrName) {

@@ -89,8 +89,8 @@ type benchSite struct {
 }
 
 // startBenchSite starts nodes, and makes an organization.
-func startBenchSite(ctx context.Context, bin, dir string, nodes int) (*benchSite, error) {
-	s, err := site.Start(ctx, site.Config{Bin: bin, Dir: filepath.Join(dir, "site"), Nodes: nodes})
+func startBenchSite(ctx context.Context, bin, dir string, nodes int, args ...string) (*benchSite, error) {
+	s, err := site.Start(ctx, site.Config{Bin: bin, Dir: filepath.Join(dir, "site"), Nodes: nodes, Args: args})
 	if err != nil {
 		return nil, err
 	}

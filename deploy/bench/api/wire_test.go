@@ -58,15 +58,25 @@ func TestInTurns(t *testing.T) {
 	}
 	defer w.conn.Close() //nolint:errcheck // a test's
 	one := newAsked("GET", "/none", "", 404)
-	if a, b, err := inTurns(t.Context(), w, one, one, 20); err != nil || a <= 0 || b <= 0 {
+	if a, b, err := inTurns(t.Context(), w, always(one), always(one), 20); err != nil || a <= 0 || b <= 0 {
 		t.Errorf("%v %v %v", a, b, err)
 	}
-	if _, _, err := inTurns(t.Context(), w, one, newAsked("GET", "/ping", "", 404), 5); err == nil {
+	if _, _, err := inTurns(t.Context(), w, always(one), always(newAsked("GET", "/ping", "", 404)), 5); err == nil {
 		t.Error("what exists is not told")
 	}
 	for _, a := range strangeAsks() {
 		if len(a.there) != len(a.absent) || a.there == a.absent {
 			t.Errorf("%s: %s and %s must differ in a name of the same length", a.row, a.there, a.absent)
+		}
+	}
+	for _, l := range strangeLogins() {
+		one, p := l.one(7)
+		other, q := l.other(7)
+		if one == other && p == q || len(one) != len(other) {
+			t.Errorf("%s: %s and %s must differ in a name of the same length, or in the password", l.row, one, other)
+		}
+		if again, _ := l.one(8); again == one {
+			t.Errorf("%s: the same account each time", l.row)
 		}
 	}
 }
