@@ -71,6 +71,8 @@ type endpoint struct {
 	write func(c *call, tx *state.Tx, at scope) (any, error)
 	// stage goes before write, allowed but outside the transaction: for what is too large for one.
 	stage func(c *call) error
+	// parts goes before write, never in a dry run: it commits in parts what is too large for one transaction.
+	parts func(c *call, end endpoint) error
 	// after goes behind write, once that is committed: for what the answer waits for.
 	after func(c *call) error
 	// result goes behind write, too, does what is outside of the cluster, and makes the answer instead of write.

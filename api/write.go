@@ -33,6 +33,9 @@ func (c *call) runWrite(view *state.View, end endpoint) (reply, error) {
 			return reply{}, err
 		}
 	}
+	if err := c.inParts(end, key); err != nil {
+		return reply{}, err
+	}
 	var answer reply
 	var epoch uint64
 	index, err := c.srv.cfg.Store.UpdateIndex(c.req.Context(), func(tx *state.Tx) error {
@@ -62,6 +65,20 @@ func (c *call) runWrite(view *state.View, end endpoint) (reply, error) {
 		return c.encode(value)
 	}
 	return answer, nil
+}
+
+// inParts commits what goes before the transaction, unless the request was done already under its key.
+func (c *call) inParts(end endpoint, key *idempotency) error {
+	if end.parts == nil {
+		return nil
+	}
+	if key != nil {
+		view, err := c.srv.cfg.Store.View(c.req.Context())
+		if err != nil || key.known(view) {
+			return err
+		}
+	}
+	return end.parts(c, end)
 }
 
 // mayTry looks whether the caller may do it, first in what this node has, then in the newest state.
