@@ -84,12 +84,12 @@ func (d *duties) webhooks(ctx context.Context, lead *cluster.Lead) error {
 	return webhook.New(webhook.Config{Store: lead, Sender: sender, Mail: mailer, Log: d.log.With("part", "webhooks", "term", lead.Term)}).Run(ctx)
 }
 
-// How often logs are compressed, and what is too old or too much is dropped. While much is written, chunks are compressed
-// as soon as there are some: they lie in memory, and each snapshot holds them.
+// How often logs are compressed, and what is too old or too much is dropped: at the latest, and while much is written. What
+// waits lies in memory, and each snapshot holds it.
 const (
-	tidyLogsEvery     = 5 * time.Minute
-	compressLogsEvery = 5 * time.Second
-	compressLogsFrom  = 64 // chunks, of 32 KiB each
+	tidyLogsEvery = 5 * time.Minute
+	tidyLogsCheck = 5 * time.Second
+	tidyLogsFrom  = 128 // chunks that are not compressed, of 32 KiB each
 )
 
 // tidyLogs compresses logs and drops what is not to be kept.
@@ -107,30 +107,24 @@ func (d *duties) tidyLogs(ctx context.Context, lead *cluster.Lead) error {
 		if done.Dropped+done.Removed > 0 {
 			d.log.Info("dropped old records of logs", "chunks", done.Dropped, "logs", done.Removed)
 		}
-		if err := compressLogs(ctx, lead); err != nil || ctx.Err() != nil {
+		if err := untilUntidy(ctx, lead); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
-// compressLogs compresses what comes until it is time to tidy.
-func compressLogs(ctx context.Context, lead *cluster.Lead) error {
-	tick := time.NewTicker(compressLogsEvery)
+// untilUntidy waits until it is time to tidy.
+func untilUntidy(ctx context.Context, lead *cluster.Lead) error {
+	tick := time.NewTicker(tidyLogsCheck)
 	defer tick.Stop()
-	for range tidyLogsEvery / compressLogsEvery {
+	for range tidyLogsEvery / tidyLogsCheck {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return nil
 		}
 		view, err := lead.View(ctx)
-		if err != nil {
-			return err
-		}
-		if state.PlainChunks(view) < compressLogsFrom {
-			continue
-		}
-		if _, err := state.CompressLogs(ctx, lead, view); err != nil {
+		if err != nil || state.PlainChunks(view) >= tidyLogsFrom {
 			return err
 		}
 	}

@@ -80,10 +80,7 @@ func wordless(table string) bool {
 }
 
 // auditor makes the changes of one record.
-type auditor struct {
-	before, after state.Reader
-	kits          map[string][]model.Furnished // whose parameters settings stand for, by owner
-}
+type auditor struct{ before, after state.Reader }
 
 // audHead is what rows have in common, as far as they have it.
 type audHead struct {
@@ -170,33 +167,13 @@ func (a *auditor) change(c state.Change) (model.AuditChange, bool) {
 	case "notification":
 		d.secret = "document.value"
 	case "setting":
-		if h.Owner != nil && a.secretSetting(*h.Owner, h.Key) {
+		if h.Owner != nil && isSecret(parameterSchema(a.after, *h.Owner, h.Key)) {
 			d.secret = "value"
 		}
 	}
 	d.fieldsOf("", before, after)
 	out.Fields, out.Cut = d.fields, d.cut
 	return out, out.Action != "updated" || len(out.Fields) > 0
-}
-
-// secretSetting tells whether a parameter says that the values of a key are secret.
-func (a *auditor) secretSetting(o model.Owner, key string) bool {
-	kits, ok := a.kits[o.ID]
-	if !ok {
-		kits = kitsFor(a.after, o)
-		if a.kits == nil {
-			a.kits = map[string][]model.Furnished{}
-		}
-		a.kits[o.ID] = kits
-	}
-	for _, k := range kits {
-		for _, p := range *k.ParameterList() {
-			if p.Key == key && isSecret(p.Schema) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // place is the path of a row within its organization, and the environment and host that it is in.

@@ -17,7 +17,7 @@ func Explain(r state.Reader, o model.Owner, key string, see func(model.Owner) bo
 	c := chainOf(r, o)
 	e, ok := resolveKey(r, c, key, nil)
 	out := model.Explanation{Key: key, Value: e.Value, Schema: e.Schema, Candidates: []model.Candidate{}, Way: []string{}}
-	declared := parameterSchemas(r, o)[key]
+	declared := parameterSchema(r, o, key)
 	out.Secret = e.Secret || isSecret(declared) || leadsToSecret(r, c, key, nil)
 	if ok {
 		out.From = e.From

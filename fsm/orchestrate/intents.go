@@ -84,6 +84,9 @@ func placesOf(orgID string, o model.Owner, keys []string, states ...state.Reader
 	for _, r := range states {
 		links = append(links, state.List[model.SettingRow](r, model.LinksOf(orgID))...)
 	}
+	if len(links) == 0 {
+		return out
+	}
 	seen := map[place]bool{}
 	for i := 0; i < len(out); i++ {
 		seen[out[i]] = true

@@ -308,5 +308,5 @@ func leadsToSecret(r state.Reader, c chain, key string, seen []string) bool {
 	if s := nearest(r, to, t.Key); s != nil && isSecret(s.Schema) {
 		return true
 	}
-	return isSecret(parameterSchemas(r, o)[t.Key]) || leadsToSecret(r, to, t.Key, append(slices.Clone(seen), row.Key()))
+	return isSecret(parameterSchema(r, o, t.Key)) || leadsToSecret(r, to, t.Key, append(slices.Clone(seen), row.Key()))
 }

@@ -45,19 +45,20 @@ func Settings(r state.Reader, o model.Owner, show Show) []model.Setting {
 		if row.Owner.OrgID != o.OrgID || show.Key != "" && show.Key != row.Name {
 			continue
 		}
-		if s, ok := showSetting(row, schemas, show); ok {
+		if s, ok := showSetting(row, schemas[row.Name], show); ok {
 			out = append(out, s)
 		}
 	}
 	return out
 }
 
-func showSetting(row *model.SettingRow, schemas map[string]json.RawMessage, show Show) (model.Setting, bool) {
+// showSetting shows a setting, of which declared is the schema of the parameter that it stands for.
+func showSetting(row *model.SettingRow, declared json.RawMessage, show Show) (model.Setting, bool) {
 	s := settingDoc(row)
 	if len(s.Schema) == 0 {
-		s.Schema = schemas[s.Key]
+		s.Schema = declared
 	}
-	secret := isSecret(s.Schema) || isSecret(schemas[s.Key])
+	secret := isSecret(s.Schema) || isSecret(declared)
 	if show.SecretOnly && !secret || show.NoSecret && secret {
 		return s, false
 	}
@@ -91,6 +92,20 @@ func parameterSchemas(r state.Reader, o model.Owner) map[string]json.RawMessage 
 	return out
 }
 
+// parameterSchema is parameterSchemas for one key.
+func parameterSchema(r state.Reader, o model.Owner, key string) (schema json.RawMessage) {
+	found := false
+	for _, k := range kitsFor(r, o) {
+		for _, p := range *k.ParameterList() {
+			if p.Key != key || found && (isSecret(schema) || !isSecret(p.Schema)) {
+				continue
+			}
+			schema, found = p.Schema, true
+		}
+	}
+	return schema
+}
+
 // kitsFor are those whose parameters settings of the owner may stand for.
 func kitsFor(r state.Reader, o model.Owner) []model.Furnished {
 	var kits []model.Furnished
@@ -116,7 +131,7 @@ func kitsFor(r state.Reader, o model.Owner) []model.Furnished {
 func GetSetting(r state.Reader, o model.Owner, key string, show Show) (model.Setting, error) {
 	row, ok := state.Get[model.SettingRow](r, model.SettingKey(o.ID, key))
 	if ok && row.Owner.OrgID == o.OrgID {
-		if s, ok := showSetting(row, parameterSchemas(r, o), show); ok {
+		if s, ok := showSetting(row, parameterSchema(r, o, key), show); ok {
 			return s, nil
 		}
 	}
@@ -173,7 +188,7 @@ func replaceSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.S
 	if err != nil {
 		return model.Setting{}, err
 	}
-	made, _ := showSetting(row, parameterSchemas(tx, o), Show{}) // nothing is hidden: the caller knows what was sent
+	made, _ := showSetting(row, parameterSchema(tx, o, row.Name), Show{}) // nothing is hidden: the caller knows what was sent
 	return made, nil
 }
 
