@@ -54,6 +54,11 @@ func encode(status int, value any) (reply, error) {
 	case raw:
 		return reply{status: status, kind: kindRaw, body: v}, nil
 	}
+	if l, ok := value.(spec.List[model.Setting]); ok {
+		if b, ok := appendSettings(l); ok {
+			return reply{status: status, kind: kindJSON, body: append(b, '\n')}, nil
+		}
+	}
 	if a, ok := value.(interface {
 		AppendJSON(b []byte) ([]byte, bool)
 	}); ok { // it writes what encoding/json does, but at once
@@ -69,6 +74,23 @@ func encode(status int, value any) (reply, error) {
 		return reply{}, err
 	}
 	return reply{status: status, kind: kindJSON, body: append(b, '\n')}, nil
+}
+
+// appendSettings writes a list of settings as encoding/json does, at once; false for what it leaves to that.
+func appendSettings(l spec.List[model.Setting]) (b []byte, ok bool) {
+	if l.Cursor != "" || l.Items == nil {
+		return nil, false
+	}
+	b = append(strconv.AppendInt(append(b, `{"count":`...), int64(l.Count), 10), `,"items":[`...)
+	for i, item := range l.Items {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if b, ok = item.AppendJSON(b); !ok {
+			return nil, false
+		}
+	}
+	return append(b, "]}"...), true
 }
 
 // send sends it.
