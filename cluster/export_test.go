@@ -93,3 +93,6 @@ func OpenStable(s raft.StableStore, lastTerm uint64, plain func() bool) (raft.St
 
 // FirstLogIndex is the first entry in the node's log.
 func (n *Node) FirstLogIndex() (uint64, error) { return n.disk.kept.FirstIndex() }
+
+// ViewAlone tells whether a node answers a verified read without asking anybody.
+func (n *Node) ViewAlone() (*state.View, bool) { return n.viewAlone() }
