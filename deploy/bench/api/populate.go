@@ -58,7 +58,7 @@ func (f *fleet) populate(ctx context.Context, admin *client.Client) error {
 // keys are those of the cluster, which open a snapshot of it.
 func (f *fleet) keys(ctx context.Context) (*seal.Keyring, error) {
 	file := filepath.Join(f.site.Nodes[0].Dir, "exported-keys")
-	export := exec.CommandContext(ctx, filepath.Join(f.bin, "muster"), "cluster", "key", "export", file, "--data", filepath.Join(f.site.Nodes[0].Dir, "data"))
+	export := exec.CommandContext(ctx, filepath.Join(f.bin, "muster"), "cluster", "key", "export", file, "--clear", "--data", filepath.Join(f.site.Nodes[0].Dir, "data"))
 	if out, err := export.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("export the cluster's keys: %w: %s", err, out)
 	}
