@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 func (g *generator) assign() {
 	scope := "assign"
@@ -179,7 +182,7 @@ func (g *generator) noparse() {
 
 // rare is what few templates use.
 func (g *generator) rare() {
-	switch g.c.below(8) {
+	switch g.c.below(14) {
 	case 0:
 		g.tag(fmt.Sprintf("<#setting %s>", g.c.pick("number_format='0.00'", "number_format='computer'", "number_format='#,##0.#'", "boolean_format='y,n'", "boolean_format='c'")))
 	case 1:
@@ -201,10 +204,86 @@ func (g *generator) rare() {
 		g.interpolation("o.name")
 		g.interpolation("o?item_cycle('r', 'w')")
 		g.raw("</#list>")
+	case 8:
+		g.nestedMacros()
+	case 9:
+		g.interpolation(g.date())
+	case 10:
+		g.raw("<#list " + g.bracket(listText) + "?chunk(" + g.c.pick("1", "2", "3") + g.c.pick("", ", '-'") + ") as row>")
+		g.text(g.newline)
+		g.raw("<#list row as cell>")
+		g.interpolation("cell")
+		g.raw("<#sep>|</#list>")
+		g.text(g.newline)
+		g.raw("</#list>")
+		g.text(g.newline)
+	case 11: // white space around what leaves nothing
+		g.tag(g.c.pick("<#flush>", "<#noparse></#noparse>", "<#comment> x </#comment>", "<#assign w1 = 1, w2 = 2>", "<#assign w1 = 1\n w2 = 2>", "<#global w1 = 1>",
+			"<#if b></#if>", "<#list none as w></#list>", "<#compress></#compress>", "<#attempt><#recover></#attempt>", "<#switch s><#-- c --></#switch>"))
+	case 12:
+		g.tag("<#foreach w in " + g.bracket(listText) + ">")
+		g.interpolation("w")
+		g.body()
+		g.tag("</#foreach>")
+	case 13:
+		g.tag("<#list " + g.bracket(listText) + " as w>")
+		g.line()
+		g.tag("<#sep>")
+		g.body()
+		if g.c.below(2) == 1 {
+			g.tag("</#sep>")
+			g.body()
+		}
+		if g.c.below(3) == 0 {
+			g.tag("<#else>")
+			g.body()
+		}
+		g.tag("</#list>")
 	case 7:
 		g.raw("<#list s?matches(r'" + g.regex() + "') as mm>")
 		g.interpolation("mm")
 		g.interpolation("mm?groups?size")
 		g.raw("</#list>")
 	}
+}
+
+// nestedMacros calls one macro within the content of another, or of itself.
+func (g *generator) nestedMacros() {
+	var blocks []string
+	for _, m := range g.macros {
+		if m.block {
+			blocks = append(blocks, m.name)
+		}
+	}
+	if len(blocks) == 0 || g.nest > 3 {
+		g.line()
+		return
+	}
+	outer, inner := blocks[g.c.below(len(blocks))], blocks[g.c.below(len(blocks))]
+	g.tag("<@" + outer + " 'o'; a, c>")
+	g.tag("<@" + inner + " p=(" + g.expr(text) + ") q=1; d>")
+	g.interpolation("a!'-'")
+	g.interpolation("d!'-'")
+	g.body()
+	g.tag("</@>")
+	g.interpolation("(c!'c')")
+	g.tag("</@" + outer + ">")
+}
+
+// date is an expression on a time in UTC.
+func (g *generator) date() string {
+	at := g.c.pick("'2024-02-29 23:59:01'?datetime('yyyy-MM-dd HH:mm:ss')", "1700000000123?number_to_datetime", "'2023-01-01'?date('yyyy-MM-dd')", "'07:05:03 PM'?time('hh:mm:ss a')",
+		"(n?abs % 100000000 * 1000)?long?number_to_datetime", "'29.02.24'?date('dd.MM.yy')")
+	format := g.c.pick("yyyy-MM-dd", "HH:mm:ss", "EEE, d MMM yyyy", "yyyy-MM-dd'T'HH:mm:ss.SSS", "hh 'o''clock' a", "yy/M/d H:m:s", "EEEE MMMM", "D", "yyyyMMddHHmmss", "Z", "XXX", "k:K")
+	switch g.c.below(5) {
+	case 0:
+		return at + "?string.iso"
+	case 1:
+		return at + "?long"
+	case 2:
+		return "(" + at + ")?string['" + strings.ReplaceAll(format, "'", "\\'") + "']"
+	case 3:
+		return "(" + at + ")?iso_utc"
+	}
+	return at + "?string('" + strings.ReplaceAll(format, "'", "\\'") + "')"
 }

@@ -130,7 +130,20 @@ func (g *generator) textExpr() string {
 		return g.literal(g.c.pick("a", "b", "e", "", "-", ",", ".", "l", " ", "/", "1", "AB", "${s}", "\n"))
 	}
 	e := g.bracket
-	switch g.c.below(20) {
+	switch g.c.below(26) {
+	case 20:
+		return fmt.Sprintf("%s?%s(%s, 'r')", e(text), g.c.pick("keep_before", "keep_after", "keep_before_last", "keep_after_last"), "r'"+g.regex()+"'")
+	case 21:
+		return fmt.Sprintf("%s?string(%s)", e(num), g.literal(g.c.pick("00", "#,##0", "#,###.00", "$0.0", "0%", "#", ".00", "0.0#", "'n'0", "-0;(0)", "##0.##", "0000000.0", "#,####.#", "currency", "percent", "number", "computer")))
+	case 22:
+		return fmt.Sprintf("%s?switch(%s, %s, %s, %s, %s)", e(num), g.leaf(num), g.expr(text), g.leaf(num), g.expr(text), g.expr(text))
+	case 23:
+		return fmt.Sprintf("%s?ensure_starts_with(%s, %s)", e(text), "'[a-z]+:'", g.literal(g.c.pick("http://", "x", "")))
+	case 24:
+		return fmt.Sprintf("%s?truncate%s(%s, %s)", e(text), g.c.pick("", "_c", "_w"), g.c.pick("2", "5", "6", "9"), g.literal(g.c.pick("...", "", "…", "--")))
+	case 25:
+		return e(text) + g.c.pick("?keep_before('a')?upper_case", "?split('a')?join('b')", "?trim?length + ''", "?word_list?join('_')", "?eval_json!''", "?url?url", "?html?html", "[1]?upper_case", "?contains('a')?c",
+			"?right_pad(6, '-=')", "?left_pad(6)", "?index_of('a') + 'x'", "?last_index_of('a', 2) + 'x'", "?starts_with('a')?string('y', 'n')", "?replace('a', 'aa')?replace('aa', 'a')", "?matches('a')?string")
 	case 0:
 		return e(text) + " + " + e(text)
 	case 1:
@@ -206,7 +219,13 @@ func (g *generator) call(k kind) string {
 
 func (g *generator) numExpr() string {
 	e := g.bracket
-	switch g.c.below(14) {
+	switch g.c.below(17) {
+	case 14:
+		return g.c.pick("0.1", "3000", "123456789.123456789", "0.0000001", "999999999999999") + g.c.pick("", " * 3", " / 3", " + 0.25", " - 0.0000001")
+	case 15:
+		return fmt.Sprintf("(%s %s %s) %s %s", e(num), g.c.pick("/", "*", "%"), g.c.pick("3", "7", "0.3", "-2"), g.c.pick("*", "+", "/", "%"), g.c.pick("3", "11", "-1.5"))
+	case 16:
+		return fmt.Sprintf("%s?switch(%s, %s, %s)", e(text), g.expr(text), g.expr(num), g.expr(num))
 	case 0:
 		return e(num) + g.c.pick(" + ", " - ", " * ", " / ", " % ") + e(num)
 	case 1:
@@ -242,7 +261,13 @@ func (g *generator) numExpr() string {
 
 func (g *generator) flagExpr() string {
 	e := g.bracket
-	switch g.c.below(16) {
+	switch g.c.below(19) {
+	case 16:
+		return fmt.Sprintf("(%s)?matches(r'%s', '%s')", e(text), g.regex(), g.c.pick("i", "m", "s", "ism"))
+	case 17:
+		return fmt.Sprintf("%s?is_%s", g.c.pick("(s?matches('a'))", "1..2", "1..", "nil!", "(h?keys)", "ls?map(x -> x)", "'x'?datetime('x')!1", ".data_model", ".main", ".now"), g.c.pick("string", "number", "boolean", "sequence", "hash", "hash_ex", "enumerable", "indexable", "collection", "collection_ex", "date_like", "macro"))
+	case 18:
+		return e(text) + g.c.pick(" < ", " lt ", " == 1 || b && ", " != ") + e(text)
 	case 0:
 		return e(text) + g.c.pick(" == ", " != ", " = ") + e(text)
 	case 1:
@@ -285,7 +310,15 @@ func (g *generator) flagExpr() string {
 
 func (g *generator) listTextExpr() string {
 	e := g.bracket
-	switch g.c.below(13) {
+	switch g.c.below(17) {
+	case 13:
+		return fmt.Sprintf("%s?sort_by(['name'])?map(o -> o.name)", e(listObj))
+	case 14:
+		return fmt.Sprintf("(%s + %s)?sort", e(listText), g.c.pick("['é', 'E', 'e']", "['web-10', 'web2', 'web 1']", "['_a', 'a', 'A', '1']", "['a', '', ' ']"))
+	case 15:
+		return g.leafOf(listText) + g.c.pick("?filter(x -> x?has_content)", "?filter(x -> x != 'a')?map(x -> x?upper_case)", "?take_while(x -> x?length lt 3)", "?drop_while(x -> x == 'a')") + g.c.pick("", "?reverse", "?sort", "[0..*1]")
+	case 16:
+		return fmt.Sprintf("%s?split(%s)", e(text), g.literal(g.c.pick("", "aa", "\n", "  ")))
 	case 0:
 		return "[" + g.expr(text) + ", " + g.expr(text) + "]"
 	case 1:

@@ -236,7 +236,7 @@ func kindBuiltin(name string) (builtin, bool) {
 		return is(func(v *Value) bool {
 			return v.kind == kindMacro && (v.more.(*macroNode).function == (name == "is_method"))
 		})
-	case "is_infinite", "is_nan", "is_node":
+	case "is_infinite", "is_nan", "is_node", "is_collection_ex":
 		return is(func(*Value) bool { return false })
 	case "is_collection":
 		return is(func(v *Value) bool { return v.coll || v.kind == kindMatch })

@@ -29,7 +29,11 @@ func dateBuiltin(name string) (builtin, bool) {
 	switch name {
 	case "iso_utc", "iso_utc_ms", "iso_utc_nz":
 		return builtin{fn: func(c *call) *Value {
-			return Text(c.theDate().iso(name != "iso_utc_nz"))
+			d := c.theDate()
+			if name != "iso_utc_ms" {
+				d.at = d.at.Truncate(time.Second)
+			}
+			return Text(d.iso(name != "iso_utc_nz"))
 		}}, true
 	case "number_to_datetime":
 		return builtin{fn: func(c *call) *Value {
@@ -157,9 +161,7 @@ func javaField(c byte, n int) (string, bool) {
 	case 'd':
 		return pick("2", "02")
 	case 'H':
-		if n == 2 {
-			return "15", true
-		}
+		return "15", true
 	case 'h':
 		return pick("3", "03")
 	case 'm':
@@ -230,11 +232,9 @@ func (c *call) dateText(format string) string {
 	case "iso_nz":
 		return d.iso(false)
 	}
-	layout, ok := javaLayout(format)
+	text, ok := javaDate(format, d.at)
 	if !ok {
-		c.fail(BadValue, "?string: the date pattern has letters that are not supported; known are y M d H h m s S E a X Z z")
+		c.fail(BadValue, "?string: the date pattern has an open quote, or letters that stand for nothing; letters that stand for themselves are quoted")
 	}
-	// Go takes milliseconds only after a point or comma.
-	layout = strings.ReplaceAll(layout, "000", "\x00")
-	return strings.ReplaceAll(d.at.Format(layout), "\x00", d.at.Format(".000")[1:])
+	return text
 }

@@ -259,7 +259,7 @@ func (c *call) apply(v *Value) *Value {
 	r.step(c.x.start)
 	if l, ok := c.x.args[0].(*lambda); ok {
 		before := r.scope
-		r.push(l.name, v)
+		r.scope = &scope{parent: before, name: l.name, value: v, solid: true}
 		out := r.need(l.body)
 		r.scope = before
 		return out

@@ -44,15 +44,19 @@ func numberBuiltin(name string) (builtin, bool) {
 
 // wrapped is ?int and ?long: the whole part, and beyond 32 or 64 bits what is left of it there, as in Java.
 func (c *call) wrapped(name string) *Value {
-	bits := uint(64)
 	if name == "int" {
-		bits = 32
+		return number(c.num().wrap(32))
 	}
-	whole := c.num().round(0, towardsZero).big()
+	return number(c.num().wrap(64))
+}
+
+// wrap is the whole part in so many bits.
+func (d decimal) wrap(bits uint) decimal {
+	whole := d.round(0, towardsZero).big()
 	span := new(big.Int).Lsh(big.NewInt(1), bits)
 	half := new(big.Int).Rsh(span, 1)
 	whole = new(big.Int).Mod(new(big.Int).Add(whole, half), span)
-	return number(decimal{whole.Sub(whole, half), 0})
+	return decimal{whole.Sub(whole, half), 0}
 }
 
 // toNumber reads a text; the error does not quote it, as it may be a secret.

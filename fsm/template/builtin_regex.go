@@ -163,7 +163,6 @@ func (c *call) split() *Value {
 	case flags == "" && sep != "":
 		parts = strings.Split(s, sep)
 	case flags == "":
-		parts = []string{""}
 		if units := utf16Of(s); len(units) > 0 {
 			c.r.tooMany(c.x.start, int64(len(units)))
 			parts = make([]string, len(units))

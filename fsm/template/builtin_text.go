@@ -1,6 +1,7 @@
 package template
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -285,13 +286,11 @@ func (c *call) keep() *Value {
 	s, name := c.text(), snake(c.x.name)
 	var at []int
 	if c.has(1) {
-		all := c.pattern(c.textArg(0), c.textArg(1), "keep").FindAllStringIndex(s, -1)
-		switch {
-		case len(all) == 0:
-		case strings.HasSuffix(name, "_last"):
-			at = all[len(all)-1]
-		default:
-			at = all[0]
+		re := c.pattern(c.textArg(0), c.textArg(1), "keep")
+		if !strings.HasSuffix(name, "_last") {
+			at = re.FindStringIndex(s)
+		} else if m := last(re).FindStringSubmatchIndex(s); m != nil {
+			at = m[2:4]
 		}
 	} else {
 		sep, i := c.textArg(0), 0
@@ -314,6 +313,11 @@ func (c *call) keep() *Value {
 		return Text(s[:at[0]])
 	}
 	return Text(s[at[1]:])
+}
+
+// last finds the match that begins last, in its first group: also one that begins within another.
+func last(re *regexp.Regexp) *regexp.Regexp {
+	return regexp.MustCompile(`(?s:\A.*)((?:` + re.String() + `))`)
 }
 
 func (c *call) ensureStart() *Value {

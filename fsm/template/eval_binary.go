@@ -100,6 +100,7 @@ func (r *renderer) calculate(x *binaryExpr, a, b decimal) *Value {
 		}
 		d = a.quo(b)
 	case "%":
+		a, b = a.wrap(64), b.wrap(64) // as Java does, which takes them for 64 bits
 		if b.whole().Sign() == 0 {
 			r.fail(x, BadValue, "division by zero: %s", r.code(x))
 		}

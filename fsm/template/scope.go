@@ -39,6 +39,7 @@ type scope struct {
 	name   string
 	value  *Value
 	loop   *loop
+	solid  bool // hides what is around it also when it is missing
 	lazy   expr // the variable of an #escape: evaluated where it stands
 	frame  *frame
 }
@@ -82,8 +83,9 @@ func (r *renderer) lookup(name string) *Value {
 			}
 		case s.name == name && s.lazy != nil:
 			return r.within(s.parent, s.lazy)
-		case s.name == name:
+		case s.name == name && (s.value != nil || s.solid):
 			return s.value
+		case s.name == name: // what is missing lets what is around it be seen
 		case s.loop != nil && name == s.loop.vars.first+"_index":
 			return Int(s.loop.index)
 		case s.loop != nil && name == s.loop.vars.first+"_has_next":
