@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,11 +19,31 @@ import (
 	"github.com/muster-hq/muster/fsm/state"
 )
 
+// handClock is a clock that a test sets. What a server writes down beside its answers reads it meanwhile.
+type handClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *handClock) read() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *handClock) set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = t
+}
+
+func (c *handClock) add(d time.Duration) { c.set(c.read().Add(d)) }
+
 // clock sets the leader's time by hand.
-func (s *site) clock() *time.Time {
-	now := time.Now()
-	s.db.SetClock(func() time.Time { return now })
-	return &now
+func (s *site) clock() *handClock {
+	c := &handClock{now: time.Now()}
+	s.db.SetClock(c.read)
+	return c
 }
 
 // tick lets the state's time go on.
@@ -79,7 +100,7 @@ func TestPublishedCodes(t *testing.T) {
 	if a := verify("000000"); a.status != 401 {
 		t.Errorf("a wrong code: %d %s", a.status, a.body)
 	}
-	*now = now.Add(30 * time.Second)
+	now.add(30 * time.Second)
 	s.tick()
 	code := s.code("anna", 0)
 	a := verify(code)
@@ -104,7 +125,7 @@ func TestPublishedCodes(t *testing.T) {
 	if a := s.raw("PUT", "/organizations/acme/environments/Dev", `{"description": "by JWT"}`, jwt...); a.status != 200 {
 		t.Errorf("a write with the JWT: %d %s", a.status, a.body)
 	}
-	*now = now.Add(13 * time.Hour)
+	now.add(13 * time.Hour)
 	s.tick()
 	for _, path := range []string{"/account/_verify", "/organizations/acme"} {
 		if a := s.raw("GET", path, "", jwt...); a.status != 401 {
@@ -129,13 +150,13 @@ func TestCodesEnd(t *testing.T) {
 	now := s.clock()
 	s.user("anna", "", "")
 	s.totp("anna")
-	*now = now.Add(30 * time.Second)
+	now.add(30 * time.Second)
 	s.tick()
 	token := s.login("anna", "X-ComodIT-TotpToken", s.code("anna", 0))
 	if a := s.raw("DELETE", "/account/totp", "", "Authorization", "", "X-ComodIT-JwtToken", token); a.status != 403 {
 		t.Errorf("without a code: %d %s", a.status, a.body)
 	}
-	*now = now.Add(30 * time.Second)
+	now.add(30 * time.Second)
 	s.tick()
 	if a := s.raw("DELETE", "/account/totp", "", "Authorization", "", "X-ComodIT-JwtToken", token, "X-ComodIT-TotpToken", s.code("anna", 0)); a.status != 204 {
 		t.Errorf("with a code: %d %s", a.status, a.body)

@@ -224,7 +224,7 @@ func TestAClockThatJumps(t *testing.T) {
 	s := newSite(t).furnish()
 	s.remembered()
 	clock := s.clock()
-	start := *clock
+	start := clock.read()
 	session := func(user string) string {
 		a := s.raw("POST", "/account/sessions/", "{}")
 		var token struct{ Token string }
@@ -242,7 +242,7 @@ func TestAClockThatJumps(t *testing.T) {
 	}
 	last := s.db.Local().Now()
 	for i, jump := range []time.Duration{time.Hour, -24 * time.Hour, 400 * 24 * time.Hour, -400 * 24 * time.Hour, 0} {
-		*clock = start.Add(jump)
+		clock.set(start.Add(jump))
 		name := fmt.Sprintf("env%d", i)
 		if a := s.raw("POST", inAcme+"/environments/", `{"name": "`+name+`"}`); a.status != 201 {
 			t.Errorf("a write after a jump of %s: %d %s", jump, a.status, a.body)

@@ -170,8 +170,7 @@ func TestUploadUnderAKey(t *testing.T) {
 
 func TestRequestsAreForgottenAfterADay(t *testing.T) {
 	s := newSite(t).furnish()
-	now := time.Now()
-	s.db.SetClock(func() time.Time { return now })
+	now := s.clock()
 	if n, _, err := orchestrate.ForgetRequests(t.Context(), s.db); n != 0 || err != nil {
 		t.Fatalf("the first run forgot %d, %v", n, err)
 	}
@@ -187,18 +186,18 @@ func TestRequestsAreForgottenAfterADay(t *testing.T) {
 	})
 	put := func() answer { return s.keyed("PUT", settings+"n", `{"value": 1}`, aKey) }
 	put()
-	now = now.Add(23 * time.Hour)
+	now.add(23 * time.Hour)
 	if a := put(); a.header.Get(spec.HeaderReplayed) == "" {
 		t.Error("a repeat after 23 hours was done again")
 	}
 	if n, next, err := orchestrate.ForgetRequests(t.Context(), s.db); n != 0 || err != nil || next <= 0 || next > time.Hour {
 		t.Errorf("after 23 hours %d were forgotten, the next run is after %s, %v", n, next, err)
 	}
-	now = now.Add(90 * time.Minute)
+	now.add(90 * time.Minute)
 	if a := put(); a.header.Get(spec.HeaderReplayed) != "" || a.status != 200 {
 		t.Errorf("a day and a half hour later: %d %s", a.status, a.body)
 	}
-	now = now.Add(time.Hour)
+	now.add(time.Hour)
 	n, _, err := orchestrate.ForgetRequests(t.Context(), s.db)
 	if n != many || err != nil {
 		t.Errorf("%d were forgotten, want %d, %v", n, many, err)
@@ -206,7 +205,7 @@ func TestRequestsAreForgottenAfterADay(t *testing.T) {
 	if a := put(); a.header.Get(spec.HeaderReplayed) == "" {
 		t.Error("the newer one was forgotten, too")
 	}
-	now = now.Add(10000 * 24 * time.Hour) // a long rest
+	now.add(10000 * 24 * time.Hour) // a long rest
 	if n, _, err := orchestrate.ForgetRequests(t.Context(), s.db); n != 1 || err != nil {
 		t.Errorf("%d were forgotten, %v", n, err)
 	}
