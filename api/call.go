@@ -19,6 +19,7 @@ import (
 	"github.com/muster-hq/muster/api/auth"
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
@@ -46,6 +47,7 @@ type call struct {
 	base    context.Context    // of the request, without its deadline
 	cancel  context.CancelFunc // of the request's deadline
 	target  string             // id of the host that a job acts on
+	caused  orchestrate.Caused // what the write sets in motion
 	run     *webhookRun        // that was committed, and is to be made
 }
 
@@ -215,7 +217,7 @@ func (s *Server) answer(c *call) (reply, error) {
 	if dry {
 		return c.rehearse(end)
 	}
-	return c.runWrite(view, end)
+	return c.runWrite(view, end, wait)
 }
 
 // stamp tells which state the answer is of.

@@ -20,12 +20,15 @@ const (
 )
 
 // within reads how long the caller wants to wait for something new, and sets the deadlines of the request: that of
-// every request, and the wait beside it. Only what reads can wait.
+// every request, and the wait beside it: of a read for news, of a write for what it causes.
 func (c *call) within() (time.Duration, error) {
 	if word := c.query.Get("consistency"); c.reads() && word != "" && word != "stale" && word != "linearizable" {
 		return 0, model.Errorf(model.Invalid, "consistency: give linearizable, which is the default, or stale, not %q", word)
 	}
 	wait, err := c.wait()
+	if !c.reads() {
+		wait, err = c.writeWait()
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -49,6 +52,10 @@ func (c *call) wait() (time.Duration, error) {
 	if text == "" {
 		return defaultWait, nil
 	}
+	return parseWait(text)
+}
+
+func parseWait(text string) (time.Duration, error) {
 	wait, err := time.ParseDuration(text)
 	if err != nil || wait < 0 || wait > maxWait {
 		return 0, model.Errorf(model.Invalid, "wait: give a time like 30s, up to %s, not %q", maxWait, text)

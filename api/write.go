@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
@@ -12,7 +13,7 @@ import (
 )
 
 // runWrite runs a writing endpoint in a transaction, and its stage before it.
-func (c *call) runWrite(view *state.View, end endpoint) (reply, error) {
+func (c *call) runWrite(view *state.View, end endpoint, wait time.Duration) (reply, error) {
 	key, err := c.keyed()
 	if err != nil {
 		return reply{}, err
@@ -54,8 +55,18 @@ func (c *call) runWrite(view *state.View, end endpoint) (reply, error) {
 	c.stamp(epoch, index)
 	if key != nil && key.replayed {
 		c.header.Set(spec.HeaderReplayed, "true")
-	} else if end.after != nil {
+		return answer, nil
+	}
+	return c.behind(end, answer, index, wait)
+}
+
+// behind does what comes behind a write: what its answer waits for.
+func (c *call) behind(end endpoint, answer reply, index uint64, wait time.Duration) (reply, error) {
+	if end.after != nil {
 		return answer, end.after(c)
+	}
+	if wait > 0 {
+		c.awaitCaused(end, index, wait)
 	}
 	if end.result != nil {
 		value, err := end.result(c)
@@ -120,6 +131,7 @@ func (c *call) writeOnce(tx *state.Tx, end endpoint, key *idempotency) (reply, e
 	if err := orchestrate.WithinQuota(tx); err != nil {
 		return reply{}, err
 	}
+	c.caused = orchestrate.CausedBy(tx)
 	answer, err := c.encode(value)
 	if err != nil {
 		return reply{}, err

@@ -43,6 +43,7 @@ type Client struct {
 	cfg    Config
 	base   string
 	routes map[routeKey]spec.Route
+	waiter *waiter // nil: its writes do not wait
 }
 
 type routeKey struct{ name, level string }
@@ -181,7 +182,8 @@ func (c *Client) send(ctx context.Context, op Op, body []byte, contentType strin
 			return attempt{err: model.Errorf(model.Invalid, "%s: the name for {%s} is empty", op.Name, name)}
 		}
 	}
-	if q := op.Query.Encode(); q != "" {
+	query := c.waitQuery(route, op.Query)
+	if q := query.Encode(); q != "" {
 		path += "?" + q
 	}
 	if c.cfg.DryRun && changes(route) {
@@ -227,6 +229,7 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte, con
 	if resp.StatusCode/100 != 2 {
 		return attempt{err: answered(resp, b), after: retryAfter(resp.Header)}
 	}
+	c.noteCaused(resp.Header.Get(spec.HeaderChanges))
 	return attempt{body: b, at: place(resp.Header), tag: resp.Header.Get("ETag")}
 }
 

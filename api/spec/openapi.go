@@ -153,6 +153,9 @@ func parameters(r Route) []piece {
 		}
 	default:
 		names = append(names, "dry_run", "ifMatch", "idempotencyKey")
+		if !slices.Contains(queryNames(r.Row.Query), "wait") {
+			names = append(names, "waitChanges")
+		}
 	}
 	for _, name := range names {
 		all = append(all, refTo("parameters", name))
@@ -186,6 +189,7 @@ func commonParameters() map[string]piece {
 	return map[string]piece{
 		"index":          query("index", "string", "EPOCH-INDEX: a state that is no older"),
 		"wait":           query("wait", "string", "with index: until something is newer, at most this long, like 30s"),
+		"waitChanges":    query("wait", "string", "until the changes that it causes are processed, at most this long, like 30s; X-Muster-Changes tells how far they are"),
 		"consistency":    query("consistency", "string", "linearizable, the default, or stale"),
 		"limit":          query("limit", "integer", "1 to 1000: a part of the list, in the order of identifiers"),
 		"cursor":         query("cursor", "string", "of the part before"),

@@ -51,6 +51,7 @@ const (
 	HeaderEpoch     = "X-Muster-Epoch"
 	HeaderAge       = "X-Muster-Age-Ms"
 	HeaderReplayed  = "Idempotency-Replayed"
+	HeaderChanges   = "X-Muster-Changes" // of a write that waited: "processed=3, failed=1, pending=0"
 )
 
 // HeaderIdempotencyKey names a write: sent again under the same key, it is not done again.

@@ -104,7 +104,8 @@ type cli struct {
 	wait                                bool
 	dryRun                              bool
 	timeout                             time.Duration
-	http                                *http.Client // nil is the client's own
+	caused                              func() client.Caused // what the writes of a command that waits have caused
+	http                                *http.Client         // nil is the client's own
 	getenv                              func(string) string
 }
 

@@ -16,18 +16,20 @@ const pollInterval = 500 * time.Millisecond
 
 // waiting adds --wait and --timeout.
 func (c *cli) waiting(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&c.wait, "wait", false, "wait until the changes that this makes on the host are done")
-	cmd.Flags().DurationVar(&c.timeout, "timeout", 10*time.Minute, "how long to wait")
+	cmd.Flags().BoolVar(&c.wait, "wait", false, "wait until the changes that this makes on hosts are done")
+	cmd.Flags().DurationVar(&c.timeout, "timeout", 10*time.Minute, "how long to wait; at most 5m where that is not for one host")
 }
 
-// before remembers the newest change of the host, so that follow knows which ones came after. Without
-// --wait, or where p names no host, it does nothing.
+// before remembers the newest change of the host, so that follow knows which ones came after. Without --wait it does
+// nothing. Where p names no host, the changes are those of many: then cl waits with its writes.
 func (c *cli) before(ctx context.Context, cl *client.Client, p map[string]string) (after int, host map[string]string, err error) {
 	if !c.wait {
 		return 0, nil, nil
 	}
 	if p["host"] == "" {
-		return 0, nil, usagef("--wait needs one host to wait for")
+		waiting, caused := cl.Waiting(c.timeout)
+		*cl, c.caused = *waiting, caused
+		return 0, nil, nil
 	}
 	host = clonedParams(p)
 	after, err = cl.LastChange(ctx, host)
@@ -38,6 +40,9 @@ func (c *cli) before(ctx context.Context, cl *client.Client, p map[string]string
 func (c *cli) follow(ctx context.Context, cl *client.Client, cmd *cobra.Command, host map[string]string, after int) error {
 	if !c.wait {
 		return nil
+	}
+	if host == nil {
+		return c.judge(cmd)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, &waitError{c.timeout})
 	defer cancel()
@@ -61,6 +66,21 @@ func (c *cli) follow(ctx context.Context, cl *client.Client, cmd *cobra.Command,
 	}
 	if failed > 0 {
 		return &tasksError{failed}
+	}
+	return nil
+}
+
+// judge tells how the changes ended that a write on many hosts caused.
+func (c *cli) judge(cmd *cobra.Command) error {
+	s := c.caused()
+	if isTerminal(cmd.ErrOrStderr()) {
+		cmd.PrintErrf("%d changes processed, %d of them failed, %d pending\n", s.Processed, s.Failed, s.Pending)
+	}
+	switch {
+	case s.Pending > 0:
+		return &waitError{min(c.timeout, client.MaxWait)}
+	case s.Failed > 0:
+		return &tasksError{s.Failed}
 	}
 	return nil
 }

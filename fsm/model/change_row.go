@@ -12,6 +12,9 @@ func (c *Change) Key() string { return c.ID }
 // host; once done, those of the host that failed.
 func (c *Change) Ranges() []string {
 	r := []string{ChangesOf(c.HostID), ChangeNumbered(c.HostID, c.OrderNum)}
+	if c.Intent != "" {
+		r = append(r, ChangesOfIntent(c.Intent))
+	}
 	if !c.Done {
 		return append(r, OpenChanges, OpenChangesOf(c.HostID))
 	}
@@ -36,6 +39,9 @@ func (c *Change) Failed() bool {
 
 // OpenChanges is the range of all changes that are not done.
 const OpenChanges = "open"
+
+// ChangesOfIntent is the range of the changes that come from an intent, by its key.
+func ChangesOfIntent(key string) string { return "intent/" + key }
 
 // ChangesOf is the range of a host's changes.
 func ChangesOf(hostID string) string { return "host/" + hostID }

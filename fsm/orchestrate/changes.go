@@ -51,7 +51,7 @@ func queueNow(tx *state.Tx, hostID string, d Draft, actor string) (*model.Change
 	}
 	c := &model.Change{
 		ID: newID(), HostID: hostID, OrderNum: counter.Next, Description: d.Description, Created: tx.Now(), Actor: actor,
-		Tasks: d.Tasks, Epoch: tx.Epoch(),
+		Tasks: d.Tasks, Epoch: tx.Epoch(), Intent: d.intent,
 	}
 	if n := len(toJSON(c)); n > maxPlanned {
 		return nil, model.Errorf(model.TooLarge, "the change %q has %d tasks and takes %d bytes; at most %d are possible: make it smaller, by splitting an application", c.Description, len(c.Tasks), n, maxPlanned)

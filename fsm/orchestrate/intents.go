@@ -238,6 +238,7 @@ func (x *reach) giveTo(tx *state.Tx, hostID string) error {
 		return nil
 	}
 	for _, d := range x.drafts(tx, hostID) {
+		d.intent = x.intent.Key()
 		_, err := queueNow(tx, hostID, d, x.intent.Actor)
 		if model.CodeOf(err) == model.TooLarge { // nobody waits for an answer: the change tells
 			_, err = queueNow(tx, hostID, failing(d, err), x.intent.Actor)

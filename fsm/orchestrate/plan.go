@@ -28,6 +28,8 @@ type Draft struct {
 	Description string
 	Tasks       []model.Task
 	Contents    map[int][]byte // by orderNum
+
+	intent string // key of the intent that it comes from
 }
 
 // planner gathers the tasks of one draft.

@@ -186,3 +186,34 @@ func TestOldChangesAreDropped(t *testing.T) {
 		t.Error("what is new, or open, was dropped")
 	}
 }
+
+// What a large write causes is known before and while it is planned, and how it ends.
+func TestStateOfALargeWrite(t *testing.T) {
+	w, _, hosts := fleet(t, manyHosts)
+	var caused orchestrate.Caused
+	w.do(func(tx *state.Tx) error {
+		err := orchestrate.BulkSettings(tx, w.owner(model.LevelEnvironment, w.env), []model.Setting{{Key: "port", Value: value("8080")}}, true, orchestrate.Trigger{Handlers: true})
+		caused = orchestrate.CausedBy(tx)
+		return err
+	})
+	all := func(*model.HostRow) bool { return true }
+	is := func(may func(*model.HostRow) bool, want orchestrate.CausedState) {
+		t.Helper()
+		if got := orchestrate.StateOf(w.db.Local(), caused, may); got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+	if caused.Nothing() {
+		t.Error("the write causes nothing")
+	}
+	is(all, orchestrate.CausedState{Pending: 1})
+	w.expandAll()
+	is(all, orchestrate.CausedState{Pending: manyHosts})
+	w.finish(hosts[0])
+	is(all, orchestrate.CausedState{Processed: 1, Pending: manyHosts - 1})
+	is(func(h *model.HostRow) bool { return h.ID != hosts[0] }, orchestrate.CausedState{Pending: manyHosts - 1})
+	w.do(func(tx *state.Tx) error { return orchestrate.DeleteChanges(tx, w.org, hosts[1], false) })
+	if got := orchestrate.StateOf(w.db.Local(), caused, all); got.Pending != manyHosts-2 {
+		t.Errorf("after a change was deleted: %+v", got)
+	}
+}

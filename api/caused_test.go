@@ -1,0 +1,100 @@
+package api_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
+)
+
+// finish ends all open changes once there are n, as agents would.
+func (s *site) finish(n int, status model.TaskStatus) (over chan struct{}) {
+	over = make(chan struct{})
+	go func() {
+		defer close(over)
+		for {
+			ws := state.NewWatchSet()
+			open := state.List[model.Change](s.db.Local().Watched(ws), model.OpenChanges)
+			if len(open) < n {
+				if ws.Wait(s.t.Context()) != nil {
+					return
+				}
+				continue
+			}
+			err := s.db.Update(s.t.Context(), func(tx *state.Tx) error {
+				for _, o := range open {
+					c, ok := state.Edit[model.Change](tx, o.ID)
+					if !ok {
+						continue
+					}
+					for i := range c.Tasks {
+						c.Tasks[i].Status = status
+						if status == model.TaskError {
+							c.Tasks[i].Error = "no"
+						}
+					}
+					c.Done = true
+					if err := state.Put(tx, c); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				s.t.Error(err)
+			}
+			return
+		}
+	}()
+	return over
+}
+
+func (s *site) changes(method, path, body string, status int, want string) {
+	s.t.Helper()
+	a := s.raw(method, path, body)
+	if got := a.header.Get("X-Muster-Changes"); a.status != status || got != want {
+		s.t.Errorf("%s %s: %d %q %s; want %d %q", method, path, a.status, got, a.body, status, want)
+	}
+}
+
+// A write that waits is answered once what it causes is processed, and says how that ended; or when the wait is over.
+func TestWritesThatWait(t *testing.T) {
+	s := newSite(t).furnish()
+	app := web1 + "/applications/web"
+	s.play([]exchange{{"POST", web1 + "/applications/", `{"application": "web"}`, 201, ""}})
+	<-s.finish(1, model.TaskOK)
+	restart := app + "/services/nginx/_restart"
+	s.changes("PUT", restart, "", 200, "")
+	<-s.finish(1, model.TaskOK)
+	s.changes("PUT", restart+"?wait=20ms", "", 200, "processed=0, failed=0, pending=1")
+	<-s.finish(1, model.TaskOK)
+	for _, wait := range []string{"60s", "", "True"} {
+		over := s.finish(1, model.TaskOK)
+		s.changes("PUT", restart+"?wait="+wait, "", 200, "processed=1, failed=0, pending=0")
+		<-over
+	}
+	over := s.finish(1, model.TaskError)
+	s.changes("PUT", inAcme+"/environments/Dev/settings/?wait=60s&no_delete=true", `{"newOrUpdatedSettings": [{"key": "port", "value": "81"}]}`, 200, "processed=1, failed=1, pending=0")
+	<-over
+	// Nothing to wait for.
+	s.changes("POST", inAcme+"/environments/?wait=60s", `{"name": "Quiet"}`, 201, "processed=0, failed=0, pending=0")
+	s.changes("DELETE", inAcme+"/environments/Quiet?wait=false", "", 204, "")
+	before := s.db.Local().Index()
+	for _, bad := range []string{"x", "-1s", "6m", "5"} {
+		if a := s.raw("PUT", restart+"?wait="+bad, ""); a.status != http.StatusBadRequest || !strings.Contains(a.errors(t), "wait:") {
+			t.Errorf("wait=%s: %d %s", bad, a.status, a.body)
+		}
+	}
+	if after := s.db.Local().Index(); after != before {
+		t.Error("a write with a wait that cannot be read was done")
+	}
+	// Hosts that the caller may not read are neither waited for nor counted.
+	s.user("ann", "users", "acme")
+	s.join("ann", model.GroupNoAccess, "acme/Dev/web1")
+	a := s.raw("PUT", inAcme+"/environments/Dev/settings/?wait=60s&no_delete=true", `{"newOrUpdatedSettings": [{"key": "port", "value": "82"}]}`, "Authorization", basicAuth("ann", "ann-password"))
+	if got := a.header.Get("X-Muster-Changes"); a.status != 200 || got != "processed=0, failed=0, pending=0" {
+		t.Errorf("hidden hosts: %d %q", a.status, got)
+	}
+}
