@@ -310,7 +310,6 @@ func TestWaitAndExitCodes(t *testing.T) {
 		{"organization create -f " + sh.file("bad", "- a\n- b"), exitUsage, "neither JSON nor YAML"},
 		{"setting list --application web", exitUsage, "give --host too"},
 		{"compliance show x --host web1", exitUsage, "applications/APPLICATION"},
-		{"setting set a b --wait", exitUsage, "--wait needs one host"},
 		{"user create x", exitUsage, "--new-password-file"},
 		{"organization list --api http://127.0.0.1:1/api", exitUnreachable, "cannot be reached"},
 		{"organization list --api nonsense", exitUsage, "must look like"},
