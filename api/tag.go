@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -78,7 +79,7 @@ func (c *call) has(answer reply) bool {
 }
 
 // matches refuses a write whose sender saw another version than there is. What it saw is what the caller gets by a GET
-// of the same path, without a query; that is read within the transaction, so that it holds when the write takes effect.
+// of the same path, without a query or with its secrets masked (obfuscate); that is read within the transaction, so that it holds when the write takes effect.
 func (c *call) matches(tx *state.Tx) error {
 	want := tags(c.req.Header, "If-Match")
 	if len(want) == 0 {
@@ -89,28 +90,30 @@ func (c *call) matches(tx *state.Tx) error {
 	if !ok || end.read == nil {
 		return model.Errorf(model.Invalid, "If-Match: nothing can be read at this path that it could be compared with: leave it out")
 	}
-	got := *c
-	got.route, got.params, got.query, got.body = route, params, nil, nil
-	at, err := got.scope(tx, end)
-	if err != nil {
-		return err
-	}
-	value, err := end.read(&got, tx, at)
-	if err != nil {
-		return err
-	}
-	answer, err := got.encode(value)
-	if err != nil {
-		return err
-	}
-	now := tagOf(tx.Epoch(), answer)
 	other := false
-	for _, tag := range want {
-		if tag == "*" || uncoded(tag) == now {
-			return nil
+	for _, query := range []url.Values{nil, {"obfuscate": {"true"}}} {
+		got := *c
+		got.route, got.params, got.query, got.body = route, params, query, nil
+		at, err := got.scope(tx, end)
+		if err != nil {
+			return err
 		}
-		epoch, ours := epochOfTag(tag)
-		other = other || ours && epoch != tx.Epoch()
+		value, err := end.read(&got, tx, at)
+		if err != nil {
+			return err
+		}
+		answer, err := got.encode(value)
+		if err != nil {
+			return err
+		}
+		now := tagOf(tx.Epoch(), answer)
+		for _, tag := range want {
+			if tag == "*" || uncoded(tag) == now {
+				return nil
+			}
+			epoch, ours := epochOfTag(tag)
+			other = other || ours && epoch != tx.Epoch()
+		}
 	}
 	if other {
 		return changed("If-Match: that version is of another epoch, before the cluster was restored or recovered: read it again, and decide anew")

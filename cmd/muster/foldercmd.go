@@ -230,7 +230,8 @@ have. A folder without environments/ deletes no environment. Secrets whose value
 --dry-run shows the differences, asks the server what each would do to hosts, and writes nothing. What cannot be tried
 without what comes before it, like a host in an environment that is not there yet, is not asked about.
 
-It stops at the first error, which names the object; run it again to go on.`
+What somebody else changed or deleted since the comparison is not written over: it stops there with a conflict (exit code 6); look at
+muster diff, and apply again. It stops at the first error, which names the object; run it again to go on.`
 	cmd.Example = "  muster apply -f ./acme --dry-run\n  muster apply -f ./acme --prune\n  muster apply -f ./acme --only environments/Dev"
 	cmd.Flags().StringVarP(&dir, "file", "f", "", "the folder")
 	cmd.Flags().BoolVar(&prune, "prune", false, "delete what only the server has")

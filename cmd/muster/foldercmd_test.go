@@ -5,6 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/muster-hq/muster/api/client"
+	"github.com/muster-hq/muster/api/client/folder"
+	"github.com/muster-hq/muster/fsm/model"
 )
 
 // fill makes an organization with something of each kind.
@@ -216,5 +220,43 @@ func TestImportConflicts(t *testing.T) {
 		if _, errs, code := sh.run(c.line); code != exitUsage || !strings.Contains(errs, c.want) {
 			t.Errorf("muster %s: %d %s", c.line, code, errs)
 		}
+	}
+}
+
+// What somebody else changes between the comparison and the write is not written over: apply stops with a conflict that says what to
+// do, and their value stays. Without it the same application goes through.
+func TestApplyDoesNotWriteOver(t *testing.T) {
+	sh := newShell(t).fill()
+	dir := filepath.Join(sh.dir, "o")
+	sh.ok("export " + dir)
+	local, err := folder.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl, err := client.New(client.Config{URL: sh.env["MUSTER_API"], User: "admin", Password: "correct horse"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sh.ok("environment update Dev --description mine")
+	for _, theirs := range []string{"environment update Dev --description theirs", "setting set domain2 theirs -E Dev", ""} {
+		server, err := folder.Fetch(t.Context(), cl, "acme", folder.Reading{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done, err := folder.Apply(t.Context(), cl, "acme", folder.Compare(local, server), folder.Applying{Tell: func(*folder.Difference) {
+			if theirs != "" {
+				sh.ok(theirs)
+			}
+		}})
+		if theirs == "" {
+			if err != nil || done != 1 {
+				t.Errorf("without anybody else: %d, %v", done, err)
+			}
+		} else if model.CodeOf(err) != model.Conflict || done != 0 || !strings.Contains(err.Error(), "muster diff") {
+			t.Errorf("%s meanwhile: %d done, %v", theirs, done, err)
+		}
+	}
+	if exitCode(model.Errorf(model.Conflict, "x")) != exitConflict {
+		t.Error("a conflict does not end with 6")
 	}
 }

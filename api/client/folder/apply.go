@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/muster-hq/muster/api/client"
+	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/internal/ordered"
 )
 
@@ -30,14 +31,19 @@ func Apply(ctx context.Context, c *client.Client, org string, all []Difference, 
 		if how.Tell != nil {
 			how.Tell(d)
 		}
-		a.d = d
+		a.d, a.tag = d, ""
+		if err = a.unchanged(ctx, d); err != nil {
+			return done, fmt.Errorf("%s: %w", d.Title(), err)
+		}
 		switch d.Action {
 		case Create:
 			err = a.create(ctx, d.local)
 		case Update:
 			err = a.update(ctx, d)
 		case Delete:
-			err = a.call(ctx, d.server.op("delete", org))
+			op := d.server.op("delete", org)
+			op.IfMatch = a.tag
+			err = a.call(ctx, op)
 		}
 		if err != nil {
 			return done, fmt.Errorf("%s: %w", d.Title(), err)
@@ -52,10 +58,36 @@ type applier struct {
 	org string
 	how Applying
 	d   *Difference
+	tag string // of the object as it was looked at just now; "" once something of it was written
+}
+
+// unchanged refuses to write to an object that is another by now than the one that the difference was told from, and keeps its tag
+// for the write. What the own writes before may have changed of it does not count.
+func (a *applier) unchanged(ctx context.Context, d *Difference) error {
+	if d.Action == Create || d.Action == Delete && (d.Kind == "hostgroup" || d.Kind == "orchestration") {
+		return nil // a creation finds the name taken; and hosts that go leave their groups
+	}
+	k := *d.server.kind
+	k.under = nil
+	now := &Object{kind: &k, names: d.server.names, parent: d.server.parent}
+	f := &fetcher{c: a.c, org: a.org, how: Reading{Secrets: d.server.clear}, slots: make(chan struct{}, 1)}
+	err := f.read(ctx, now)
+	if model.CodeOf(err) == model.NotFound {
+		return model.Errorf(model.Conflict, "somebody deleted it since it was compared; nothing of it was done: look at muster diff, and apply again")
+	}
+	if err != nil {
+		return err
+	}
+	if len(fields(now, d.server)) > 0 || len(fields(d.server, now)) > 0 {
+		return model.Errorf(model.Conflict, "somebody changed it since it was compared; nothing of it was done: look at muster diff, take over what is theirs, and apply again")
+	}
+	a.tag = now.tag
+	return nil
 }
 
 // call does a write. One that was only tried is told of, and is no error.
 func (a *applier) call(ctx context.Context, op client.Op) error {
+	a.tag = ""
 	return a.tried(a.c.Call(ctx, op, nil))
 }
 
@@ -72,6 +104,7 @@ func (a *applier) tried(err error) error {
 
 // upload sends a content.
 func (a *applier) upload(ctx context.Context, op client.Op, name string, content []byte) error {
+	a.tag = ""
 	return a.tried(a.c.Upload(ctx, op, name, content))
 }
 
@@ -217,7 +250,7 @@ func (a *applier) document(ctx context.Context, d *Difference) error {
 		return a.call(ctx, op)
 	}
 	op := o.op("update", a.org)
-	op.Body = doc
+	op.Body, op.IfMatch = doc, a.tag
 	return a.call(ctx, op)
 }
 

@@ -48,13 +48,19 @@ type fetcher struct {
 
 // call does one request in a slot.
 func (f *fetcher) call(ctx context.Context, op client.Op, out any) error {
+	_, err := f.tagged(ctx, op, out)
+	return err
+}
+
+// tagged is call, and gives the tag of the answer.
+func (f *fetcher) tagged(ctx context.Context, op client.Op, out any) (tag string, err error) {
 	select {
 	case f.slots <- struct{}{}:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return "", context.Cause(ctx)
 	}
 	defer func() { <-f.slots }()
-	return f.c.Call(ctx, op, out)
+	return f.c.CallTagged(ctx, op, out)
 }
 
 // read reads an object, what belongs to it, and what lies below it.
@@ -64,10 +70,11 @@ func (f *fetcher) read(ctx context.Context, o *Object) error {
 		op.Query = url.Values{"obfuscate": {"true"}}
 	}
 	var raw json.RawMessage
-	if err := f.call(ctx, op, &raw); err != nil {
+	var err error
+	if o.tag, err = f.tagged(ctx, op, &raw); err != nil {
 		return fmt.Errorf("read %s: %w", o.Title(), err)
 	}
-	var err error
+	o.clear = f.how.Secrets
 	if o.Doc, err = ordered.DecodeObject(raw); err != nil {
 		return fmt.Errorf("read %s: %w", o.Title(), err)
 	}

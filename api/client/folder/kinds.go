@@ -78,6 +78,8 @@ type Object struct {
 	kind     *kind
 	names    []string // from below the organization: "Dev", "web1"; none for the organization itself
 	parent   *Object
+	tag      string // of the answer
+	clear    bool   // it was read with secrets
 }
 
 // Kind is the word for what it is: "application", "host".
