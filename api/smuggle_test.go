@@ -23,10 +23,15 @@ func (s *site) onTheWire(text string) (statuses []int, bodies []string) {
 	if err := conn.SetDeadline(time.Now().Add(60 * time.Second)); err != nil {
 		s.t.Fatal(err)
 	}
+	end := func() { // who waits for an answer keeps listening: a request whose sender is gone is given up
+		if c, ok := conn.(*net.TCPConn); ok {
+			_ = c.CloseWrite()
+		}
+	}
 	go func() {
 		_, _ = io.WriteString(conn, text) // a server that has heard enough does not take the rest
-		if c, ok := conn.(*net.TCPConn); ok && !strings.Contains(text, "Connection: close") {
-			_ = c.CloseWrite() // who waits for an answer keeps listening: a request whose sender is gone is given up
+		if strings.Contains(text, `"cut"`) {
+			end()
 		}
 	}()
 	in := bufio.NewReader(conn)
@@ -41,6 +46,7 @@ func (s *site) onTheWire(text string) (statuses []int, bodies []string) {
 		}
 		b, _ := io.ReadAll(resp.Body) // an answer may be cut off with its connection
 		statuses, bodies = append(statuses, resp.StatusCode), append(bodies, string(b))
+		end()
 	}
 }
 
