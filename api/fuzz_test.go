@@ -89,7 +89,7 @@ func FuzzFind(f *testing.F) {
 	for _, s := range []string{"/api/organizations/a", "/api//x", "/api/organizations/%2e%2e/environments/%00", "/apix", "/api/organizations/%ff", "/api/flavors?a=%zz", "*"} {
 		f.Add("GET", s)
 	}
-	s := &Server{cfg: Config{Root: "/api"}, matcher: spec.NewMatcher(spec.Routes())}
+	s := &Server{cfg: Config{Root: "/api"}, matcher: spec.NewMatcher(spec.Routes()), kept: newKept()}
 	f.Fuzz(func(t *testing.T, method, address string) {
 		u, err := url.ParseRequestURI(address)
 		if err != nil {

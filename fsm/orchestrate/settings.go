@@ -270,9 +270,11 @@ func BulkSettings(tx *state.Tx, o model.Owner, docs []model.Setting, noDelete bo
 		keys = append(keys, doc.Key)
 	}
 	var gone []string
-	for _, row := range settingRows(tx, o.ID) {
-		if !noDelete && !slices.Contains(keys, row.Name) {
-			gone = append(gone, row.Name)
+	if !noDelete { // else the others are not read: who writes other keys meanwhile is no conflict
+		for _, row := range settingRows(tx, o.ID) {
+			if !slices.Contains(keys, row.Name) {
+				gone = append(gone, row.Name)
+			}
 		}
 	}
 	return withHandlers(tx, o, append(slices.Clone(keys), gone...), t, func() error {

@@ -357,3 +357,38 @@ func TestExplain(t *testing.T) {
 		t.Errorf("an unknown key: %v", err)
 	}
 }
+
+// Who writes other keys of the same owner meanwhile is no reason to begin anew; who deletes what was not listed must see all.
+func TestBulkWritesOfOtherKeysAreNoConflict(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		noDelete bool
+		tries    int
+	}{{"others stay", true, 1}, {"others are deleted", false, 2}} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			o := w.owner(model.LevelEnvironment, w.env)
+			one := func(key string) func(tx *state.Tx) error {
+				return func(tx *state.Tx) error {
+					return orchestrate.BulkSettings(tx, o, []model.Setting{{Key: key, Value: value("1")}}, test.noDelete, orchestrate.Trigger{Handlers: true})
+				}
+			}
+			tries := 0
+			w.do(func(tx *state.Tx) error {
+				if tries++; tries == 1 {
+					if err := w.db.Inject(one("b")); err != nil {
+						return err
+					}
+				}
+				return one("a")(tx)
+			})
+			if tries != test.tries {
+				t.Errorf("it was tried %d times, want %d", tries, test.tries)
+			}
+			_, err := orchestrate.GetSetting(w.db.Local(), o, "b", orchestrate.Show{})
+			if gone := model.CodeOf(err) == model.NotFound; gone == test.noDelete {
+				t.Errorf("the other: %v", err)
+			}
+		})
+	}
+}
