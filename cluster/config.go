@@ -76,7 +76,7 @@ type Timing struct {
 	Deadline        time.Duration // of an Update or View whose context has none; 30 s
 	Attempt         time.Duration // of one question to another node; 1 s
 	Reconcile       time.Duration // between the leader's looks at the members; 5 s
-	SnapshotBytes   uint64        // that the log grows by between snapshots; 64 MiB, or never if SnapshotEntries is given
+	SnapshotBytes   uint64        // that the log grows by between snapshots; 128 MiB, or never if SnapshotEntries is given
 	SnapshotEntries uint64        // log entries between snapshots; by bytes only if not given
 	SnapshotCheck   time.Duration // 30 s
 	TrailingLogs    uint64        // entries kept after a snapshot; 10240
@@ -140,7 +140,7 @@ func (t Timing) withDefaults() Timing {
 	if t.SnapshotEntries != 0 {
 		def(&t.SnapshotBytes, 1<<62)
 	}
-	def(&t.SnapshotBytes, 64<<20)
+	def(&t.SnapshotBytes, 128<<20)
 	def(&t.SnapshotEntries, 1<<62)
 	def(&t.SnapshotCheck, 30*time.Second)
 	def(&t.TrailingLogs, 10240)

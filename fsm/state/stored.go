@@ -169,16 +169,20 @@ func ownerOf(value []byte, domain string) string {
 	return string(rest[:end])
 }
 
-// digestsIn gives each run of 64 hex digits in a value that may be a digest, as collecting contents sees them.
+// digestsIn gives what in a value may be a digest as rows name contents: runs of just 64 hex digits. Longer ones name nothing,
+// which bounds what a value of hex digits costs. Collecting contents looks more closely: it must miss none.
 func digestsIn(value []byte, found func(digest string)) {
-	run := 0
+	begin := 0
 	for i, c := range value {
 		if c >= '0' && c <= '9' || c >= 'a' && c <= 'f' {
-			if run++; run >= digestLen {
-				found(string(value[i+1-digestLen : i+1]))
-			}
 			continue
 		}
-		run = 0
+		if i-begin == digestLen {
+			found(string(value[begin:i]))
+		}
+		begin = i + 1
+	}
+	if len(value)-begin == digestLen {
+		found(string(value[begin:]))
 	}
 }

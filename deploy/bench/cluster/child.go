@@ -50,7 +50,7 @@ func parts() map[string]func(ctx context.Context, args json.RawMessage) (part, e
 
 // heapSpare makes garbage collections rarer while the heap is small, as muster server does, and here on both sides. It is
 // never touched, and takes no memory.
-const heapSpare = 64 << 20
+const heapSpare = 128 << 20
 
 // childMain is the life of a child.
 func childMain(args []string) int {
