@@ -212,6 +212,14 @@ func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Pprof, "pprof", "", "serve profiles of this process at this address of the loopback, such as 127.0.0.1:6060, without a login")
 }
 
+// keepAsShipped sets how long things are kept to the defaults of the flags, for a configuration that no flags made: there,
+// none would mean not at all.
+func (c *serverConfig) keepAsShipped() {
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	c.Audit.flags(fs)
+	c.Changes.flags(fs)
+}
+
 // load puts file and environment under the flags that were given.
 func (c *serverConfig) load(cmd *cobra.Command, file string) error {
 	given := map[string]string{}

@@ -232,6 +232,7 @@ func (d *dev) configs(nodes int, httpAddr string) ([]serverConfig, error) {
 		p := ports[4*i : 4*i+4]
 		name := "n" + strconv.Itoa(i+1)
 		c := serverConfig{Name: name, Data: filepath.Join(d.dir, name), HTTP: at(p[0]), Cluster: at(p[1]), Gossip: at(p[2]), BusListen: at(p[3]), Advertise: host}
+		c.keepAsShipped()
 		if i == 0 {
 			c.HTTP = httpAddr
 		}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	"github.com/muster-hq/muster/api/client"
 	"github.com/muster-hq/muster/fsm/model"
 )
@@ -278,6 +280,25 @@ func TestQuoted(t *testing.T) {
 	for in, want := range map[string]string{"/a/b-c.d": "/a/b-c.d", "a b": "'a b'", "it's": `'it'\''s'`, "$x": "'$x'", "é": "'é'"} {
 		if got := quoted(in); got != want {
 			t.Errorf("%s: %s, expected %s", in, got, want)
+		}
+	}
+}
+
+// No flags make the configuration of dev's nodes. What none means must not be that changes of a host that is away expire at
+// once, or that nothing is kept of the audit.
+func TestDevKeepsWhatAServerKeeps(t *testing.T) {
+	cfgs, err := (&dev{dir: t.TempDir()}).configs(3, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shipped serverConfig
+	shipped.flags(pflag.NewFlagSet("", pflag.ContinueOnError))
+	for _, c := range cfgs {
+		if c.Changes != shipped.Changes || c.Audit != shipped.Audit {
+			t.Errorf("%s keeps %+v and %+v, a server %+v and %+v", c.Name, c.Changes, c.Audit, shipped.Changes, shipped.Audit)
+		}
+		if errs := append(c.Changes.validate(), c.Audit.validate()...); len(errs) > 0 {
+			t.Errorf("%s: %v", c.Name, errs)
 		}
 	}
 }
