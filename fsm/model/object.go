@@ -84,7 +84,7 @@ func scanValue(data []byte, i int) int {
 	for depth := 0; i < len(data); {
 		switch data[i] {
 		case '"':
-			if i = scanText(data, i); i < 0 {
+			if i = EndOfText(data, i); i < 0 {
 				return -1
 			}
 			if depth == 0 {
@@ -110,8 +110,8 @@ func scanValue(data []byte, i int) int {
 	return -1
 }
 
-// scanText gives the place after the text at i; -1 where it does not end.
-func scanText(data []byte, i int) int {
+// EndOfText gives the place after the JSON text whose opening quote is at i; -1 where it does not end.
+func EndOfText(data []byte, i int) int {
 	for i++; ; i++ {
 		n := bytes.IndexByte(data[i:], '"')
 		if n < 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -83,6 +84,10 @@ func TestUsageIsWhatIsStored(t *testing.T) {
 		if got := count(); got[ids["acme"]] != sum[ids["acme"]] || got[ids["corp"]] != sum[ids["corp"]] {
 			t.Fatalf("operation %d: counted %v, by what was added %v", i, got, sum)
 		}
+	}
+	db.Restore(t, db.Save(t))
+	if got := count(); !maps.Equal(got, sum) {
+		t.Fatalf("after a restore %v are counted, before it %v", got, sum)
 	}
 	var content string
 	thing := bytes.Repeat([]byte("0123456789 abc"), 1000)

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/muster-hq/muster/fsm/model"
 )
 
 // knownFields are the names of JSON fields that a Go type has, as they are and in lower case, as encoding/json compares.
@@ -86,7 +88,7 @@ func (k *knownFields) cover(object []byte) bool {
 		return false
 	}
 	for i = skipSpace(object, i+1); i < len(object) && object[i] == '"'; {
-		end := skipText(object, i)
+		end := model.EndOfText(object, i)
 		if end < 0 {
 			return false
 		}
@@ -115,30 +117,12 @@ func skipSpace(b []byte, i int) int {
 	return i
 }
 
-// skipText gives the place after the text that begins at i, -1 when it does not end.
-func skipText(b []byte, i int) int {
-	for i++; ; i++ {
-		n := bytes.IndexByte(b[i:], '"')
-		if n < 0 {
-			return -1
-		}
-		i += n
-		slashes := 0
-		for b[i-1-slashes] == '\\' {
-			slashes++
-		}
-		if slashes%2 == 0 {
-			return i + 1
-		}
-	}
-}
-
 // skipValue gives the place of the comma or brace that ends the value at i, -1 when there is none.
 func skipValue(b []byte, i int) int {
 	for depth := 0; i < len(b); {
 		switch b[i] {
 		case '"':
-			if i = skipText(b, i); i < 0 {
+			if i = model.EndOfText(b, i); i < 0 {
 				return -1
 			}
 			continue
