@@ -19,6 +19,7 @@ type caller struct {
 	user    *model.UserRow
 	key     *model.ApplicationKeyRow
 	session *model.SessionRow // nil: the user sent the password
+	signed  string            // id of the login key that signed the session's token
 	codes   bool              // the user has one-time codes, which a password alone does not replace
 }
 
@@ -26,17 +27,23 @@ type caller struct {
 func (c caller) admin() bool { return c.user != nil && c.user.Admin }
 
 // still tells whether the caller is who it was when its credentials were verified, so that a write does
-// not take effect after its sender was removed or has another password.
+// not take effect after its sender was removed, has another password, or needs one-time codes.
 func (c caller) still(r state.Reader) error {
 	if c.session != nil {
+		if _, ok := orchestrate.LoginKey(r, c.signed); !ok {
+			return model.Errorf(model.Unauthenticated, "the session is over: log in again")
+		}
 		_, _, err := orchestrate.OpenSession(r, c.session.ID)
 		return err
 	}
 	if c.user != nil {
-		if now, ok := state.Get[model.UserRow](r, c.user.ID); ok && now.PasswordHash == c.user.PasswordHash {
-			return nil
+		if now, ok := state.Get[model.UserRow](r, c.user.ID); !ok || now.PasswordHash != c.user.PasswordHash {
+			return unauthenticated()
 		}
-		return unauthenticated()
+		if _, codes := orchestrate.TOTP(r, c.user.ID); codes && !c.codes {
+			return codeNeeded()
+		}
+		return nil
 	}
 	now, ok := state.Get[model.ApplicationKeyRow](r, c.key.ID)
 	if !ok || now.TokenHash != c.key.TokenHash || now.SecretHash != c.key.SecretHash || now.Group != c.key.Group ||
@@ -49,6 +56,11 @@ func (c caller) still(r state.Reader) error {
 // unauthenticated is the one answer to credentials that are not right, whatever is wrong with them.
 func unauthenticated() error {
 	return model.Errorf(model.Unauthenticated, "the user and password, or the application key, are not known")
+}
+
+// codeNeeded is the answer to a password alone, where there are one-time codes.
+func codeNeeded() error {
+	return model.Errorf(model.Unauthenticated, "a one-time code is needed: send it in %s to /account/_verify, and go on with the JWT of the answer", spec.HeaderTOTP)
 }
 
 // authenticate finds the caller, and the view that a reading endpoint goes on with. What this node has is
@@ -85,7 +97,7 @@ func (s *Server) authenticate(c *call) (*state.View, error) {
 		s.remember(id, c.caller, ws, s.verifiedUntil(c.caller, creds))
 	}
 	if c.caller.codes && (c.req.Header.Get(spec.HeaderTOTP) == "" || !takesCode(c.route.Name)) {
-		return nil, model.Errorf(model.Unauthenticated, "a one-time code is needed: send it in %s to /account/_verify, and go on with the JWT of the answer", spec.HeaderTOTP)
+		return nil, codeNeeded()
 	}
 	s.noteUse(c, view)
 	return view, nil
@@ -188,7 +200,7 @@ func (s *Server) identify(ctx context.Context, r state.Reader, creds auth.Creden
 	}
 	if creds.JWT != "" {
 		find := func(id string) (model.LoginKey, bool) { return orchestrate.LoginKey(r, id) }
-		id, err := auth.SessionOf(creds.JWT, find, r.Now())
+		id, signed, err := auth.SessionOf(creds.JWT, find, r.Now())
 		if err != nil {
 			return caller{}, err
 		}
@@ -196,7 +208,7 @@ func (s *Server) identify(ctx context.Context, r state.Reader, creds auth.Creden
 		if err != nil {
 			return caller{}, err
 		}
-		return caller{name: user.Username, user: user, session: session}, nil
+		return caller{name: user.Username, user: user, session: session, signed: signed}, nil
 	}
 	for _, login := range creds.Users {
 		if key, err := orchestrate.KeyByAccess(r, login.User, login.Password); err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -237,6 +238,24 @@ func TestRevokedCredentialsEndTheWait(t *testing.T) {
 	})
 	if a := s.soon(got); a.status != http.StatusNotFound {
 		t.Errorf("out of the group: %d %s", a.status, a.body)
+	}
+	// One-time codes that are turned on end what the password alone was let into, and new login keys what sessions were.
+	s.user("eve", "users", "acme")
+	with = []string{"Authorization", basicAuth("eve", "eve-password")}
+	token := s.login("eve")
+	s.do("POST", "/account/totp", "", with...)
+	a = s.do("GET", settings, "", with...)
+	got = s.later("GET", settings+"?wait=5m&index="+a.at(), "", with...)
+	s.do("PUT", "/account/totp/_confirm", fmt.Sprintf(`{"code": %q}`, s.code("eve", 0)), with...)
+	if a := s.soon(got); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "one-time code") {
+		t.Errorf("codes turned on: %d %s", a.status, a.body)
+	}
+	with = []string{"Authorization", "", spec.HeaderJWT, token}
+	a = s.do("GET", settings, "", with...)
+	got = s.later("GET", settings+"?wait=5m&index="+a.at(), "", with...)
+	s.do("POST", "/loginkeys", "")
+	if a := s.soon(got); a.status != http.StatusUnauthorized {
+		t.Errorf("new login keys: %d %s", a.status, a.body)
 	}
 	// A key that runs out in the middle.
 	var key model.ApplicationKey

@@ -30,14 +30,19 @@ func SessionToken(key model.LoginKey, s *model.SessionRow) (string, error) {
 	})
 }
 
-// SessionOf is the session that a token names: signed with one of our keys, for this use, and not expired at now. That
-// the session holds must still be looked up. Error: Unauthenticated, and no word of why.
-func SessionOf(token string, find KeyFinder, now time.Time) (id string, err error) {
+// SessionOf is the session that a token names, and the id of the login key that signed it: one of ours, for this use, and
+// not expired at now. That the session and the key still hold later must be looked up. Error: Unauthenticated, and no word
+// of why.
+func SessionOf(token string, find KeyFinder, now time.Time) (id, key string, err error) {
 	var claims jwt.RegisteredClaims
-	if err := verify(token, find, now, audienceSession, &claims); err != nil || claims.ID == "" {
-		return "", model.Errorf(model.Unauthenticated, "the session is over: log in again")
+	noted := func(id string) (model.LoginKey, bool) {
+		key = id
+		return find(id)
 	}
-	return claims.ID, nil
+	if err := verify(token, noted, now, audienceSession, &claims); err != nil || claims.ID == "" {
+		return "", "", model.Errorf(model.Unauthenticated, "the session is over: log in again")
+	}
+	return claims.ID, key, nil
 }
 
 // Flow is what a browser keeps between the two halves of a login at an OpenID provider.
@@ -89,6 +94,6 @@ func verify(token string, find KeyFinder, now time.Time, audience string, claims
 		}
 		return key.Secret, nil
 	}, jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithAudience(audience), jwt.WithExpirationRequired(),
-		jwt.WithTimeFunc(func() time.Time { return now }))
+		jwt.WithTimeFunc(func() time.Time { return now }), jwt.WithStrictDecoding()) // else a changed last letter of the signature may pass
 	return err
 }
