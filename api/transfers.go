@@ -86,7 +86,7 @@ func importOrganization(c *call, _ *state.View, _ endpoint) (reply, error) {
 	defer cancel()
 	var in io.Reader = streamReader{c}
 	result, err := transfer.Import(ctx, c.srv.cfg.Store, in, transfer.Options{
-		Name: c.query.Get("name"), Key: key, Actor: c.caller.name, AdminID: user.ID,
+		Name: c.query.Get("name"), Key: key, Actor: c.caller.name, AdminID: user.ID, Quotas: user.Admin,
 		Check: func(doc []byte) error { return checkJSON(doc, anObject) },
 		Done: func(tx *state.Tx, row *model.OrganizationRow) error {
 			if err := c.caller.still(tx); err != nil {

@@ -72,7 +72,7 @@ type ImportResult struct {
 	Organization string         `json:"organization"`
 	UUID         string         `json:"uuid"`
 	Imported     map[string]int `json:"imported"`          // how many of each kind
-	LeftOut      []string       `json:"leftOut,omitempty"` // secrets that are to be set again; the first 1000
+	LeftOut      []string       `json:"leftOut,omitempty"` // secrets, and a quota, that are to be set again; the first 1000
 	LeftOutCount int            `json:"leftOutCount"`
 }
 

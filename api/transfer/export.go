@@ -135,7 +135,7 @@ func (e *exporter) all() error {
 	if err := e.doc(Record{Kind: KindOrganization}, named{e.org.Name, e.org.Description}); err != nil {
 		return err
 	}
-	for _, step := range []func() error{e.kits, e.environments, e.hostgroups, e.definitions, e.settings, e.groups} {
+	for _, step := range []func() error{e.kits, e.environments, e.hostgroups, e.definitions, e.jobs, e.settings, e.groups, e.quota} {
 		if err := step(); err != nil {
 			return err
 		}

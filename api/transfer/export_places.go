@@ -122,6 +122,27 @@ func (e *exporter) definitions() error {
 	return nil
 }
 
+// jobs are as they were given: not when they ran, and for whom they act.
+func (e *exporter) jobs() error {
+	for _, j := range orchestrate.Jobs(e.r, e.org.ID) {
+		doc := orchestrate.JobDoc(e.r, j)
+		doc.UUID, doc.Version, doc.Organization, doc.Next, doc.LastRun, doc.LastError = "", 0, "", "", "", ""
+		if err := e.doc(Record{Kind: KindJob, Name: j.Name}, &doc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// quota is that of the organization, if it has one of its own.
+func (e *exporter) quota() error {
+	row, own := state.Get[model.QuotaRow](e.r, e.org.ID)
+	if !own {
+		return nil
+	}
+	return e.doc(Record{Kind: KindQuota}, row.Quota)
+}
+
 // settings are all, as they were given.
 func (e *exporter) settings() error {
 	for _, o := range e.owners {

@@ -59,8 +59,10 @@ const (
 	KindOrchestration Kind = "orchestration"
 	KindWebhook       Kind = "webhook"
 	KindChannel       Kind = "notification"
+	KindJob           Kind = "job"
 	KindSetting       Kind = "setting"
 	KindGroup         Kind = "group"
+	KindQuota         Kind = "quota"
 	KindEnd           Kind = "end"
 )
 
@@ -85,14 +87,16 @@ func order(k Kind) int {
 		return 8
 	case KindHostgroup:
 		return 9
-	case KindOrchestration, KindWebhook, KindChannel:
+	case KindOrchestration, KindWebhook, KindChannel, KindJob:
 		return 10
 	case KindSetting:
 		return 11
 	case KindGroup:
 		return 12
-	case KindEnd:
+	case KindQuota:
 		return 13
+	case KindEnd:
+		return 14
 	}
 	return 0
 }

@@ -27,6 +27,7 @@ type Options struct {
 	Key     string // that opens the secrets: a passphrase, or an identity of age; "" leaves them out
 	Actor   string // who imports, by username
 	AdminID string // that user's id: an administrator of the organization if nobody else is
+	Quotas  bool   // who imports may set quotas; else that of the file is left out
 	// Check refuses documents that no request could carry; nil checks nothing.
 	Check func(doc []byte) error
 	// Done goes into the last commit, which shows the organization; nil does nothing.
@@ -344,6 +345,13 @@ func decode[T any](rec *Record) (T, error) {
 	return model.Decode[T](rec.Doc)
 }
 
+// leaveOut notes what is to be set again.
+func (i *importer) leaveOut(what string) {
+	if i.res.LeftOutCount++; len(i.res.LeftOut) < maxLeftOut {
+		i.res.LeftOut = append(i.res.LeftOut, what)
+	}
+}
+
 // filled reads a record's document and puts its secrets back, or notes that they are left out.
 func filled[T any](i *importer, rec *Record) (T, error) {
 	doc, err := decode[T](rec)
@@ -363,9 +371,7 @@ func filled[T any](i *importer, rec *Record) (T, error) {
 			return doc, model.Errorf(model.Invalid, "secrets names %q, for which there is no place", name)
 		}
 		if i.secrets == nil {
-			if i.res.LeftOutCount++; len(i.res.LeftOut) < maxLeftOut {
-				i.res.LeftOut = append(i.res.LeftOut, name+" of "+rec.where())
-			}
+			i.leaveOut(name + " of " + rec.where())
 			continue
 		}
 		if i.used >= len(i.secrets) {

@@ -39,6 +39,10 @@ func (i *importer) meaning(rec *Record) (apply, error) {
 	switch rec.Kind {
 	case KindPlatform, KindDistribution, KindApplication, KindLock, KindModule, KindGit:
 		return i.kitMeaning(rec)
+	case KindJob:
+		return i.job(rec)
+	case KindQuota:
+		return i.quota(rec)
 	case KindHostgroup, KindOrchestration, KindWebhook, KindChannel:
 		return i.definitionMeaning(rec)
 	case KindSetting:
@@ -203,6 +207,30 @@ func (i *importer) definitionMeaning(rec *Record) (apply, error) {
 		}
 		return nil
 	}, err
+}
+
+// job acts for who imports. What it names follows the organization to its new name.
+func (i *importer) job(rec *Record) (apply, error) {
+	doc, err := filled[model.Job](i, rec)
+	if rest, ok := strings.CutPrefix(strings.TrimPrefix(doc.Input, "/"), "organizations/"+i.header.Organization+"/"); ok {
+		doc.Input = "organizations/" + i.o.Name + "/" + rest
+	}
+	return func(tx *state.Tx) error {
+		return orchestrate.ImportJob(tx, i.orgID, doc, model.JobMaker{UserID: i.o.AdminID, Name: i.o.Actor})
+	}, err
+}
+
+// quota is set only for who may set one.
+func (i *importer) quota(rec *Record) (apply, error) {
+	if _, err := decode[model.Quota](rec); err != nil {
+		return nil, err
+	}
+	if !i.o.Quotas {
+		i.leaveOut("the quota of the organization: an administrator of the site sets it")
+		return func(*state.Tx) error { return nil }, nil
+	}
+	doc := rec.Doc
+	return func(tx *state.Tx) error { return orchestrate.SetQuota(tx, i.orgID, doc) }, nil
 }
 
 // setting is one of any owner. A link within the organization follows it to its new name.

@@ -182,6 +182,18 @@ func webhookSecrets(w *model.Webhook) []secret {
 	return out
 }
 
+// jobSecrets is the operation of a job, once it has arguments: nobody says which of these is a password.
+func jobSecrets(j *model.Job) []secret {
+	at := &j.Operation
+	if string(*at) == "null" { // it was left out
+		*at = nil
+	}
+	if len(*at) > 0 && !j.OperationArguments() {
+		return nil
+	}
+	return []secret{rawSecret("operation", at)}
+}
+
 // secretsIn are the places of a document that may hold secrets. A setting's value is one where its record says so.
 func secretsIn(doc any) []secret {
 	switch d := doc.(type) {
@@ -197,6 +209,8 @@ func secretsIn(doc any) []secret {
 		return []secret{textSecret("value", &d.Value)}
 	case *model.Git:
 		return []secret{textSecret("token", &d.Token)}
+	case *model.Job:
+		return jobSecrets(d)
 	case *secretSetting:
 		return []secret{rawSecret("value", &d.Value)}
 	}

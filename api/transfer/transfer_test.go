@@ -220,6 +220,77 @@ func TestHostileFiles(t *testing.T) {
 	}
 }
 
+// A file's quota is set by who may set quotas; its jobs act for who imports, run not before the organization is there, and what they
+// missed is not made up for.
+func TestImportOfQuotaAndJobs(t *testing.T) {
+	c := newCell(t)
+	input := "organizations/acme/environments/e/hosts/h"
+	file := whole(t, header, organ, `{"kind":"environment","doc":{"name":"e"}}`, `{"kind":"host","environment":"e","doc":{"name":"h"}}`,
+		`{"kind":"job","name":"past","doc":{"name":"past","enabled":true,"date":"2001-01-01T00:00:00Z","action":"DELETE_HOST","input":"`+input+`"}}`,
+		`{"kind":"job","name":"off","doc":{"name":"off","enabled":"false","cron":"* * * * *","action":"DELETE_HOST","input":"`+input+`"}}`,
+		`{"kind":"job","name":"on","doc":{"name":"on","enabled":true,"cron":"* * * * *","action":"DELETE_HOST","input":"`+input+`"}}`,
+		`{"kind":"quota","doc":{"hosts":7,"bytes":12345678}}`)
+	for _, may := range []bool{false, true} {
+		name := fmt.Sprint("copy ", may)
+		res, err := transfer.Import(t.Context(), c.db, bytes.NewReader(file), transfer.Options{Name: name, Actor: "admin", AdminID: c.admin, Quotas: may})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := orchestrate.OrganizationByName(c.db.Local(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		use := orchestrate.QuotaDoc(c.db.Local(), o)
+		if left := strings.Join(res.LeftOut, ""); may != (use.Quota.Hosts == 7 && use.Quota.Bytes == 12345678 && use.Quota.Applications == model.DefaultQuota().Applications) ||
+			may == use.Default || may != (left == "") || !may && (res.LeftOutCount != 1 || !strings.Contains(left, "quota of the organization")) {
+			t.Errorf("who may set quotas: %v; quota %+v, left out %q", may, use, res.LeftOut)
+		}
+		for _, j := range orchestrate.Jobs(c.db.Local(), o.ID) {
+			if j.Maker != (model.JobMaker{UserID: c.admin, Name: "admin"}) || j.Next.IsZero() != (j.Name != "on") || j.Document.Input != "organizations/"+name+strings.TrimPrefix(input, "organizations/acme") {
+				t.Errorf("job %s: %+v", j.Name, j)
+			}
+			if on, _ := j.Document.On(); on != (j.Name != "off") {
+				t.Errorf("job %s: enabled %s", j.Name, j.Document.Enabled)
+			}
+		}
+	}
+	for _, bad := range []string{
+		`{"kind":"job","name":"j","doc":{"name":"j","action":"X","input":"organizations/other/environments/e/hosts/h"}}`,
+		`{"kind":"job","name":"j","doc":{"name":"j"}}`, `{"kind":"quota","doc":{"hosts":-1}}`, `{"kind":"quota","doc":{"hosts":"many"}}`, `{"kind":"quota"}`,
+	} {
+		before := c.rows()
+		_, err := transfer.Import(t.Context(), c.db, bytes.NewReader(whole(t, header, organ, bad)), transfer.Options{Actor: "admin", AdminID: c.admin, Quotas: true})
+		if model.CodeOf(err) != model.Invalid || !maps.Equal(before, c.rows()) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+// Jobs of an organization that is being imported are not due before it is there.
+func TestJobsOfAnImportWait(t *testing.T) {
+	c := newCell(t)
+	id, job := "", ""
+	c.update(func(tx *state.Tx) error {
+		o, err := orchestrate.BeginImport(tx, model.Organization{Name: "acme"}, "admin")
+		if err != nil {
+			return err
+		}
+		id = o.ID
+		return orchestrate.ImportJob(tx, o.ID, model.Job{Name: "j", Cron: "* * * * *", Action: "DANCE"}, model.JobMaker{UserID: c.admin})
+	})
+	later := time.Now().Add(time.Hour)
+	c.db.SetClock(func() time.Time { return later })
+	if due, next := orchestrate.DueJobs(c.db.Local(), later); len(due) != 0 || !next.IsZero() {
+		t.Errorf("due %v, next %v", due, next)
+	}
+	job = orchestrate.Jobs(c.db.Local(), id)[0].ID
+	c.update(func(tx *state.Tx) error { return orchestrate.RunDueJob(tx, job, orchestrate.JobWorld{}) }) // it would fail
+	c.update(func(tx *state.Tx) error { _, err := orchestrate.FinishImport(tx, id, c.admin); return err })
+	if due, _ := orchestrate.DueJobs(c.db.Local(), later); len(due) != 1 || due[0] != job {
+		t.Errorf("due once it is there: %v", due)
+	}
+}
+
 // gate is a reader that stops in the middle until it is let through.
 type gate struct {
 	io.Reader

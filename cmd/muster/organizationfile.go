@@ -190,7 +190,7 @@ func (c *cli) printImport(cmd *cobra.Command, result spec.ImportResult) error {
 		return err
 	}
 	if result.LeftOutCount > 0 {
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%d secrets were left out; set them again:\n", result.LeftOutCount)
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%d secrets were left out, or a quota; set them again:\n", result.LeftOutCount)
 		for _, name := range slices.Sorted(slices.Values(result.LeftOut)) {
 			_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "  "+name)
 		}

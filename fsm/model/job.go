@@ -86,6 +86,24 @@ func (j *Job) Normalize() {
 	j.Cron = strings.Join(strings.Fields(j.Cron), " ")
 }
 
+// OperationArguments says whether the operation has arguments. One that is no object, or whose arguments are not readable, has.
+func (j *Job) OperationArguments() bool {
+	if len(j.Operation) == 0 || string(j.Operation) == "null" {
+		return false
+	}
+	var op struct {
+		Arguments json.RawMessage `json:"arguments"`
+	}
+	if json.Unmarshal(j.Operation, &op) != nil {
+		return true
+	}
+	switch string(bytes.Join(bytes.Fields(op.Arguments), nil)) {
+	case "", "null", "[]", "{}", `""`:
+		return false
+	}
+	return true
+}
+
 // On says whether the job is enabled; false, when Enabled is neither.
 func (j *Job) On() (on, ok bool) {
 	switch strings.ToLower(strings.Trim(string(j.Enabled), `"`)) {

@@ -57,6 +57,12 @@ func OrganizationByID(r state.Reader, orgID string) (*model.OrganizationRow, err
 	return o, nil
 }
 
+// OrganizationThere says whether there is an organization of an id, and it is not being imported.
+func OrganizationThere(r state.Reader, orgID string) bool {
+	o, ok := state.Get[model.OrganizationRow](r, orgID)
+	return ok && o.Importing == nil
+}
+
 // OrganizationByAccessKey finds the organization that an access key identifies. Error: NotFound.
 func OrganizationByAccessKey(r state.Reader, accessKey string) (*model.OrganizationRow, error) {
 	o, ok := state.Find[model.OrganizationRow](r, model.OrganizationOfAccess(accessKey))
