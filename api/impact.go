@@ -62,27 +62,32 @@ func settingTree(c *call, r state.Reader, at scope) (any, error) {
 	return tree, nil
 }
 
-// settingImpact tells what a change of a setting would touch; hosts that the caller may not read are left
-// out, and that some were is told.
+// settingImpact tells what a change of a setting would touch; what the caller may not read is left out, and that something
+// was is told.
 func settingImpact(c *call, r state.Reader, at scope) (any, error) {
 	// A secret setting does not exist for who may not see it.
-	if _, err := orchestrate.GetSetting(r, at.owner, c.params["key"], c.show(at.role)); err != nil {
+	if _, err := orchestrate.GetSetting(r, at.owner, c.params["key"], unread(c.show(at.role))); err != nil {
 		return nil, err
 	}
-	impact, err := orchestrate.Impact(r, at.owner, c.params["key"])
-	if err != nil {
-		return nil, err
-	}
-	s := c.seen(r, at)
-	for i, h := range impact.SettingHandlerContexts {
-		hosts := []model.ImpactedHost{}
-		for _, host := range h.Hosts {
-			if s.host[[2]string{host.Environment, host.Name}].May(auth.Read) {
-				hosts = append(hosts, host)
+	g := c.caller.grantsOf(r, at.org.ID)
+	return orchestrate.Impact(r, at.owner, c.params["key"], func(o model.Owner) (orchestrate.Show, bool) {
+		role := g.org(at.org.ID)
+		switch o.Level {
+		case model.LevelEnvironment:
+			role = g.env(at.org.ID, o.ID)
+		case model.LevelHost:
+			h, ok := state.Get[model.HostRow](r, o.ID)
+			if !ok {
+				return orchestrate.Show{}, false
 			}
+			role = g.host(at.org.ID, h.EnvID, o.ID)
 		}
-		impact.SettingHandlerContexts[i].NoAccessToAllResources = h.NoAccessToAllResources || len(hosts) < len(h.Hosts)
-		impact.SettingHandlerContexts[i].Hosts = hosts
-	}
-	return impact, nil
+		return unread(c.show(role)), role.May(auth.Read)
+	})
+}
+
+// unread shows no value in clear: only names are told.
+func unread(s orchestrate.Show) orchestrate.Show {
+	s.Obfuscate = true
+	return s
 }

@@ -3,6 +3,7 @@ package api_test
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,20 +104,39 @@ func TestImpactHidesHosts(t *testing.T) {
 	s.call(s.admin, client.Op{Name: "settings.create", Level: "organization", Params: map[string]string{"org": "acme"}, Body: map[string]any{"key": "port", "value": "81"}}, nil)
 	s.call(s.admin, client.Op{Name: "host.applications.create", Params: host(), Body: map[string]any{"application": "web"}}, nil)
 	ben := s.user("ben", "users", "acme")
+	s.call(s.admin, client.Op{Name: "settings.create", Level: "environment", Params: map[string]string{"org": "acme", "env": "Dev"},
+		Body: map[string]any{"key": "open", "link": "organizations/acme/settings/port"}}, nil)
+	var others []string
 	impact := func(c *client.Client) model.SettingHandlerContext {
 		var i model.SettingImpact
 		s.call(c, client.Op{Name: "settings.impact.show", Level: "organization", Params: org}, &i)
 		if len(i.SettingHandlerContexts) != 1 {
 			t.Fatalf("impact %+v", i)
 		}
+		others = i.OtherResources
 		return i.SettingHandlerContexts[0]
 	}
 	if i := impact(ben); len(i.Hosts) != 1 || i.NoAccessToAllResources || i.Application != "web" {
 		t.Errorf("impact %+v", i)
 	}
+	if !slices.Contains(others, "organizations/acme/environments/Dev/settings/open") {
+		t.Errorf("others %q", others)
+	}
 	s.join("ben", "no access", "acme/Dev")
-	if i := impact(ben); len(i.Hosts) != 0 || !i.NoAccessToAllResources {
-		t.Errorf("impact with the environment hidden: %+v", i)
+	if i := impact(ben); len(i.Hosts) != 0 || !i.NoAccessToAllResources || len(others) != 0 {
+		t.Errorf("impact with the environment hidden: %+v %q", i, others)
+	}
+	reads := func() int {
+		var events struct{ Items []any }
+		s.call(s.admin, client.Op{Name: "audit.list", Params: map[string]string{"org": "acme"}, Query: map[string][]string{"read": {"true"}}}, &events)
+		return len(events.Items)
+	}
+	hush := map[string]any{"key": "hush", "value": "x", "schema": map[string]any{"secret": true}}
+	s.call(s.admin, client.Op{Name: "settings.create", Level: "organization", Params: map[string]string{"org": "acme"}, Body: hush}, nil)
+	before := reads()
+	s.call(s.admin, client.Op{Name: "settings.impact.show", Level: "organization", Params: map[string]string{"org": "acme", "key": "hush"}}, nil)
+	if after := reads(); after != before {
+		t.Errorf("an impact shows no value, and is recorded as the reading of a secret: %d reads, then %d", before, after)
 	}
 }
 

@@ -113,7 +113,7 @@ func codesCommand(c *cli) *cobra.Command {
 func settingVerbs(c *cli) []*cobra.Command {
 	tree := c.plainVerb(operation{use: "tree", short: "Show all settings of an organization, wherever they are", row: "tree.settings.list", below: "organization",
 		cols: columns("ORGANIZATION", "organization", "SETTINGS", "settings", "ENVIRONMENTS", "environments", "PLATFORMS", "platforms", "DISTRIBUTIONS", "distributions")})
-	impact := c.atSettings("impact KEY", "Show what a change of a setting would touch: applications, hosts and handlers", "settings.impact.show",
+	impact := c.atSettings("impact KEY", "Show what a change of a setting would touch: handlers on hosts, and links and files that no handler writes", "settings.impact.show",
 		operation{cols: columns("HANDLERS", "settingHandlerContexts", "OTHERS", "otherResources", "ORCHESTRATIONS", "orchestrationHandlerExecution")})
 	properties := c.atSettings("properties", "List the properties of packages and modules", "application_properties.list",
 		operation{list: true, cols: columns("ID", "id", "VALUE", "value")})

@@ -288,10 +288,11 @@ type ApplicationSetting struct {
 // SettingImpact tells what a change of a setting would touch (contract section 3.2).
 type SettingImpact struct {
 	SettingHandlerContexts         []SettingHandlerContext `json:"settingHandlerContexts"`
-	OtherResources                 []string                `json:"otherResources"`
+	OtherResources                 []string                `json:"otherResources"` // addresses, such as organizations/o/settings/k, or those of rendered files
 	OrchestrationHandlerExecutions []struct{}              `json:"orchestrationHandlerExecution"`
 	PackageResources               []string                `json:"packageResources"`
 	RpmModuleResources             []string                `json:"rpmModuleResources"`
+	NoAccessToAllResources         bool                    `json:"noAccessToAllResources"` // ours: something is left out
 }
 
 // SettingHandlerContext is the part of a SettingImpact at one application.

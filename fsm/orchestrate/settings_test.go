@@ -241,16 +241,12 @@ func TestBadSettings(t *testing.T) {
 	})
 }
 
-func TestImpactAndTree(t *testing.T) {
+func TestTree(t *testing.T) {
 	w := newWorld(t)
 	w.app(web)
 	w.host("h1", "web")
 	o := w.owner(model.LevelOrganization, w.org)
 	w.set(o, model.Setting{Key: "port", Value: value("1")})
-	got, err := orchestrate.Impact(w.db.Local(), o, "port")
-	if err != nil || len(got.SettingHandlerContexts) != 1 || got.SettingHandlerContexts[0].Hosts[0].Name != "h1" || len(got.SettingHandlerContexts[0].Handlers) != 1 {
-		t.Errorf("impact %+v %v", got, err)
-	}
 	tree, err := orchestrate.Tree(w.db.Local(), w.org, orchestrate.Show{})
 	if err != nil || len(tree.Settings) != 1 || tree.Environments[0].Hosts[0].Applications[0].Application != "web" {
 		t.Errorf("tree %+v %v", tree, err)

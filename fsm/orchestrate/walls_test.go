@@ -145,7 +145,7 @@ func TestForeignOwnersOwnNothing(t *testing.T) {
 				},
 				"delete": func(tx *state.Tx) error { return orchestrate.DeleteSetting(tx, o, "k", orchestrate.Trigger{}) },
 				"bulk":   func(tx *state.Tx) error { return orchestrate.BulkSettings(tx, o, nil, false, orchestrate.Trigger{}) },
-				"impact": func(tx *state.Tx) error { _, err := orchestrate.Impact(tx, o, "k"); return err },
+				"impact": func(tx *state.Tx) error { _, err := orchestrate.Impact(tx, o, "k", all); return err },
 				"group": func(tx *state.Tx) error {
 					_, err := orchestrate.UpdateGroup(tx, o, "admin", []byte(`{"users":[]}`))
 					return err
