@@ -139,7 +139,7 @@ func (c *call) readRecorded(view *state.View, end endpoint, wait time.Duration) 
 		return answer, err
 	}
 	object := strings.Join(c.segs, "/")
-	key := strings.Join([]string{c.caller.name, addressText(c), c.route.Name, object}, "\x00")
+	key := strings.Join([]string{c.caller.name, addressText(c), c.route.Name, object, strings.Join(c.bare, " ")}, "\x00")
 	if c.srv.secrets.recent(key) {
 		return answer, nil
 	}
@@ -167,15 +167,23 @@ func (c *call) recordRead(object string) error {
 	}
 	ctx, cancel := context.WithTimeout(c.req.Context(), within)
 	defer cancel()
-	orgID := ""
-	if c.at.org != nil {
-		orgID = c.at.org.ID
+	logs := c.bare // each organization is told in its own log
+	if len(logs) == 0 {
+		logs = []string{""}
+		if c.at.org != nil {
+			logs[0] = c.at.org.ID
+		}
 	}
 	rec := c.record(c.at, object)
 	rec.Message = "read secrets of " + withinOrg(object)
 	return c.srv.cfg.Store.Update(ctx, func(tx *state.Tx) error {
 		tx.SetActor(c.caller.name)
-		return orchestrate.AuditRead(tx, orgID, rec)
+		for _, orgID := range logs {
+			if err := orchestrate.AuditRead(tx, orgID, rec); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

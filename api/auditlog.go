@@ -79,6 +79,9 @@ func (c *call) logQuery(r state.Reader) (logQuery, error) {
 	}
 	if text := c.query.Get("read"); text != "" {
 		read := c.flag("read", true)
+		if read != c.flag("read", false) {
+			return q, model.Errorf(model.Invalid, "read: give true or false, not %q", text)
+		}
 		q.read = &read
 	}
 	switch order := c.query.Get("order"); order {

@@ -132,7 +132,7 @@ func TestAuditIsSearched(t *testing.T) {
 	}
 	for query, says := range map[string]string{
 		"?cursor=x": "cursor", "?cursor=1-x": "cursor", "?cursor=0-1": "cursor", "?limit=0": "limit", "?limit=x": "limit", "?limit=1001": "limit",
-		"?order=up": "order", "?since=soon": "since", "?until=-4h": "until",
+		"?order=up": "order", "?since=soon": "since", "?until=-4h": "until", "?read=maybe": "read",
 	} {
 		if a := s.raw("GET", log+query, ""); a.status != 400 || !strings.HasPrefix(a.errors(t), says+":") {
 			t.Errorf("%s: %d %s", query, a.status, a.body)
@@ -313,6 +313,9 @@ func TestReadingSecretsIsRecorded(t *testing.T) {
 		{orgSettings + "s", "", 1},
 		{orgSettings, "", 2},
 		{"/organizations/acme/applications/web", "", 3},
+		{"/organizations/", basicAuth("ann", "ann-password"), 3},
+		{"/organizations/", "", 4},
+		{"/organizations/", "", 4},
 	} {
 		headers := []string{}
 		if step.auth != "" {
@@ -325,8 +328,15 @@ func TestReadingSecretsIsRecorded(t *testing.T) {
 			t.Errorf("after GET %s there are %d records of reading, want %d", step.path, got, step.want)
 		}
 	}
+	// The answer to a write shows what the caller did not send.
+	for body, want := range map[string]bool{`{"value": "hunter3"}`: false, `{"schema": {"secret": true, "type": "string"}}`: true} {
+		s.do("PUT", orgSettings+"s", body)
+		if log := s.logOf("acme"); log[len(log)-1].Read != want {
+			t.Errorf("PUT %s: the record says that secrets were read: %v", body, !want)
+		}
+	}
 	fail = true
-	if a := s.raw("GET", orgSettings+"?key=s", ""); a.status != 200 || !strings.Contains(a.body, "hunter2") {
+	if a := s.raw("GET", orgSettings+"?key=s", ""); a.status != 200 || !strings.Contains(a.body, "hunter3") {
 		t.Errorf("what is in the record already: %d %s", a.status, a.body)
 	}
 	if a := s.raw("GET", "/organizations/acme/applications/web/parameters/", ""); a.status != 200 || strings.Contains(a.body, "s3cret") {

@@ -40,6 +40,7 @@ type call struct {
 	// address is where the request comes from, as far as that can be known.
 	address netip.Addr
 	clear   bool               // a secret is shown in clear in the answer
+	bare    []string           // ids of the organizations whose secrets are, in an answer about many
 	keeps   bool               // the answer is to be kept
 	masked  bool               // secrets are to be masked, since reading them cannot be recorded
 	at      scope              // of the last reading

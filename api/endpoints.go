@@ -153,9 +153,14 @@ func listOrganizations(c *call, r state.Reader, _ scope) (any, error) {
 	docs := []model.Organization{}
 	for _, row := range orchestrate.Organizations(r) {
 		if c.caller.grantsOf(r, row.ID).org(row.ID).May(auth.Enter) {
+			c.clear = false
 			docs = append(docs, c.organization(r, row))
+			if c.clear {
+				c.bare = append(c.bare, row.ID)
+			}
 		}
 	}
+	c.clear = len(c.bare) > 0
 	return list(docs), nil
 }
 

@@ -192,7 +192,7 @@ func (c *call) look(view *state.View, end endpoint) (reply, *lookError) {
 		return reply{}, &lookError{err: err} // never waited for: else the time would tell what is hidden
 	}
 	c.stamp(view.Epoch(), view.Index())
-	c.clear, c.at = false, at
+	c.clear, c.bare, c.at = false, nil, at
 	value, err := end.read(c, view, at)
 	if err != nil {
 		return reply{}, &lookError{err: err, wait: model.CodeOf(err) == model.NotFound}

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"encoding/json"
+
 	"github.com/muster-hq/muster/api/auth"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
@@ -74,7 +76,20 @@ func (c *call) setting(at scope, doc model.Setting, err error) (any, error) {
 	if schema.Secret && !at.role.May(auth.ReadSecret) {
 		doc.Value = nil
 	}
+	if schema.Secret && doc.Value != nil && !sends(c.body, "value") {
+		c.clear = true // what it was before is shown to who did not send it
+	}
 	return doc, nil
+}
+
+// sends tells whether a body, a JSON object, has a field.
+func sends(body []byte, field string) bool {
+	var doc map[string]json.RawMessage
+	if json.Unmarshal(body, &doc) != nil {
+		return false
+	}
+	_, ok := doc[field]
+	return ok
 }
 
 // explainSetting tells why a setting has the value that it has. A secret is masked for who may not see it, and what stands
