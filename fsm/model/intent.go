@@ -26,6 +26,7 @@ type IntentRow struct {
 	Keys     []string   `json:"keys,omitempty"`  // that were written
 	AppID    string     `json:"appId,omitempty"` // of the application
 	Force    bool       `json:"force,omitempty"` // also where nothing differs
+	Hosts    int        `json:"hosts,omitempty"` // with a machine that it may concern, as the write saw it: what it counts in the quota
 	Undo     []byte     `json:"undo,omitempty"`
 	Content  string     `json:"content,omitempty"` // digest of the undo, when it is too long for a row
 }
@@ -71,6 +72,7 @@ type IntentMark struct {
 	Intent string `json:"intent"` // key
 	After  string `json:"after"`  // id of a host
 	Done   int    `json:"done"`   // hosts so far
+	Given  int    `json:"given"`  // of these, with a machine
 }
 
 // Table names the table of marks.

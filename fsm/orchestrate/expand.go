@@ -118,8 +118,11 @@ func giveBatch(tx *state.Tx, i *model.IntentRow, hosts []string, last bool) erro
 	if _, ok := state.Get[model.IntentRow](tx, i.Key()); !ok {
 		return nil // its organization is gone
 	}
-	known := map[string]*reach{}
+	known, given := map[string]*reach{}, 0
 	for _, id := range hosts {
+		if _, ok := state.Get[model.InstanceRow](tx.Before(), id); ok {
+			given++
+		}
 		if err := catchUpTo(tx, id, i.Sequence, known); err != nil {
 			return err
 		}
@@ -141,7 +144,7 @@ func giveBatch(tx *state.Tx, i *model.IntentRow, hosts []string, last bool) erro
 	if !ok {
 		m = &model.IntentMark{Intent: i.Key()}
 	}
-	m.After, m.Done = hosts[len(hosts)-1], m.Done+len(hosts)
+	m.After, m.Done, m.Given = hosts[len(hosts)-1], m.Done+len(hosts), m.Given+given
 	return state.Put(tx, m)
 }
 

@@ -14,6 +14,28 @@ import (
 // BenchmarkExpand works off a setting change that concerns many hosts, each with a handler and a rendered file: the time
 // is that of one host, planned, committed and applied.
 func BenchmarkExpand(b *testing.B) {
+	db, env := fleetOf(b, max(b.N, 100))
+	if err := db.Update(b.Context(), func(tx *state.Tx) error {
+		return orchestrate.BulkSettings(tx, env, []model.Setting{{Key: "port", Value: []byte("8080")}}, true, orchestrate.Trigger{Handlers: true})
+	}); err != nil {
+		b.Fatal(err)
+	}
+	e := orchestrate.NewExpander(db)
+	b.ResetTimer()
+	for {
+		_, more, err := e.Step(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+// fleetOf is a store with that many hosts in an environment, each with an application.
+func fleetOf(b *testing.B, hosts int) (*statetest.DB, model.Owner) {
+	b.Helper()
 	db := statetest.New(b, orchestrate.Tables()...)
 	must := func(fn func(tx *state.Tx) error) {
 		b.Helper()
@@ -42,7 +64,6 @@ func BenchmarkExpand(b *testing.B) {
 		}
 		return orchestrate.PutFileContent(tx, o.ID, a.ID, "conf", []byte("# ${_host.name}\nlisten ${port};\nserver_name ${_host.name}.example.org;\n"))
 	})
-	hosts := max(b.N, 100)
 	for k := 0; k < hosts; k += 20 {
 		must(func(tx *state.Tx) error {
 			for i := k; i < min(k+20, hosts); i++ {
@@ -57,18 +78,5 @@ func BenchmarkExpand(b *testing.B) {
 			return nil
 		})
 	}
-	must(func(tx *state.Tx) error {
-		return orchestrate.BulkSettings(tx, env, []model.Setting{{Key: "port", Value: []byte("8080")}}, true, orchestrate.Trigger{Handlers: true})
-	})
-	e := orchestrate.NewExpander(db)
-	b.ResetTimer()
-	for {
-		_, more, err := e.Step(context.Background())
-		if err != nil {
-			b.Fatal(err)
-		}
-		if !more {
-			return
-		}
-	}
+	return db, env
 }

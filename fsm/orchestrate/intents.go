@@ -27,7 +27,7 @@ func intend(tx *state.Tx, row model.IntentRow) error {
 	if err := state.Put(tx, counter); err != nil {
 		return err
 	}
-	row.Sequence, row.Created, row.Actor = counter.Last, tx.Now(), tx.Actor()
+	row.Sequence, row.Created, row.Actor, row.Hosts = counter.Last, tx.Now(), tx.Actor(), touched(tx, &row)
 	if row.Undo = undo; len(undo) > maxUndo {
 		digest, err := state.PutContent(tx, row.OrgID, undo)
 		if err != nil {

@@ -48,11 +48,50 @@ func ResetQuota(tx *state.Tx, orgID string) {
 	}
 }
 
-// changesInFlight counts the changes of an organization's hosts that are not done.
+// changesInFlight counts the changes of an organization's hosts that are not done, and those that are to come.
 func changesInFlight(r state.Reader, orgID string) int {
-	n := 0
+	n := toCome(r, orgID)
 	for _, host := range state.Keys[model.HostRow](r, model.HostsOfOrganization(orgID)) {
 		n += len(state.Keys[model.Change](r, model.OpenChangesOf(host)))
+	}
+	return n
+}
+
+// toCome is how many hosts of an organization are still to get changes of large writes. One that got them ahead of its turn counts
+// until that comes.
+func toCome(r state.Reader, orgID string) int {
+	n := 0
+	for _, i := range intents(r, orgID) {
+		left := max(i.Hosts, 1)
+		if m, ok := state.Get[model.IntentMark](r, i.Key()); ok {
+			left -= m.Given
+		}
+		n += max(left, 0)
+	}
+	return n
+}
+
+// touched is how many hosts with a machine a large write may concern, as it leaves things. It does not look at each of them unless
+// the quota is in question: then a bound from lengths of ranges is enough.
+func touched(tx *state.Tx, i *model.IntentRow) int {
+	r := tx.Quiet()
+	past := tx.Before()
+	machines := len(state.Keys[model.InstanceRow](r, model.InstancesOf(i.OrgID)))
+	x := &reach{intent: i, past: past, now: r}
+	bound := len(state.Keys[model.ContextRow](r, model.ContextsOfApplication(i.AppID)))
+	if i.Kind == model.IntentSettings {
+		x.places = placesOf(i.OrgID, i.Owner, i.Keys, past, r)
+		bound = listening(r, x.places)
+	}
+	bound = min(bound, machines)
+	if len(state.Keys[model.Change](past, model.OpenChanges))+toCome(past, i.OrgID)+bound <= QuotaOf(past, i.OrgID).ChangesInFlight {
+		return bound
+	}
+	n := 0
+	for _, id := range x.hosts() {
+		if _, ok := state.Get[model.InstanceRow](r, id); ok {
+			n++
+		}
 	}
 	return n
 }
@@ -80,8 +119,8 @@ func WithinQuota(tx *state.Tx) error {
 			of(h.OrgID).changes++
 		}
 	}
-	for _, i := range state.Fresh[model.IntentRow](tx) { // how many changes it comes to is seen when it is carried out
-		of(i.OrgID).changes++
+	for _, i := range state.Fresh[model.IntentRow](tx) {
+		of(i.OrgID).changes += max(i.Hosts, 1)
 	}
 	for orgID, m := range by {
 		if err := m.within(tx.Before(), orgID); err != nil {
@@ -108,7 +147,7 @@ func (m *made) within(r state.Reader, orgID string) error {
 		}
 	}
 	// The changes of all organizations together are counted faster than those of one.
-	if m.changes > 0 && len(state.Keys[model.Change](r, model.OpenChanges))+m.changes > q.ChangesInFlight {
+	if m.changes > 0 && len(state.Keys[model.Change](r, model.OpenChanges))+toCome(r, orgID)+m.changes > q.ChangesInFlight {
 		return quota403("changesInFlight", q.ChangesInFlight, m.changes, changesInFlight(r, orgID))
 	}
 	return nil
