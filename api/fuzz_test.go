@@ -15,13 +15,55 @@ import (
 	"github.com/muster-hq/muster/fsm/model"
 )
 
+// bodies are of all sorts, right and wrong.
+func bodies() []string {
+	list := []string{`{}`, `[]`, `{"a":{"b":[1,2]}}`, `{"a":1,"a":2}`, `{"a":1}x`, `{"a`, "\xff", `null`, ``, ` {"a":"\ud800"} `,
+		`{"a":[{"b":1,"b":2}]}`, `{"a":{"b":1,"b":2}}`, `[{"a":1},{"a":1}]`, `{"a":1,"\u0061":2}`, `{"a":"\n\"\\\/"}`, `{"a":"\x"}`, `{"a":"\`, `{"a":"\"`,
+		`{"a":"\u12"}`, `{"a":"ä<>&` + "\x7f" + `"}`, "{\"a\":\"\x00\"}", "{\"a\":\"\n\"}", `{"a":1e999}`, `{"a":1e5}`, `{"a":0.5}`, `{"a":-0.0}`, `{"a":01}`, `{"a":-}`,
+		`{"a":1.}`, `{"a":.5}`, `{"a":+1}`, `{"a":1,}`, `[1,]`, `[,1]`, `[1 2]`, `{"a":nul}`, `{"a":null}`, `{"a":truefalse}`, `{"a" 1}`, `{"a":}`, `{"a":1 "b":2}`, `{a:1}`,
+		"\ufeff{}", "{}\n\t\r ", "{}\v", `{} {}`, `[[[]]]`, `{"a":[}`, `{"a":{]`, `[`, `{`, `{"a":[1`, `[1]]`,
+		`{"a":0.` + strings.Repeat("0", 400) + `1}`, `{"a":` + strings.Repeat("9", 400) + `}`, `{"a":` + strings.Repeat("9", 300) + `}`,
+		strings.Repeat(`{"a":`, 70) + `1` + strings.Repeat(`}`, 70), strings.Repeat(`[`, 64) + strings.Repeat(`]`, 64), strings.Repeat(`[`, 65) + strings.Repeat(`]`, 65),
+		strings.Repeat(`[`, 31) + strings.Repeat(`]`, 31), strings.Repeat(`[`, 40) + strings.Repeat(`]`, 40)}
+	for _, n := range []int{16, 17} {
+		var keys []string
+		for i := range n {
+			keys = append(keys, `"`+strings.Repeat("k", i)+`":1`)
+		}
+		list = append(list, `{`+strings.Join(keys, ",")+`}`)
+	}
+	return list
+}
+
+// checkGlance compares what a glance tells with what a close look does.
+func checkGlance(t *testing.T, body []byte) {
+	t.Helper()
+	for _, want := range []kind{anObject, aList} {
+		err := checkJSON(body, want)
+		if slow := inspectJSON(body, want); (err == nil) != (slow == nil) || err != nil && err.Error() != slow.Error() {
+			t.Fatalf("%q as %s: %v in place of %v", body, want, err, slow)
+		}
+	}
+}
+
+func TestBodiesAtAGlance(t *testing.T) {
+	for _, s := range bodies() {
+		checkGlance(t, []byte(s))
+	}
+	for _, s := range []string{`{}`, `{"a":{"b":[1,2,null,true,-1.5]},"c":"ä<\n"}`, `{"newOrUpdatedSettings":[{"key":"a","value":"b"},{"key":"c","value":{"d":[]}}]}`} {
+		if !model.Strict([]byte(s), '{') {
+			t.Errorf("%s takes a closer look", s)
+		}
+	}
+}
+
 // What checkJSON accepts is JSON of the kind, and reads the same for whoever decodes it.
 func FuzzCheckJSON(f *testing.F) {
-	for _, s := range []string{`{}`, `[]`, `{"a":{"b":[1,2]}}`, `{"a":1,"a":2}`, `{"a":1}x`, `{"a`, "\xff", `null`, ``, ` {"a":"\ud800"} `,
-		strings.Repeat(`{"a":`, 70) + `1` + strings.Repeat(`}`, 70)} {
+	for _, s := range bodies() {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
+		checkGlance(t, body)
 		err := checkJSON(body, anObject)
 		if err != nil {
 			if model.CodeOf(err) != model.Invalid || len(err.Error()) < 10 {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -25,14 +24,27 @@ const (
 	aList    kind = "a JSON list"
 )
 
+// opens is what it begins with.
+func (k kind) opens() byte {
+	if k == aList {
+		return '['
+	}
+	return '{'
+}
+
 // checkJSON says whether body is one strict JSON document of the kind: in UTF-8, nothing behind it, no
 // key twice in one object. The errors are Invalid and say where and what was expected. What the fields
 // must be is told by who decodes the document; keys that nobody knows are ignored, as exported documents
 // carry many (contract section 1.6).
 func checkJSON(body []byte, want kind) error {
-	if want == anObject && plain(body) {
+	if utf8.Valid(body) && model.Strict(body, want.opens()) {
 		return nil
 	}
+	return inspectJSON(body, want)
+}
+
+// inspectJSON is checkJSON for what a glance does not tell: it finds what is wrong, and where.
+func inspectJSON(body []byte, want kind) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return model.Errorf(model.Invalid, "the body is empty: %s was expected", want)
 	}
@@ -63,27 +75,6 @@ func checkJSON(body []byte, want kind) error {
 		return model.Errorf(model.Invalid, "the body has half of an escaped character at byte %d: %s stands for no text alone", at, body[at:at+6])
 	}
 	return nil
-}
-
-// plainKeys is up to how many keys an object is looked at as a plain one, maxPlainNumber up to how many digits a number.
-const (
-	plainKeys      = 16
-	maxPlainNumber = 300
-)
-
-// plain says whether body surely is an object that passes all checks: few keys and none twice, and no value that nests or
-// needs an escape.
-func plain(body []byte) bool {
-	var seen [plainKeys][]byte
-	n := 0
-	return model.PlainFields(body, func(name, value []byte) bool {
-		if n == plainKeys || value[0] != '"' && len(value) > maxPlainNumber || slices.ContainsFunc(seen[:n], func(s []byte) bool { return bytes.Equal(s, name) }) {
-			return false
-		}
-		seen[n] = name
-		n++
-		return true
-	})
 }
 
 // halfCharacter finds an escape such as \ud800 without its other half in valid JSON, or answers -1. A decoder

@@ -9,11 +9,6 @@ import (
 	"github.com/muster-hq/muster/fsm/state"
 )
 
-// bulk is the body of a bulk change. A missing list is told apart from an empty one, which deletes.
-type bulk struct {
-	Settings *[]model.Setting `json:"newOrUpdatedSettings"`
-}
-
 func settingEndpoints() map[string]endpoint {
 	return map[string]endpoint{
 		"settings.impact.show":  reading(auth.Read, settingImpact),
@@ -43,7 +38,7 @@ func settingEndpoints() map[string]endpoint {
 			return nil, orchestrate.DeleteSetting(tx, at.owner, c.params["key"], c.trigger())
 		}),
 		"settings.bulk": changing(auth.Operate, func(c *call, tx *state.Tx, at scope) (any, error) {
-			doc, err := model.Decode[bulk](c.body)
+			doc, err := model.DecodeBulk(c.body)
 			if err != nil {
 				return nil, err
 			}

@@ -255,28 +255,7 @@ func (s *SettingRow) ReadRow(data []byte) bool {
 // MergeSetting is Merge for a setting: the same result, at once where the patch is plain.
 func MergeSetting(doc Setting, patch []byte) (Setting, error) {
 	out := doc
-	ok := PlainFields(patch, func(name, value []byte) bool {
-		switch string(name) {
-		case "uuid":
-			return plainInto(&out.UUID, value)
-		case "version":
-			return plainInt(&out.Version, value)
-		case "key":
-			return plainInto(&out.Key, value)
-		case "value":
-			out.Value = slices.Clone(value)
-			return true
-		case "link":
-			return plainInto(&out.Link, value)
-		case "property":
-			return plainInto(&out.Property, value)
-		case "schema":
-			out.Schema = slices.Clone(value)
-			return true
-		}
-		return false
-	})
-	if ok {
+	if PlainFields(slices.Clone(patch), out.take) {
 		return out, nil
 	}
 	return Merge(doc, patch)

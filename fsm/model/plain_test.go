@@ -86,6 +86,31 @@ func TestPlainPatches(t *testing.T) {
 	}
 }
 
+// checkBulk reads a bulk change both ways.
+func checkBulk(t *testing.T, data []byte) {
+	t.Helper()
+	got, err := DecodeBulk(data)
+	want, wantErr := Decode[SettingBulk](data)
+	if (err == nil) != (wantErr == nil) || err == nil && !reflect.DeepEqual(got, want) {
+		t.Errorf("%s reads as %+v, %v in place of %+v, %v", data, got, err, want, wantErr)
+	}
+}
+
+func TestPlainBulk(t *testing.T) {
+	for _, s := range []string{`{}`, `null`, ``, `[]`, `{"newOrUpdatedSettings":[]}`, `{"newOrUpdatedSettings":null}`, ` { "newOrUpdatedSettings" : [ ] } `,
+		`{"newOrUpdatedSettings":[{}]}`, `{"newOrUpdatedSettings":[{"key":"a","value":"b"},{"key":"c","version":3,"uuid":"u","link":"l","property":"p","schema":true}]}`,
+		`{"newOrUpdatedSettings":[{"key":"a"},]}`, `{"newOrUpdatedSettings":[{"key":"a"} {"key":"b"}]}`, `{"newOrUpdatedSettings":[{"key":"a"}`, `{"newOrUpdatedSettings":[`,
+		`{"newOrUpdatedSettings":[{"key":"a"}],"x":1}`, `{"x":1,"newOrUpdatedSettings":[{"key":"a"}]}`, `{"NEWORUPDATEDSETTINGS":[{"KEY":"a"}]}`,
+		`{"newOrUpdatedSettings":[{"key":"a"}]} x`, `{"newOrUpdatedSettings":[{"key":1}]}`, `{"newOrUpdatedSettings":[{"key":"a","value":{"b":[1]}}]}`,
+		`{"newOrUpdatedSettings":[null]}`, `{"newOrUpdatedSettings":{}}`, `{"newOrUpdatedSettings"`, `{"newOrUpdatedSettings":`, `{"newOrUpdatedSettings":[{"key":"a","key":"b"}]}`,
+		`{"newOrUpdatedSettings":[],"newOrUpdatedSettings":[{"key":"a"}]}`, `{`, `{"`} {
+		checkBulk(t, []byte(s))
+	}
+	if list, ok := plainBulk([]byte(`{"newOrUpdatedSettings": [{"key":"a","value":"b"},{"key":"c","value":1}]}`)); !ok || len(list) != 2 {
+		t.Error("a plain bulk change is not taken for one")
+	}
+}
+
 func FuzzPlainSetting(f *testing.F) {
 	for _, v := range plainValues() {
 		f.Add([]byte(`{"id":"i","owner":{"level":"host","orgId":"o","id":"h"},"key":"k","version":1,"value":`+v+`}`), "k", v, 1)
@@ -93,6 +118,8 @@ func FuzzPlainSetting(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte, text, value string, n int) {
 		checkRow(t, data)
+		checkBulk(t, data)
+		checkBulk(t, []byte(`{"newOrUpdatedSettings":[`+string(data)+`]}`))
 		checkMerge(t, Setting{Key: "k", Version: 1, Value: json.RawMessage(`1`)}, data)
 		checkSetting(t, Setting{UUID: text, Version: n, Key: text, Value: json.RawMessage(value), Link: text, Schema: json.RawMessage(value)})
 	})
