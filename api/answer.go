@@ -81,6 +81,11 @@ func appendSettings(l spec.List[model.Setting]) (b []byte, ok bool) {
 	if l.Cursor != "" || l.Items == nil {
 		return nil, false
 	}
+	room := 64
+	for i := range l.Items {
+		room += 192 + len(l.Items[i].Key) + len(l.Items[i].Value) + len(l.Items[i].Schema)
+	}
+	b = make([]byte, 0, room)
 	b = append(strconv.AppendInt(append(b, `{"count":`...), int64(l.Count), 10), `,"items":[`...)
 	for i, item := range l.Items {
 		if i > 0 {

@@ -86,9 +86,10 @@ type AuditField struct {
 
 // Encode writes a record within a size, leaving out fields, then objects, of what does not fit.
 func (a AuditRecord) Encode(most int) []byte {
+	b := make([]byte, 0, min(a.roughly(), most+auditSpare))
 	for {
-		b := a.AppendJSON(make([]byte, 0, 1024))
-		if len(b) <= most {
+		var fits bool
+		if b, fits = a.appendWithin(b[:0], most); fits {
 			return b
 		}
 		switch n := len(a.Changes); {
@@ -104,6 +105,22 @@ func (a AuditRecord) Encode(most int) []byte {
 			a.Changes, a.More = a.Changes[:n/2], a.More+n-n/2
 		}
 	}
+}
+
+// auditSpare is room for the change in which a record that is too long is given up.
+const auditSpare = 2 << 10
+
+// roughly is about how long the record is as JSON.
+func (a *AuditRecord) roughly() int {
+	n := 512 + len(a.Object) + len(a.Message)
+	for i := range a.Changes {
+		c := &a.Changes[i]
+		n += 160 + len(c.Object)
+		for j := range c.Fields {
+			n += 48 + len(c.Fields[j].Before) + len(c.Fields[j].After)
+		}
+	}
+	return n
 }
 
 func cutText(s string, most int) string {

@@ -2,12 +2,20 @@ package model
 
 import (
 	"encoding/json"
+	"math"
 	"strconv"
 )
 
 // AppendJSON appends the record as encoding/json writes it. The values of fields must be JSON as encoding/json writes it;
 // they are not looked at.
 func (a *AuditRecord) AppendJSON(b []byte) []byte {
+	b, _ = a.appendWithin(b, math.MaxInt)
+	return b
+}
+
+// appendWithin is AppendJSON that gives up once the record is longer than most: what it gives is of no use then.
+func (a *AuditRecord) appendWithin(b []byte, most int) (out []byte, fits bool) {
+	start := len(b)
 	w := jsonWriter{b: append(b, '{')}
 	w.text("actor", a.Actor)
 	w.text("kind", a.Kind)
@@ -20,10 +28,15 @@ func (a *AuditRecord) AppendJSON(b []byte) []byte {
 	w.flag("read", a.Read)
 	w.some("env", a.EnvID)
 	w.some("host", a.HostID)
-	w.list("changes", len(a.Changes), func(i int) { a.Changes[i].write(&w) })
+	w.list("changes", len(a.Changes), func(i int) {
+		if len(w.b)-start <= most {
+			a.Changes[i].write(&w)
+		}
+	})
 	w.count("more", a.More)
 	w.count("queued", a.Queued)
-	return append(w.b, '}')
+	w.b = append(w.b, '}')
+	return w.b, len(w.b)-start <= most
 }
 
 func (c *AuditChange) write(w *jsonWriter) {

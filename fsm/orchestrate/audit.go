@@ -80,7 +80,39 @@ func wordless(table string) bool {
 }
 
 // auditor makes the changes of one record.
-type auditor struct{ before, after state.Reader }
+type auditor struct {
+	before, after state.Reader
+	// Of the owner whose setting came last: a bulk write changes many of one.
+	owned   model.Owner
+	path    ownerPlace
+	asked   bool                       // about one setting of it
+	schemas map[string]json.RawMessage // of all, from the second on
+}
+
+// ownerPlace is where an owner is.
+type ownerPlace struct{ path, envID, hostID string }
+
+// secretSetting says whether a parameter for which a setting stands is secret.
+func (a *auditor) secretSetting(o model.Owner, key string) bool {
+	a.visit(o)
+	if !a.asked {
+		a.asked = true
+		return isSecret(parameterSchema(a.after, o, key))
+	}
+	if a.schemas == nil {
+		a.schemas = parameterSchemas(a.after, o)
+	}
+	return isSecret(a.schemas[key])
+}
+
+// visit notes whose setting is told of.
+func (a *auditor) visit(o model.Owner) {
+	if a.owned == o {
+		return
+	}
+	a.owned, a.asked, a.schemas = o, false, nil
+	a.path.path, a.path.envID, a.path.hostID = a.owner(o)
+}
 
 // audHead is what rows have in common, as far as they have it.
 type audHead struct {
@@ -167,7 +199,7 @@ func (a *auditor) change(c state.Change) (model.AuditChange, bool) {
 	case "notification":
 		d.secret = "document.value"
 	case "setting":
-		if h.Owner != nil && isSecret(parameterSchema(a.after, *h.Owner, h.Key)) {
+		if h.Owner != nil && a.secretSetting(*h.Owner, h.Key) {
 			d.secret = "value"
 		}
 	}
@@ -179,10 +211,12 @@ func (a *auditor) change(c state.Change) (model.AuditChange, bool) {
 // place is the path of a row within its organization, and the environment and host that it is in.
 func (a *auditor) place(table string, h audHead) (path, envID, hostID string) {
 	if h.Owner != nil {
+		if table == "setting" {
+			a.visit(*h.Owner)
+			return a.path.path + "settings/" + h.Key, a.path.envID, a.path.hostID
+		}
 		base, env, host := a.owner(*h.Owner)
 		switch table {
-		case "setting":
-			return base + "settings/" + h.Key, env, host
 		case "group":
 			return base + "groups/" + h.Name, env, host
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
@@ -140,32 +141,44 @@ func GetSetting(r state.Reader, o model.Owner, key string, show Show) (model.Set
 
 // createSettings puts the embedded settings of a new owner; nothing is set off, since nothing is below it yet.
 func createSettings(tx *state.Tx, o model.Owner, docs []model.Setting) error {
-	seen := map[string]bool{}
+	seen, at := map[string]bool{}, placeSettings(tx, o)
 	for _, doc := range docs {
 		if seen[doc.Key] {
 			return model.Errorf(model.Invalid, "setting %q is there twice: keep one", doc.Key)
 		}
 		seen[doc.Key] = true
-		if _, err := putSetting(tx, o, doc, nil); err != nil {
+		if _, err := at.put(tx, doc, nil); err != nil {
 			return err
 		}
 	}
 	return refuseCircles(tx, o, docs)
 }
 
-// putSetting creates a setting, or replaces old. It gives the row.
-func putSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.SettingRow) (*model.SettingRow, error) {
+// settingPlace is where settings are put: what each of them is held against there. It holds for a transaction as long as
+// only settings are written.
+type settingPlace struct {
+	owner model.Owner
+	chain chain
+	kits  func() []model.Furnished // read when first a value is checked
+}
+
+func placeSettings(r state.Reader, o model.Owner) settingPlace {
+	return settingPlace{owner: o, chain: chainOf(r, o), kits: sync.OnceValue(func() []model.Furnished { return kitsFor(r, o) })}
+}
+
+// put creates a setting, or replaces old. It gives the row.
+func (p *settingPlace) put(tx *state.Tx, doc model.Setting, old *model.SettingRow) (*model.SettingRow, error) {
 	if err := doc.Validate(); err != nil {
 		return nil, err
 	}
-	if err := refuseFinal(tx, o, doc.Key); err != nil {
+	if err := p.refuseFinal(tx, doc.Key); err != nil {
 		return nil, err
 	}
-	if err := checkValue(tx, o, &doc); err != nil {
+	if err := p.checkValue(&doc); err != nil {
 		return nil, err
 	}
 	row := &model.SettingRow{
-		ID: newID(), Owner: o, Name: doc.Key, Version: 1, Value: doc.Value, Link: doc.Link, Property: doc.Property, Schema: doc.Schema,
+		ID: newID(), Owner: p.owner, Name: doc.Key, Version: 1, Value: doc.Value, Link: doc.Link, Property: doc.Property, Schema: doc.Schema,
 	}
 	if string(row.Schema) == "null" {
 		row.Schema = nil
@@ -180,7 +193,8 @@ func putSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.Setti
 func replaceSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.SettingRow, t Trigger) (model.Setting, error) {
 	var row *model.SettingRow
 	err := withHandlers(tx, o, []string{doc.Key}, t, func() (err error) {
-		if row, err = putSetting(tx, o, doc, old); err != nil {
+		at := placeSettings(tx, o)
+		if row, err = at.put(tx, doc, old); err != nil {
 			return err
 		}
 		return refuseCircle(tx, row)
@@ -193,17 +207,16 @@ func replaceSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.S
 }
 
 // refuseFinal refuses a setting that one above says cannot be overridden (contract section 4.3).
-func refuseFinal(r state.Reader, o model.Owner, key string) error {
-	c := chainOf(r, o)
-	for _, above := range c.owners {
-		if above.ID == o.ID {
+func (p *settingPlace) refuseFinal(r state.Reader, key string) error {
+	for _, above := range p.chain.owners {
+		if above.ID == p.owner.ID {
 			continue
 		}
 		row, ok := state.Get[model.SettingRow](r, model.SettingKey(above.ID, key))
 		if !ok {
 			continue
 		}
-		if finalOf(row, c.of) {
+		if finalOf(row, p.chain.of) {
 			return model.Errorf(model.Conflict, "setting %q is final at %s: it cannot be overridden below", key, ownerPath(r, above))
 		}
 	}
@@ -281,9 +294,10 @@ func BulkSettings(tx *state.Tx, o model.Owner, docs []model.Setting, noDelete bo
 		for _, key := range gone {
 			state.Delete[model.SettingRow](tx, model.SettingKey(o.ID, key))
 		}
+		at := placeSettings(tx, o)
 		for _, doc := range docs {
 			old, _ := state.Get[model.SettingRow](tx, model.SettingKey(o.ID, doc.Key))
-			if _, err := putSetting(tx, o, doc, old); err != nil {
+			if _, err := at.put(tx, doc, old); err != nil {
 				return err
 			}
 		}

@@ -13,7 +13,7 @@ import (
 // checkValue refuses a value that its schema does not accept: the one that it was given with, and that of the parameter
 // which it stands for. Where it may stand for parameters of several applications, platforms or distributions, one that
 // accepts it is enough. The texts of errors show nothing of the value. Error: Invalid.
-func checkValue(r state.Reader, o model.Owner, doc *model.Setting) error {
+func (p *settingPlace) checkValue(doc *model.Setting) error {
 	own, err := schema.Compile(doc.Schema)
 	if err != nil {
 		return model.Errorf(model.Invalid, "setting %q: schema: %v", doc.Key, err)
@@ -25,12 +25,12 @@ func checkValue(r state.Reader, o model.Owner, doc *model.Setting) error {
 		return model.Errorf(model.Invalid, "setting %q: the value does not fit its schema: %v", doc.Key, err)
 	}
 	var first error
-	for _, k := range kitsFor(r, o) {
-		p := model.ParameterFor(k, doc.Key)
-		if p == nil {
+	for _, k := range p.kits() {
+		param := model.ParameterFor(k, doc.Key)
+		if param == nil {
 			continue
 		}
-		s, err := schema.Compile(p.Schema)
+		s, err := schema.Compile(param.Schema)
 		if err == nil {
 			err = s.Check(doc.Value)
 		} else {
@@ -40,7 +40,7 @@ func checkValue(r state.Reader, o model.Owner, doc *model.Setting) error {
 			return nil
 		}
 		if first == nil {
-			first = model.Errorf(model.Invalid, "setting %q: the value does not fit parameter %q of %s %q: %v", doc.Key, p.Name, k.Table(), k.Base().Name, err)
+			first = model.Errorf(model.Invalid, "setting %q: the value does not fit parameter %q of %s %q: %v", doc.Key, param.Name, k.Table(), k.Base().Name, err)
 		}
 	}
 	return first
