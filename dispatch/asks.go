@@ -77,7 +77,7 @@ func (s *asks) get(id string) *asked {
 // Errors: Conflict (the host has no agent, it is down, it is too old, or the machine had an error), those of the agent's
 // refusals, Unavailable (no answer in time, too many questions), ErrStopped.
 func (d *Dispatcher) Ask(ctx context.Context, hostID string, q wire.Question) (wire.Answer, error) {
-	view := d.cfg.Store.Local()
+	view := d.cfg.Store.Local().At(time.Now()) // the last commit may be long ago, and the agent goes by these times
 	a, err := d.reachable(view, hostID)
 	if err != nil {
 		return wire.Answer{}, err

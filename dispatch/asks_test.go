@@ -82,10 +82,14 @@ func TestQuestionAndAnswer(t *testing.T) {
 	a.enrol(r.token(0), "web1")
 	s, ds := a.up()
 	host := r.hostOf(a)
+	began := time.Now()
 	asked := r.ask(host, within)
 	q := a.question(ds)
 	if q.Agent != a.id || q.Question.Name != "/etc/motd" || !q.Expires.After(q.Issued) {
 		t.Errorf("%+v", q)
+	}
+	if q.Issued.Before(began) { // by the time of the last commit it would expire before it comes, when nothing was written for a while
+		t.Errorf("asked at %v, issued %v", began, q.Issued)
 	}
 	again := a.question(ds) // nobody answered yet: it is asked again, as the same
 	if again.ID != q.ID {

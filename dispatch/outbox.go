@@ -196,6 +196,7 @@ func (o *outbox) writeBatch(ctx context.Context, hosts []string) (made int, err 
 // no broker: one that hangs must not hold up what goes to others.
 func (o *outbox) send(ctx context.Context, view *state.View) time.Time {
 	now := time.Now()
+	view = view.At(now) // the last commit may be long ago, and orders expire all the same
 	next := now.Add(o.d.cfg.RetryMost)
 	due := o.d.takeDue()
 	next = o.ask(ctx, view, due, now, next)

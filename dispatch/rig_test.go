@@ -48,6 +48,11 @@ type rig struct {
 	dispatcher *dispatch.Dispatcher
 }
 
+// nodeStore tells the time as a node does: that of its own state is the last commit's.
+type nodeStore struct{ *statetest.DB }
+
+func (s nodeStore) Local() *state.View { return s.Store().View() }
+
 type keys struct{ db *statetest.DB }
 
 func (k keys) AgentKey(_ context.Context, id string) (ed25519.PublicKey, error) {
@@ -129,7 +134,7 @@ func (r *rig) startHub() {
 func (r *rig) startDispatch() {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.ctx)
-	var store dispatch.Store = r.db
+	var store dispatch.Store = nodeStore{r.db}
 	if r.store != nil {
 		store = r.store
 	}

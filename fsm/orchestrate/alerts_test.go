@@ -3,6 +3,7 @@ package orchestrate_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,4 +176,44 @@ func TestComplianceAfterARestore(t *testing.T) {
 			t.Error("the error is gone, and nobody tells it again")
 		}
 	})
+}
+
+// A resource that is taken out of an application is removed, and its compliance error goes with it: nobody watches it any
+// more, so nobody would ever tell that it ended, and the host would stay in ERROR.
+func TestErrorsOfWhatIsGoneFromAnApplicationGo(t *testing.T) {
+	w := newWorld(t)
+	app := w.app(`{"name":"web","packages":[{"name":"kept"},{"name":"gone"}],"services":[{"name":"s","enabled":true}]}`)
+	h := w.enrol("a1", "h1")
+	w.do(func(tx *state.Tx) error {
+		_, err := orchestrate.InstallApplication(tx, w.org, h, model.ApplicationContext{Application: "web"})
+		return err
+	})
+	w.finish(h)
+	w.do(func(tx *state.Tx) error {
+		for _, name := range []string{"kept", "gone"} {
+			if err := orchestrate.PutCompliance(tx, h, model.Origin{Application: "web", Type: model.TypePackages, Name: name}, nil, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.do(func(tx *state.Tx) error {
+		_, err := orchestrate.UpdateApplication(tx, w.org, app, []byte(`{"packages":[{"name":"kept"}],"services":[]}`), orchestrate.Trigger{})
+		return err
+	})
+	var did []string
+	for _, task := range w.change(h).Tasks {
+		did = append(did, task.Description+" "+string(task.Want))
+	}
+	want := []string{`Stop and disable service s {"enabled":false,"running":false}`, `Remove package gone {"ensure":"absent"}`}
+	if !slices.Equal(did, want) {
+		t.Errorf("got %q, want %q", did, want)
+	}
+	o := w.order(h, "O1")
+	for i, left := range []int{2, 1} { // the service had none
+		w.reply("a1", orchestrate.StepOutcome{OrderID: o.ID, Step: i, OK: true})
+		if errs, err := orchestrate.ComplianceErrors(w.db.Local(), w.org, h); err != nil || len(errs) != left {
+			t.Errorf("after step %d: %+v, %v", i, errs, err)
+		}
+	}
 }

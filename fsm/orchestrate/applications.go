@@ -2,6 +2,7 @@ package orchestrate
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/muster-hq/muster/fsm/model"
@@ -126,7 +127,7 @@ func planContexts(r state.Reader, appID string) []planned {
 }
 
 // onlyDiffering keeps the tasks of a draft that were not the same before, and adds that what is gone from the
-// application, and no other one declares, is no longer watched.
+// application, and no other one declares, is taken away as when the application is uninstalled.
 func onlyDiffering(r state.Reader, before planned, is Draft) Draft {
 	was := map[string]*model.Task{}
 	for i := range before.draft.Tasks {
@@ -155,14 +156,15 @@ func onlyDiffering(r state.Reader, before planned, is Draft) Draft {
 		}
 	}
 	p := newPlanner(r, before.ctx)
-	shared := p.shared()
-	for i := range before.draft.Tasks {
-		old := &before.draft.Tasks[i]
-		if _, gone := was[doneKey(old)]; !gone || shared[old.Collection+" "+old.Resource] {
-			continue
+	kept := p.shared()
+	eachResource(&p.app.Document, func(collection, resource, _ string) { kept[collection+" "+resource] = true })
+	for _, old := range slices.Backward(before.draft.Tasks) { // services before the files and packages that they run from
+		if _, gone := was[doneKey(&old)]; gone {
+			p.takeAway(kept, old.Collection, old.Resource, old.Origin.Name)
 		}
-		t := p.task(old.Collection, old.Resource, old.Origin.Name, verbForget, "Stop watching "+old.Resource)
-		t.Monitor, t.OrderNum = new(bool), len(out.Tasks)
+	}
+	for _, t := range p.draft.Tasks {
+		t.OrderNum = len(out.Tasks)
 		out.Tasks = append(out.Tasks, t)
 	}
 	return out

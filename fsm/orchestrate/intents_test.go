@@ -153,13 +153,13 @@ func TestTwoLargeWritesAndAHostInBetween(t *testing.T) {
 	if s := w.steps(late); strings.Count(s, "\n") != 0 || !strings.HasPrefix(s, "apply packages nginx, apply files") {
 		t.Errorf("the late host has %s", s)
 	}
-	w.do(func(tx *state.Tx) error { // what is gone from the application is no longer watched
+	w.do(func(tx *state.Tx) error { // what is gone from the application is removed
 		_, err := orchestrate.UpdateApplication(tx, w.org, app, []byte(`{"packages": []}`), orchestrate.Trigger{Handlers: true})
 		return err
 	})
 	w.finish(hosts[0])
 	w.expandAll()
-	if s := w.steps(hosts[0]); s != "forget packages nginx" {
+	if s := w.steps(hosts[0]); s != "apply packages nginx" {
 		t.Errorf("after the package went, a host has %s", s)
 	}
 }

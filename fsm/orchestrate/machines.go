@@ -276,7 +276,7 @@ func Power(tx *state.Tx, orgID, hostID string, do model.MachineDo, driver func(c
 		return model.Errorf(model.Conflict, "the instance is locked: unlock it first")
 	}
 	if from := powerFrom(do); !slices.Contains(from, i.State) {
-		return model.Errorf(model.Conflict, "the machine of host %q is %s: to %s it, it has to be %s", h.Name, i.State, do, joinStates(from))
+		return model.Errorf(model.Conflict, "the machine of host %q is %s: to %s, it has to be %s", h.Name, i.State, inWords(do), joinStates(from))
 	}
 	if err := idle(tx, h, i); err != nil {
 		return err
@@ -470,4 +470,12 @@ func DropMachine(tx *state.Tx, orgID, id string) error {
 	}
 	state.Delete[model.MachineWork](tx, id)
 	return nil
+}
+
+// inWords is an action as a sentence has it.
+func inWords(do model.MachineDo) string {
+	if do == model.DoOff {
+		return "power it off"
+	}
+	return string(do) + " it"
 }

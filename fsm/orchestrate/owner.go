@@ -154,3 +154,14 @@ func ownerExists(r state.Reader, o model.Owner) error {
 	}
 	return err
 }
+
+// ownerOpen refuses an owner whose settings cannot be changed. Errors: NotFound, Conflict (a distribution that is locked).
+func ownerOpen(r state.Reader, o model.Owner) error {
+	if err := ownerExists(r, o); err != nil {
+		return err
+	}
+	if d, ok := state.Get[model.DistributionRow](r, o.ID); ok && o.Level == model.LevelDistribution {
+		return unlocked(d)
+	}
+	return nil
+}

@@ -144,22 +144,22 @@ func PlanUninstall(r state.Reader, ctx *model.ContextRow, handlers bool) Draft {
 	shared := p.shared()
 	doc := &p.app.Document
 	for i := range doc.Services {
-		p.remove(shared, model.TypeServices, doc.Services[i].Name, doc.Services[i].Name, "Stop and disable service", map[string]any{"enabled": false, "running": false})
+		p.takeAway(shared, model.TypeServices, doc.Services[i].Name, doc.Services[i].Name)
 	}
 	for i := range doc.Files {
-		p.remove(shared, model.TypeFiles, doc.Files[i].Path, doc.Files[i].Name, "Remove file", map[string]any{"ensure": "absent"})
+		p.takeAway(shared, model.TypeFiles, doc.Files[i].Path, doc.Files[i].Name)
 	}
 	for i := range doc.Packages {
-		p.remove(shared, model.TypePackages, doc.Packages[i].Name, doc.Packages[i].Name, "Remove package", map[string]any{"ensure": "absent"})
+		p.takeAway(shared, model.TypePackages, doc.Packages[i].Name, doc.Packages[i].Name)
 	}
 	for i := range doc.Directories {
-		p.remove(shared, model.TypeDirectories, doc.Directories[i].Path, doc.Directories[i].Name, "Stop watching directory", nil)
+		p.takeAway(shared, model.TypeDirectories, doc.Directories[i].Path, doc.Directories[i].Name)
 	}
 	for i := range doc.Users {
-		p.remove(shared, model.TypeUsers, doc.Users[i].Name, doc.Users[i].Name, "Stop watching user", nil)
+		p.takeAway(shared, model.TypeUsers, doc.Users[i].Name, doc.Users[i].Name)
 	}
 	for i := range doc.Groups {
-		p.remove(shared, model.TypeGroups, doc.Groups[i].Name, doc.Groups[i].Name, "Stop watching group", nil)
+		p.takeAway(shared, model.TypeGroups, doc.Groups[i].Name, doc.Groups[i].Name)
 	}
 	return p.draft
 }
@@ -202,9 +202,26 @@ func eachResource(doc *model.Application, f func(collection, resource, name stri
 	}
 }
 
-func (p *planner) remove(shared map[string]bool, collection, resource, name, what string, want map[string]any) {
-	if shared[collection+" "+resource] {
+// takeAway plans that a resource is declared no more, unless it is among the kept ones ("collection resource"): services are
+// stopped and disabled, files and packages removed. All else may hold data: it stays on the machine, unwatched.
+func (p *planner) takeAway(kept map[string]bool, collection, resource, name string) {
+	if kept[collection+" "+resource] {
 		return
+	}
+	what, want := "Stop watching", map[string]any(nil)
+	switch collection {
+	case model.TypeServices:
+		what, want = "Stop and disable service", map[string]any{"enabled": false, "running": false}
+	case model.TypeFiles:
+		what, want = "Remove file", map[string]any{"ensure": "absent"}
+	case model.TypePackages:
+		what, want = "Remove package", map[string]any{"ensure": "absent"}
+	case model.TypeDirectories:
+		what = "Stop watching directory"
+	case model.TypeUsers:
+		what = "Stop watching user"
+	case model.TypeGroups:
+		what = "Stop watching group"
 	}
 	t := p.task(collection, resource, name, verbForget, what+" "+name)
 	if want != nil {

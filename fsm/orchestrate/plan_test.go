@@ -281,7 +281,7 @@ func TestChangedApplicationIsApplied(t *testing.T) {
 		t.Errorf("nothing differs, and files change in their collection only: %s", got)
 	}
 	update(`{"packages":[{"name":"q"}],"users":[]}`, orchestrate.Trigger{})
-	if got := w.steps(h); got != "apply packages q, forget users u, forget packages p" {
+	if got := w.steps(h); got != "apply packages q, apply packages p, forget users u" {
 		t.Errorf("got %s", got)
 	}
 	w.finish(h)

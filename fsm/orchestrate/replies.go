@@ -43,6 +43,7 @@ func RecordReply(tx *state.Tx, agentID string, out StepOutcome) error {
 		if (i == out.Step || out.Step == WholeOrder) && recordTask(&c.Tasks[i], out) {
 			fit(c, &c.Tasks[i])
 			news = true
+			unwatched(tx, c.HostID, &c.Tasks[i])
 		}
 	}
 	c.Done = !slices.ContainsFunc(c.Tasks, func(t model.Task) bool { return t.Status == model.TaskPending })
@@ -84,6 +85,15 @@ func recordTask(t *model.Task, out StepOutcome) bool {
 		t.Error = "failed without a text from the agent"
 	}
 	return true
+}
+
+// unwatched drops the compliance error of a resource that the agent no longer watches: nobody would ever tell that it ended.
+func unwatched(tx *state.Tx, hostID string, t *model.Task) {
+	h, ok := state.Get[model.HostRow](tx, hostID)
+	if !ok || t.Status != model.TaskOK || t.Monitor == nil || *t.Monitor {
+		return
+	}
+	state.Delete[model.ComplianceRow](tx, complianceRow(tx, h, t.Origin).Key())
 }
 
 func finishOrder(tx *state.Tx, o *model.Order, final bool) error {

@@ -171,6 +171,9 @@ func (p *settingPlace) put(tx *state.Tx, doc model.Setting, old *model.SettingRo
 	if err := doc.Validate(); err != nil {
 		return nil, err
 	}
+	if old != nil && string(doc.Value) == mask && (isSecret(old.Schema) || isSecret(parameterSchema(tx, p.owner, old.Name))) {
+		doc.Value = old.Value // what was read with obfuscate is sent back
+	}
 	if err := p.refuseFinal(tx, doc.Key); err != nil {
 		return nil, err
 	}
@@ -224,9 +227,9 @@ func (p *settingPlace) refuseFinal(r state.Reader, key string) error {
 }
 
 // CreateSetting creates a setting and queues the changes of the handlers that it concerns.
-// Errors: NotFound (the owner), Invalid, Conflict (it exists, or one above is final).
+// Errors: NotFound (the owner), Invalid, Conflict (it exists, one above is final, the owner is locked).
 func CreateSetting(tx *state.Tx, o model.Owner, doc model.Setting, t Trigger) (model.Setting, error) {
-	if err := ownerExists(tx, o); err != nil {
+	if err := ownerOpen(tx, o); err != nil {
 		return model.Setting{}, err
 	}
 	if _, ok := state.Get[model.SettingRow](tx, model.SettingKey(o.ID, doc.Key)); ok {
@@ -235,10 +238,10 @@ func CreateSetting(tx *state.Tx, o model.Owner, doc model.Setting, t Trigger) (m
 	return replaceSetting(tx, o, doc, nil, t)
 }
 
-// UpdateSetting changes a setting and queues the changes of the handlers that it concerns. The key stays.
-// Errors: NotFound, Invalid, Conflict (one above is final).
+// UpdateSetting changes a setting and queues the changes of the handlers that it concerns. The key stays; so does a secret
+// value for which its mask is sent back. Errors: NotFound, Invalid, Conflict (one above is final, the owner is locked).
 func UpdateSetting(tx *state.Tx, o model.Owner, key string, patch []byte, t Trigger) (model.Setting, error) {
-	if err := ownerExists(tx, o); err != nil {
+	if err := ownerOpen(tx, o); err != nil {
 		return model.Setting{}, err
 	}
 	old, ok := state.Get[model.SettingRow](tx, model.SettingKey(o.ID, key))
@@ -255,9 +258,10 @@ func UpdateSetting(tx *state.Tx, o model.Owner, key string, patch []byte, t Trig
 	return replaceSetting(tx, o, doc, old, t)
 }
 
-// DeleteSetting deletes a setting and queues the changes of the handlers that it concerns. Error: NotFound.
+// DeleteSetting deletes a setting and queues the changes of the handlers that it concerns.
+// Errors: NotFound, Conflict (the owner is locked).
 func DeleteSetting(tx *state.Tx, o model.Owner, key string, t Trigger) error {
-	if err := ownerExists(tx, o); err != nil {
+	if err := ownerOpen(tx, o); err != nil {
 		return err
 	}
 	if _, ok := state.Get[model.SettingRow](tx, model.SettingKey(o.ID, key)); !ok {
@@ -270,9 +274,10 @@ func DeleteSetting(tx *state.Tx, o model.Owner, key string, t Trigger) error {
 }
 
 // BulkSettings creates and updates the listed settings and deletes the others, unless noDelete. A handler
-// that several keys concern runs once. Errors: NotFound (the owner), Invalid, Conflict (one above is final).
+// that several keys concern runs once. A mask that is sent back for a secret value leaves it.
+// Errors: NotFound (the owner), Invalid, Conflict (one above is final, the owner is locked).
 func BulkSettings(tx *state.Tx, o model.Owner, docs []model.Setting, noDelete bool, t Trigger) error {
-	if err := ownerExists(tx, o); err != nil {
+	if err := ownerOpen(tx, o); err != nil {
 		return err
 	}
 	var keys []string
