@@ -81,6 +81,7 @@ func (s *site) furnishAll(hosts int) {
 		{"POST", inAcme + "/settings/", `{"key": "linked", "link": "organizations/acme/environments/Dev/settings/port", "value": null}`, 201, ""},
 		{"POST", inAcme + "/settings/", `{"key": "hidden", "value": {"deep": ["s3cret-of-acme"]}, "schema": {"type": "object", "secret": true}}`, 201, ""},
 		{"POST", inAcme + "/settings/", `{"key": "big number", "value": 12345678901234567890.5}`, 201, ""},
+		{"POST", inAcme + "/distributions/os/settings/", `{"key": "of a locked one", "value": 1}`, 201, ""},
 		{"POST", inAcme + "/distributions/os/lock", "", 200, ""},
 		{"PUT", inAcme + "/environments/Dev/groups/users", `{"users": [{"username": "admin"}, {"username": "not here"}]}`, 200, ""},
 	})

@@ -88,7 +88,8 @@ type exporter struct {
 	emit    func(*Record) error
 	secrets []json.RawMessage // in the order of their records
 	owners  []owned
-	sealed  int // bytes of secrets
+	kept    []furnished // platforms, distributions, applications
+	sealed  int         // bytes of secrets
 }
 
 // owned is who has settings and groups.
@@ -135,7 +136,7 @@ func (e *exporter) all() error {
 	if err := e.doc(Record{Kind: KindOrganization}, named{e.org.Name, e.org.Description}); err != nil {
 		return err
 	}
-	for _, step := range []func() error{e.kits, e.environments, e.hostgroups, e.definitions, e.jobs, e.settings, e.groups, e.quota} {
+	for _, step := range []func() error{e.kits, e.environments, e.hostgroups, e.definitions, e.jobs, e.settings, e.locks, e.groups, e.quota} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -162,7 +163,7 @@ type furnished struct {
 	row model.Furnished
 }
 
-// kits are platforms, distributions and applications; then what belongs to them; then their locks.
+// kits are platforms, distributions and applications; then what belongs to them.
 func (e *exporter) kits() error {
 	var all []furnished
 	for _, p := range orchestrate.Platforms(e.r, e.org.ID) {
@@ -206,7 +207,13 @@ func (e *exporter) kits() error {
 			return err
 		}
 	}
-	for _, k := range all {
+	e.kept = all
+	return nil
+}
+
+// locks come after settings: those of a locked distribution cannot be written.
+func (e *exporter) locks() error {
+	for _, k := range e.kept {
 		if k.row.Base().Locked {
 			k.at.Kind = KindLock
 			if err := e.emit(&k.at); err != nil {

@@ -79,17 +79,17 @@ func order(k Kind) int {
 		return 4
 	case KindContent, KindModule, KindGit:
 		return 5
-	case KindLock:
-		return 6
 	case KindEnvironment:
-		return 7
+		return 6
 	case KindHost, KindPlatformOf, KindDistOf, KindContext:
-		return 8
+		return 7
 	case KindHostgroup:
-		return 9
+		return 8
 	case KindOrchestration, KindWebhook, KindChannel, KindJob:
-		return 10
+		return 9
 	case KindSetting:
+		return 10
+	case KindLock: // settings of a locked distribution cannot be written
 		return 11
 	case KindGroup:
 		return 12

@@ -388,3 +388,62 @@ func TestBulkWritesOfOtherKeysAreNoConflict(t *testing.T) {
 		})
 	}
 }
+
+// What was read with obfuscate can be sent back: the secret stays, whether its own schema or a parameter makes it one.
+func TestTheMaskOfASecretChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.app(`{"name":"web","parameters":[{"name":"Password","key":"pass","schema":{"type":"string","secret":true}}]}`)
+	o := w.owner(model.LevelEnvironment, w.env)
+	w.set(o, model.Setting{Key: "own", Value: value(`"deep"`), Schema: value(`{"secret":true}`)})
+	w.set(o, model.Setting{Key: "pass", Value: value(`"deep"`)})
+	w.set(o, model.Setting{Key: "open", Value: value(`"deep"`)})
+	masked := value(`"********"`)
+	w.do(func(tx *state.Tx) error {
+		for _, key := range []string{"own", "pass", "open"} {
+			if _, err := orchestrate.UpdateSetting(tx, o, key, []byte(`{"value":"********"}`), orchestrate.Trigger{}); err != nil {
+				return err
+			}
+		}
+		return orchestrate.BulkSettings(tx, o, []model.Setting{{Key: "own", Value: masked, Schema: value(`{"secret":true}`)}}, true, orchestrate.Trigger{})
+	})
+	for key, want := range map[string]string{"own": `"deep"`, "pass": `"deep"`, "open": string(masked)} {
+		if s, err := orchestrate.GetSetting(w.db.Local(), o, key, orchestrate.Show{}); err != nil || string(s.Value) != want {
+			t.Errorf("%s is %s (%v), want %s", key, s.Value, err, want)
+		}
+	}
+}
+
+func TestSettingsOfALockedDistribution(t *testing.T) {
+	w := newWorld(t)
+	var o model.Owner
+	lock := func(locked bool) {
+		w.do(func(tx *state.Tx) error { return orchestrate.LockDistribution(tx, w.org, o.ID, locked) })
+	}
+	w.do(func(tx *state.Tx) error {
+		d, err := orchestrate.CreateDistribution(tx, w.org, model.Distribution{Name: "os", Settings: []model.Setting{{Key: "k", Value: value("1")}}}, "")
+		if err == nil {
+			o = orchestrate.OwnerOfKit(d)
+		}
+		return err
+	})
+	lock(true)
+	none := orchestrate.Trigger{}
+	for what, write := range map[string]func(tx *state.Tx) error{
+		"create": func(tx *state.Tx) error {
+			_, err := orchestrate.CreateSetting(tx, o, model.Setting{Key: "l", Value: value("1")}, none)
+			return err
+		},
+		"update": func(tx *state.Tx) error {
+			_, err := orchestrate.UpdateSetting(tx, o, "k", []byte(`{"value":2}`), none)
+			return err
+		},
+		"delete": func(tx *state.Tx) error { return orchestrate.DeleteSetting(tx, o, "k", none) },
+		"bulk":   func(tx *state.Tx) error { return orchestrate.BulkSettings(tx, o, nil, false, none) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			w.refused(model.Conflict, `distribution "os" is locked: unlock it first`, write)
+		})
+	}
+	lock(false)
+	w.do(func(tx *state.Tx) error { return orchestrate.DeleteSetting(tx, o, "k", none) })
+}
