@@ -73,21 +73,6 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// UnreachableError tells that no answer came: nothing listens there, or the connection broke. Whether a
-// request that was not a GET took effect is then not known.
-type UnreachableError struct {
-	URL string
-	Err error
-}
-
-// Error names the address and the cause.
-func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("the API at %s cannot be reached: %s", e.URL, e.Err)
-}
-
-// Unwrap gives the cause.
-func (e *UnreachableError) Unwrap() error { return e.Err }
-
 // Op is one operation of the table.
 type Op struct {
 	Name   string            // as in the table: "hosts.show"
@@ -226,6 +211,9 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte, con
 	if err != nil {
 		return attempt{err: &UnreachableError{c.base, fmt.Errorf("the answer broke off: %w", err)}}
 	}
+	if wantsTLS(resp, b) {
+		return attempt{err: &UnreachableError{c.base, errWantsTLS}}
+	}
 	if resp.StatusCode/100 != 2 {
 		return attempt{err: answered(resp, b), after: retryAfter(resp.Header)}
 	}
@@ -266,7 +254,7 @@ func answered(resp *http.Response, b []byte) error {
 		}
 		return &model.Error{Code: p.Code, Messages: p.Error}
 	}
-	return model.Errorf(codeOf(resp.StatusCode), "%s answered %s: is it the root of a Muster API?", resp.Request.URL.Redacted(), resp.Status)
+	return model.Errorf(codeOf(resp.StatusCode), "%s answered %s: is it the root of a Muster API? It ends in /api", resp.Request.URL.Redacted(), resp.Status)
 }
 
 // codeOf is the code of a status, for answers that are not ours (a proxy's).

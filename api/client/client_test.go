@@ -3,6 +3,8 @@ package client_test
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -63,7 +65,7 @@ func TestErrorsComeBackAsTheyWereTold(t *testing.T) {
 		{409, `{"error":["a","b"],"code":"conflict"}`, model.Conflict, "a; b"},
 		{404, `{"error":["gone"]}`, model.NotFound, "gone"},
 		{504, `{"error":["who knows"],"code":"unknown"}`, model.Unknown, "who knows"},
-		{502, `<html>Bad Gateway`, model.Unavailable, "502 Bad Gateway: is it the root of a Muster API?"},
+		{502, `<html>Bad Gateway`, model.Unavailable, "502 Bad Gateway: is it the root of a Muster API? It ends in /api"},
 		{302, ``, model.Internal, "302 Found"},
 		{400, `{}`, model.Invalid, "400"},
 	} {
@@ -92,6 +94,27 @@ func TestUnreachable(t *testing.T) {
 	}
 	if err := c.Call(t.Context(), show("x"), nil); !client.IsUnreachable(err) {
 		t.Errorf("nothing listens: %v", err)
+	}
+	secure, plain := httptest.NewTLSServer(http.NotFoundHandler()), httptest.NewServer(http.NotFoundHandler())
+	defer secure.Close()
+	defer plain.Close()
+	late := secure.Client() // knows the authority, and has a clock that went wrong
+	late.Transport.(*http.Transport).TLSClientConfig.Time = func() time.Time { return time.Now().AddDate(200, 0, 0) }
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	for hint, cfg := range map[string]client.Config{
+		"nothing listens there":           {URL: s.URL},
+		"SSL_CERT_FILE=":                  {URL: secure.URL},
+		"begin the address with https://": {URL: strings.Replace(secure.URL, "https:", "http:", 1)},
+		"begin the address with http://":  {URL: strings.Replace(plain.URL, "http:", "https:", 1)},
+		"look at this machine's clock":    {URL: secure.URL, HTTP: late},
+	} {
+		c, err := client.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Call(t.Context(), show("x"), nil); !client.IsUnreachable(err) || !strings.Contains(err.Error(), hint) {
+			t.Errorf("want %q: %v", hint, err)
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
