@@ -83,6 +83,7 @@ type Op struct {
 	// IfMatch is the tag of what is to be changed, as CallTagged gave it: when it has changed since, the error has code
 	// model.Conflict and nothing is done. "" changes whatever there is.
 	IfMatch string
+	Code    string // one-time code of the user, for what asks for one; "" sends that of the client's configuration
 
 	header   http.Header // beside what every request has
 	harmless bool        // a POST that changes nothing
@@ -172,9 +173,9 @@ func (c *Client) send(ctx context.Context, op Op, body []byte, contentType strin
 		path += "?" + q
 	}
 	if c.cfg.DryRun && changes(route) {
-		return c.tryOnly(ctx, route.Method, path, body, contentType)
+		return c.tryOnly(ctx, route.Method, path, body, contentType, op)
 	}
-	try := func(key string) attempt { return c.once(ctx, route.Method, path, body, contentType, key, op.IfMatch) }
+	try := func(key string) attempt { return c.once(ctx, route.Method, path, body, contentType, key, op) }
 	if c.cfg.Patience == 0 || !takesKey(route) {
 		return try("")
 	}
@@ -182,7 +183,7 @@ func (c *Client) send(ctx context.Context, op Op, body []byte, contentType strin
 }
 
 // once sends a request and reads its answer.
-func (c *Client) once(ctx context.Context, method, path string, body []byte, contentType, key, ifMatch string) attempt {
+func (c *Client) once(ctx context.Context, method, path string, body []byte, contentType, key string, op Op) attempt {
 	var content io.Reader
 	if body != nil {
 		content = bytes.NewReader(body)
@@ -195,10 +196,13 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte, con
 	if key != "" {
 		req.Header.Set(spec.HeaderIdempotencyKey, key)
 	}
-	if ifMatch != "" {
-		req.Header.Set("If-Match", ifMatch)
+	if op.IfMatch != "" {
+		req.Header.Set("If-Match", op.IfMatch)
 	}
 	c.authorize(req)
+	if op.Code != "" {
+		req.Header.Set(spec.HeaderTOTP, op.Code)
+	}
 	resp, err := c.cfg.HTTP.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {

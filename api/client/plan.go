@@ -32,12 +32,12 @@ func changes(r spec.Route) bool {
 }
 
 // tryOnly sends a write as one that is only tried.
-func (c *Client) tryOnly(ctx context.Context, method, path string, body []byte, contentType string) attempt {
+func (c *Client) tryOnly(ctx context.Context, method, path string, body []byte, contentType string, op Op) attempt {
 	mark := "?"
 	if strings.Contains(path, "?") {
 		mark = "&"
 	}
-	a := c.once(ctx, method, path+mark+"dry_run=true", body, contentType, "", "")
+	a := c.once(ctx, method, path+mark+"dry_run=true", body, contentType, "", op)
 	if a.err != nil {
 		return a
 	}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
-	"golang.org/x/term"
 
 	"github.com/muster-hq/muster/api/client"
 	"github.com/muster-hq/muster/fsm/model"
@@ -148,7 +147,7 @@ func (c *cli) login(cmd *cobra.Command, name, code, expires string) error {
 	if file := c.or(c.passwordFile, "MUSTER_PASSWORD_FILE"); file != "" {
 		cfg.Password, err = readSecret(file)
 	} else {
-		cfg.Password, err = askPassword(cmd.InOrStdin(), cmd.ErrOrStderr(), cfg.User)
+		cfg.Password, err = askPassword(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), cfg.User)
 	}
 	if err != nil {
 		return err
@@ -161,6 +160,9 @@ func (c *cli) login(cmd *cobra.Command, name, code, expires string) error {
 	var s model.Session
 	body := map[string]any{"description": "muster on " + host, "expires": expires}
 	if err := cl.Call(cmd.Context(), client.Op{Name: "account.sessions.create", Body: body}, &s); err != nil {
+		if code == "" && model.CodeOf(err) == model.Unauthenticated {
+			return fmt.Errorf("%w (an account with one-time codes needs the present one: --code)", err)
+		}
 		return err
 	}
 	all, err := readContexts(c.getenv)
@@ -174,33 +176,6 @@ func (c *cli) login(cmd *cobra.Command, name, code, expires string) error {
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "logged in as %s at %s until %s\n", cfg.User, cfg.URL, s.Expires)
 	return nil
-}
-
-// askPassword asks for a user's password; there must be one.
-func askPassword(in io.Reader, prompt io.Writer, user string) (string, error) {
-	line, err := askSecret(in, prompt, "Password of "+user)
-	if err == nil && line == "" {
-		err = usagef("there is no password on standard input: type it, or give --password-file")
-	}
-	return line, err
-}
-
-// askSecret asks without showing what is typed, or reads the first line of what is not a terminal.
-func askSecret(in io.Reader, prompt io.Writer, what string) (string, error) {
-	var b []byte
-	var err error
-	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		fmt.Fprintf(prompt, "%s: ", what)
-		b, err = term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(prompt)
-	} else {
-		b, err = io.ReadAll(io.LimitReader(in, 4096))
-	}
-	if err != nil {
-		return "", fmt.Errorf("read from standard input: %w", err)
-	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	return strings.TrimSuffix(line, "\r"), nil
 }
 
 func logoutCommand(getenv func(string) string) *cobra.Command {
@@ -304,7 +279,7 @@ func accountCommand(c *cli) *cobra.Command {
 		}),
 		c.openVerb("confirm", "Confirm a registration with the token of its letter, which is asked for or read from standard input", noArgs,
 			func(ctx context.Context, cl *client.Client, cmd *cobra.Command, _ []string) error {
-				token, err := askSecret(cmd.InOrStdin(), cmd.ErrOrStderr(), "Token")
+				token, err := askSecret(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), "Token")
 				if err != nil {
 					return err
 				}

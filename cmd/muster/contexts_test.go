@@ -207,7 +207,7 @@ func TestLetter(t *testing.T) {
 
 // The token of a registration is read, never given as an argument, and only as far as its line goes.
 func TestTheTokenOfARegistrationIsRead(t *testing.T) {
-	if got, err := askSecret(strings.NewReader("secret token\r\nmore\n"), io.Discard, "Token"); err != nil || got != "secret token" {
+	if got, err := askSecret(t.Context(), strings.NewReader("secret token\r\nmore\n"), io.Discard, "Token"); err != nil || got != "secret token" {
 		t.Errorf("%q, %v", got, err)
 	}
 	for _, c := range []struct {

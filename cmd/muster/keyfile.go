@@ -40,7 +40,7 @@ func (p *passphraseFlags) read(cmd *cobra.Command, twice bool) (string, error) {
 		if f == nil {
 			return "", usagef("--passphrase-fd %d is no open descriptor", p.fd)
 		}
-		pass, err := askSecret(io.LimitReader(f, 4096), io.Discard, "")
+		pass, err := askSecret(cmd.Context(), io.LimitReader(f, 4096), io.Discard, "")
 		if err = errors.Join(err, f.Close()); err != nil {
 			return "", &usageError{fmt.Errorf("reading the passphrase from descriptor %d: %w", p.fd, err)}
 		}
@@ -52,11 +52,11 @@ func (p *passphraseFlags) read(cmd *cobra.Command, twice bool) (string, error) {
 	if in, ok := cmd.InOrStdin().(*os.File); !ok || !isTerminal(in) {
 		return "", usagef("a passphrase is needed: give it with --passphrase-file or --passphrase-fd, or run this on a terminal, which asks for it")
 	}
-	pass, err := askSecret(cmd.InOrStdin(), cmd.ErrOrStderr(), "Passphrase")
+	pass, err := askSecret(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), "Passphrase")
 	if err != nil || !twice {
 		return pass, err
 	}
-	again, err := askSecret(cmd.InOrStdin(), cmd.ErrOrStderr(), "The same again")
+	again, err := askSecret(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), "The same again")
 	if err == nil && again != pass {
 		err = usagef("these are two passphrases: nothing was written")
 	}

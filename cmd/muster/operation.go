@@ -90,23 +90,35 @@ func userVerbs(c *cli) []*cobra.Command {
 // codesCommand is one-time codes of one's own account.
 func codesCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{Use: "codes", Short: "One-time codes (TOTP) of your account",
-		Example: "  muster account codes begin      # prints the secret and an address for an authenticator\n  muster account codes confirm    # asks for the first code; from then on logins need one\n  muster account codes off"}
+		Example: "  muster account codes begin      # prints the secret and an address for an authenticator\n  muster account codes confirm    # asks for the first code; from then on logins need one\n  muster account codes off        # asks for the present one"}
 	cmd.AddCommand(c.plainVerbs(
 		operation{use: "begin", short: "Make a secret for an authenticator; it is shown this once", row: "account.totp.begin", cols: columns("SECRET", "secret", "URI", "uri")},
-		operation{use: "off", short: "Need no codes any more", row: "account.totp.delete"},
 	)...)
 	cmd.AddCommand(c.verb("confirm", "Need codes from now on, once a first one is right: it is asked for, or read from standard input", noArgs,
 		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, _ []string) error {
-			code, err := askSecret(cmd.InOrStdin(), cmd.ErrOrStderr(), "Code")
+			code, err := askCode(cmd)
 			if err != nil {
 				return err
 			}
-			if code == "" {
-				return usagef("there is no code on standard input: type it, or send it there")
-			}
 			return cl.Call(ctx, client.Op{Name: "account.totp.confirm", Body: map[string]string{"code": code}}, nil)
+		}), c.verb("off", "Need no codes any more; the present one is asked for, or read from standard input", noArgs,
+		func(ctx context.Context, cl *client.Client, cmd *cobra.Command, _ []string) error {
+			code, err := askCode(cmd)
+			if err != nil {
+				return err
+			}
+			return cl.Call(ctx, client.Op{Name: "account.totp.delete", Code: code}, nil)
 		}))
 	return cmd
+}
+
+// askCode asks for a one-time code; there must be one.
+func askCode(cmd *cobra.Command) (string, error) {
+	code, err := askSecret(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), "Code")
+	if err == nil && code == "" {
+		err = usagef("there is no code on standard input: type it, or send it there")
+	}
+	return code, err
 }
 
 // groupTree, settings and others that show more than one object.

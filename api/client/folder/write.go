@@ -57,7 +57,7 @@ func (w *writer) clear(dir string, replace bool) error {
 	}
 	for _, name := range names {
 		if !isLeft(name) && !replace {
-			return model.Errorf(model.Conflict, "%s is not empty: choose another folder, or let it be replaced", dir)
+			return model.Errorf(model.Conflict, "%s is not empty: choose another folder, or replace what it holds (--force)", dir)
 		}
 	}
 	ours := []string{definition}
