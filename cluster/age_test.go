@@ -9,6 +9,7 @@ import (
 
 // The age that a cut-off node tells covers every write that it has not got.
 func TestAgeBoundsWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, clustertest.Steady())
 	ctx := t.Context()
 	f := c.FollowerIndex()

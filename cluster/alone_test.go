@@ -11,6 +11,7 @@ import (
 // A node that votes alone reads its own writes without asking anybody. Once another votes, too, it asks, and gets no answer
 // when it is cut off.
 func TestOnlyAVoterAloneAsksNobody(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 1, clustertest.Steady())
 	c.WaitVoters(1)
 	for n := range 20 {

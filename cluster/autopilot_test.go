@@ -12,6 +12,7 @@ import (
 // TestAVoteComesAfterStabilisation: a joiner has no vote before it was healthy for so long, once the leadership is older
 // than that; in a young one it need not wait.
 func TestAVoteComesAfterStabilisation(t *testing.T) {
+	t.Parallel()
 	const stable = 3 * time.Second
 	c := clustertest.New(t, 1, clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Autopilot.Stabilisation = stable }))
 	wait(t, stable+3*time.Second) // the leadership is no longer young
@@ -45,6 +46,7 @@ func quickToRemove() clustertest.Option {
 }
 
 func TestTheDeadAreRemovedWhileQuorumIsSafe(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 4, clustertest.Steady(), quickToRemove()) // each leader counts anew how long one is dead
 	first := c.FollowerIndex()
 	name := c.Node(first).Name()
@@ -76,6 +78,7 @@ func TestTheDeadAreRemovedWhileQuorumIsSafe(t *testing.T) {
 }
 
 func TestNobodyIsRemovedWithoutQuorum(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 4, quickToRemove())
 	a := c.FollowerIndex()
 	c.Kill(a)

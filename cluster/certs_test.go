@@ -19,6 +19,7 @@ import (
 
 // TestCertificatesAreRenewed lets time pass until the first certificates have ended, with nodes that run on.
 func TestCertificatesAreRenewed(t *testing.T) {
+	t.Parallel()
 	var ahead atomic.Int64
 	c := clustertest.New(t, 3, clustertest.WithConfig(func(_ int, cfg *cluster.Config) {
 		cfg.CertLife = time.Hour
@@ -147,6 +148,7 @@ func (v visitor) asks(n *cluster.Node, op byte) bool {
 
 // TestOnlyMembersAreServed: with a certificate of the authority alone one gets nothing but joining.
 func TestOnlyMembersAreServed(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, clustertest.Steady())
 	gone := c.FollowerIndex()
 	folder := func(i int) string { return filepath.Join(c.DataDir(i), "pki") }

@@ -12,6 +12,7 @@ import (
 // TestClocksThatAreHoursWrong gives each node another clock and lets each lead. Time is the leader's, but never goes
 // back when the lead passes to one whose clock is behind, and goes on from there.
 func TestClocksThatAreHoursWrong(t *testing.T) {
+	t.Parallel()
 	skews := []time.Duration{0, 5 * time.Hour, -7 * time.Hour}
 	c := clustertest.New(t, 3, clustertest.Steady(), clustertest.WithConfig(func(i int, cfg *cluster.Config) {
 		cfg.Now = func() time.Time { return time.Now().Add(skews[i]) }

@@ -43,6 +43,7 @@ func count(r state.Reader, name string) int {
 }
 
 func TestAnyNodeWritesAndReads(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	ctx := t.Context()
 	for i := range 30 {
@@ -61,6 +62,7 @@ func TestAnyNodeWritesAndReads(t *testing.T) {
 }
 
 func TestErrorsOfTheClosurePassThrough(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 1)
 	mine := errors.New("mine")
 	if err := c.Node(0).Update(t.Context(), func(*state.Tx) error { return mine }); err != mine {
@@ -72,6 +74,7 @@ func TestErrorsOfTheClosurePassThrough(t *testing.T) {
 }
 
 func TestConflictsAreRetriedOnEveryNode(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	var wg sync.WaitGroup
 	for i := range 12 {
@@ -95,7 +98,10 @@ func TestConflictsAreRetriedOnEveryNode(t *testing.T) {
 	}
 }
 
-func TestLeaderKilledUnderLoad(t *testing.T) { stores(t, testLeaderKilledUnderLoad) }
+func TestLeaderKilledUnderLoad(t *testing.T) {
+	t.Parallel()
+	stores(t, testLeaderKilledUnderLoad)
+}
 
 func testLeaderKilledUnderLoad(t *testing.T, store string) {
 	c := clustertest.New(t, 3, clustertest.WithStore(store))
@@ -152,6 +158,7 @@ func testLeaderKilledUnderLoad(t *testing.T, store string) {
 }
 
 func TestLeaderAloneServesNothing(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	if err := c.Leader().Update(t.Context(), put("x", 1)); err != nil {
 		t.Fatal(err)
@@ -195,6 +202,7 @@ func TestLeaderAloneServesNothing(t *testing.T) {
 }
 
 func TestDutiesAreFenced(t *testing.T) {
+	t.Parallel()
 	leads := make(chan *cluster.Lead, 16)
 	var running atomic.Int32
 	duty := func(ctx context.Context, lead *cluster.Lead) error {
@@ -233,7 +241,10 @@ func TestDutiesAreFenced(t *testing.T) {
 	}
 }
 
-func TestRestartFromDisk(t *testing.T) { stores(t, testRestartFromDisk) }
+func TestRestartFromDisk(t *testing.T) {
+	t.Parallel()
+	stores(t, testRestartFromDisk)
+}
 
 func testRestartFromDisk(t *testing.T, store string) {
 	c := clustertest.New(t, 1, clustertest.WithStore(store))
@@ -263,7 +274,10 @@ func testRestartFromDisk(t *testing.T, store string) {
 	}
 }
 
-func TestNewcomerGetsTheSnapshot(t *testing.T) { stores(t, testNewcomerGetsTheSnapshot) }
+func TestNewcomerGetsTheSnapshot(t *testing.T) {
+	t.Parallel()
+	stores(t, testNewcomerGetsTheSnapshot)
+}
 
 func testNewcomerGetsTheSnapshot(t *testing.T, store string) {
 	c := clustertest.New(t, 1, clustertest.WithStore(store), clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Timing.TrailingLogs = 1 }))
@@ -288,6 +302,7 @@ func testNewcomerGetsTheSnapshot(t *testing.T, store string) {
 }
 
 func TestRemoveAndLeave(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	f := c.FollowerIndex()
 	name := c.Node(f).Name()
@@ -312,6 +327,7 @@ func TestRemoveAndLeave(t *testing.T) {
 }
 
 func TestStatusTellsOfTheDead(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	f := c.FollowerIndex()
 	c.Kill(f)
@@ -341,6 +357,7 @@ func TestStatusTellsOfTheDead(t *testing.T) {
 }
 
 func TestShutdownHandsOver(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	l := c.LeaderIndex()
 	old := c.Node(l)
@@ -357,6 +374,7 @@ func TestShutdownHandsOver(t *testing.T) {
 // TestHandingOverToASlowDisk: the next leader needs longer to write its vote down than an election takes. The hand-over is
 // neither told as failed, nor given up.
 func TestHandingOverToASlowDisk(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Timing.SlowWrite = time.Hour }))
 	for range 3 {
 		f := c.FollowerIndex()
@@ -377,6 +395,7 @@ func TestHandingOverToASlowDisk(t *testing.T) {
 // TestWaitingForADeposedLeaderEnds has a follower ask and write at a leader that was cut off in silence. Both go on at the
 // next leader once there is one, and do not wait until their question's time is over.
 func TestWaitingForADeposedLeaderEnds(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Timing.Attempt = 5 * time.Minute }))
 	l, f, _ := others(c)
 	n := c.Node(f)

@@ -26,6 +26,7 @@ func has(v *state.View, name string) bool { _, ok := state.Get[clustertest.Wide]
 
 // TestCommitBeyondTheLimit asks for more at once than a commit may have, of every node.
 func TestCommitBeyondTheLimit(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	for i, n := range c.Nodes() {
 		if err := n.Update(t.Context(), putWide(fmt.Sprint("fits", i), state.MaxCommit-1024)); err != nil {
@@ -70,6 +71,7 @@ func blocked(t *testing.T, timing func(*cluster.Timing)) (c *clustertest.Cluster
 
 // TestFullQueueTellsToComeBack fills the leader's queue from a follower and at the leader, while its log is blocked.
 func TestFullQueueTellsToComeBack(t *testing.T) {
+	t.Parallel()
 	for _, at := range []string{"leader", "follower"} {
 		t.Run(at, func(t *testing.T) {
 			c, l, f, release := blocked(t, func(tm *cluster.Timing) { tm.QueueBytes = 256 << 10 })
@@ -131,6 +133,7 @@ func TestFullQueueTellsToComeBack(t *testing.T) {
 // TestDeadlinesTravel lets deadlines of a follower's clients pass while the leader's log is blocked. What was not
 // proposed by then is told as not done, and is not done later either.
 func TestDeadlinesTravel(t *testing.T) {
+	t.Parallel()
 	c, _, f, release := blocked(t, func(*cluster.Timing) {})
 	n := c.Node(f)
 	var wg sync.WaitGroup
@@ -171,6 +174,7 @@ func TestDeadlinesTravel(t *testing.T) {
 
 // TestSmallCommitsPassAFloodOfBigOnes keeps both lanes of every node full of big commits.
 func TestSmallCommitsPassAFloodOfBigOnes(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	var bigs, smalls atomic.Int64
 	stop := make(chan struct{})
@@ -213,6 +217,7 @@ func TestSmallCommitsPassAFloodOfBigOnes(t *testing.T) {
 
 // TestSameBytesAgain loses the answer to a commit that was applied: sent again, it takes effect no second time.
 func TestSameBytesAgain(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	for i, n := range c.Nodes() {
 		name, tries := fmt.Sprint("x", i), 0
@@ -232,6 +237,7 @@ func TestSameBytesAgain(t *testing.T) {
 
 // TestSameBytesToTheNextLeader kills the leader between the commit and its answer.
 func TestSameBytesToTheNextLeader(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	l, f := c.LeaderIndex(), c.FollowerIndex()
 	tries := 0
@@ -256,6 +262,7 @@ func TestSameBytesToTheNextLeader(t *testing.T) {
 
 // TestTooOldAtFirstRunsAgain makes a commit too old before its first try.
 func TestTooOldAtFirstRunsAgain(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	for i, n := range c.Nodes() {
 		name, runs := fmt.Sprint("x", i), 0
@@ -282,6 +289,7 @@ func TestTooOldAtFirstRunsAgain(t *testing.T) {
 
 // TestTooOldOnARepeatIsUnknown makes a commit too old after a try whose outcome is not known: it is never run again.
 func TestTooOldOnARepeatIsUnknown(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	for i, n := range c.Nodes() {
 		name, runs := fmt.Sprint("x", i), 0

@@ -33,6 +33,7 @@ func snapshotIndex(t *testing.T, dir string) (newest uint64) {
 // TestSnapshotsByBytes writes few large commits: snapshots come by the size of the log, also by what it held when
 // the node was started again.
 func TestSnapshotsByBytes(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 1, clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Timing.SnapshotBytes = 256 << 10 }))
 	large := strings.Repeat("x", 40<<10)
 	for i := range 4 { // each counts twice: its name is its key

@@ -12,6 +12,7 @@ import (
 
 // TestTheLeaderCollectsContents: what no row names goes, on all nodes, but not while one of them runs another version.
 func TestTheLeaderCollectsContents(t *testing.T) {
+	t.Parallel()
 	other := true
 	c := clustertest.New(t, 3, clustertest.WithConfig(func(i int, cfg *cluster.Config) {
 		cfg.Timing.Collect, cfg.Timing.ContentAge = 100*time.Millisecond, time.Second

@@ -61,7 +61,10 @@ func fat(n *cluster.Node, t *testing.T, key string, v int) error {
 	return n.Update(t.Context(), put(key+strings.Repeat("-", 8<<10), v))
 }
 
-func TestFullDisk(t *testing.T) { stores(t, testFullDisk) }
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	stores(t, testFullDisk)
+}
 
 func testFullDisk(t *testing.T, store string) {
 	for _, leads := range []bool{true, false} {
@@ -125,7 +128,10 @@ func testFullDisk(t *testing.T, store string) {
 }
 
 // TestFullDiskInAnElection fills the disk before the node must keep a new term.
-func TestFullDiskInAnElection(t *testing.T) { stores(t, testFullDiskInAnElection) }
+func TestFullDiskInAnElection(t *testing.T) {
+	t.Parallel()
+	stores(t, testFullDiskInAnElection)
+}
 
 func testFullDiskInAnElection(t *testing.T, store string) {
 	disk := smallDisk(t)
@@ -161,7 +167,10 @@ func testFullDiskInAnElection(t *testing.T, store string) {
 }
 
 // TestDamagedEntryStopsTheStart flips a bit of an acknowledged write on a node's disk.
-func TestDamagedEntryStopsTheStart(t *testing.T) { stores(t, testDamagedEntryStopsTheStart) }
+func TestDamagedEntryStopsTheStart(t *testing.T) {
+	t.Parallel()
+	stores(t, testDamagedEntryStopsTheStart)
+}
 
 func testDamagedEntryStopsTheStart(t *testing.T, store string) {
 	c := clustertest.New(t, 1, clustertest.WithStore(store))
@@ -240,7 +249,10 @@ func written(t *testing.T, path string) int64 {
 }
 
 // TestTornLogFile cuts the log's file short: the node must say so, or have all that it acknowledged.
-func TestTornLogFile(t *testing.T) { stores(t, testTornLogFile) }
+func TestTornLogFile(t *testing.T) {
+	t.Parallel()
+	stores(t, testTornLogFile)
+}
 
 func testTornLogFile(t *testing.T, store string) {
 	for name, tear := range map[string]func(size int64) (keep int64){
@@ -276,7 +288,10 @@ func testTornLogFile(t *testing.T, store string) {
 
 // TestTornSnapshot cuts snapshots short. With an older one and the log behind it nothing is missing; without, the
 // node says so and serves nothing.
-func TestTornSnapshot(t *testing.T) { stores(t, testTornSnapshot) }
+func TestTornSnapshot(t *testing.T) {
+	t.Parallel()
+	stores(t, testTornSnapshot)
+}
 
 func testTornSnapshot(t *testing.T, store string) {
 	c := clustertest.New(t, 1, clustertest.WithStore(store), clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Timing.TrailingLogs = 10 }))
@@ -347,7 +362,10 @@ func testTornSnapshot(t *testing.T, store string) {
 
 // TestLostLogIsTold removes the log of a node that has been a member: it must not begin anew under its old name, with
 // nothing of what it had acknowledged.
-func TestLostLogIsTold(t *testing.T) { stores(t, testLostLogIsTold) }
+func TestLostLogIsTold(t *testing.T) {
+	t.Parallel()
+	stores(t, testLostLogIsTold)
+}
 
 func testLostLogIsTold(t *testing.T, store string) {
 	c := clustertest.New(t, 3, clustertest.WithStore(store))

@@ -61,6 +61,7 @@ func keepWriting(t *testing.T, c *clustertest.Cluster) (acked func() int64, stop
 
 // TestNearlyFullDiskHandsOver lets the leader's disk run out of room, but not quite.
 func TestNearlyFullDiskHandsOver(t *testing.T) {
+	t.Parallel()
 	var free space
 	c := clustertest.New(t, 3, free.option(nil))
 	acked, stop := keepWriting(t, c)
@@ -89,6 +90,7 @@ func TestNearlyFullDiskHandsOver(t *testing.T) {
 
 // TestNearlyFullEverywhere leaves no better leader: the present one stays, and goes on.
 func TestNearlyFullEverywhere(t *testing.T) {
+	t.Parallel()
 	var free space
 	c := clustertest.New(t, 3, clustertest.Steady(), free.option(nil))
 	l := c.LeaderIndex()
@@ -110,6 +112,7 @@ func TestNearlyFullEverywhere(t *testing.T) {
 // TestStuckDiskOfTheLeader lets no write to the leader's log end. The others elect one of themselves, and once the disk
 // works again the node follows.
 func TestStuckDiskOfTheLeader(t *testing.T) {
+	t.Parallel()
 	stores(t, func(t *testing.T, store string) {
 		var free space
 		c := clustertest.New(t, 3, clustertest.WithStore(store), free.option(func(tm *cluster.Timing) { tm.SlowWrite = 400 * time.Millisecond }))
@@ -138,6 +141,7 @@ func TestStuckDiskOfTheLeader(t *testing.T) {
 
 // TestSlowDiskOfTheLeader makes each write take long, but end.
 func TestSlowDiskOfTheLeader(t *testing.T) {
+	t.Parallel()
 	var free space
 	c := clustertest.New(t, 3, free.option(func(tm *cluster.Timing) { tm.SlowWrite = 250 * time.Millisecond }))
 	acked, stop := keepWriting(t, c)

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -35,7 +36,25 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(asNode); text != "" {
 		os.Exit(runNode(strings.SplitN(text, " ", 3)))
 	}
+	moreAtOnce()
 	os.Exit(m.Run())
+}
+
+// atOnce is how many tests run at the same time. They wait for elections and disks nearly all the time: one alone takes a tenth
+// of a processor.
+const atOnce = "4"
+
+// moreAtOnce lets that many run, unless whoever started the tests said another number.
+func moreAtOnce() {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if said {
+		return
+	}
+	if err := flag.Set("test.parallel", atOnce); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
 }
 
 // runNode runs a node until it is known how it takes its folder.
@@ -71,6 +90,7 @@ func runNode(args []string) int {
 // TestFlippedBitInEachFile flips a bit in each file of a stopped node, many times, and starts it. It says what is wrong, or
 // the bit did not matter; what was not written it never serves. Then the node is made anew from the others.
 func TestFlippedBitInEachFile(t *testing.T) {
+	t.Parallel()
 	stores(t, testFlippedBitInEachFile)
 }
 

@@ -12,6 +12,7 @@ import (
 // TestWhatWasInClearIsForgotten writes secrets while the cluster seals nothing, as one of an earlier version. Once it does,
 // they are sealed, and the log and the snapshots of before are gone: from the files, too, after the next start.
 func TestWhatWasInClearIsForgotten(t *testing.T) {
+	t.Parallel()
 	var schema atomic.Int64
 	schema.Store(int64(state.SchemaLogs))
 	c := clustertest.New(t, 1, withNotes(), clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Schema = int(schema.Load()) }))

@@ -13,6 +13,7 @@ import (
 
 // TestGossipKeysRotate rotates under running gossip, twice, with a node that is away both times.
 func TestGossipKeysRotate(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.GossipAddr = "127.0.0.1:0" }))
 	seen := func(want int) {
 		t.Helper()
@@ -69,6 +70,7 @@ func TestGossipKeysRotate(t *testing.T) {
 
 // TestGossipKeysRotateByThemselves: the key's age is counted by the leader's clock.
 func TestGossipKeysRotateByThemselves(t *testing.T) {
+	t.Parallel()
 	ahead := fakeClock{}
 	c := clustertest.New(t, 1, clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Now = ahead.now }))
 	path := filepath.Join(c.DataDir(0), "pki", "gossip-key")

@@ -38,6 +38,7 @@ func open(t *testing.T, cfg cluster.Config) (*cluster.Node, error) {
 }
 
 func TestWrongTokensAreRefused(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 1)
 	other := clustertest.New(t, 1)
 	token := func(c *clustertest.Cluster, ttl time.Duration) string {
@@ -111,9 +112,15 @@ func forge(t *testing.T, token string) string {
 	return prefix + base64.RawURLEncoding.EncodeToString(b)
 }
 
-func TestJoinOverGossipAndRestartElsewhere(t *testing.T) { restartElsewhere(t, "127.0.0.1:0") }
+func TestJoinOverGossipAndRestartElsewhere(t *testing.T) {
+	t.Parallel()
+	restartElsewhere(t, "127.0.0.1:0")
+}
 
-func TestRestartElsewhereWithoutGossip(t *testing.T) { restartElsewhere(t, "") }
+func TestRestartElsewhereWithoutGossip(t *testing.T) {
+	t.Parallel()
+	restartElsewhere(t, "")
+}
 
 func restartElsewhere(t *testing.T, gossipAddr string) {
 	t.Helper()
@@ -161,6 +168,7 @@ func restartElsewhere(t *testing.T, gossipAddr string) {
 }
 
 func TestBeginTogether(t *testing.T) {
+	t.Parallel()
 	secret := []byte("a secret of the installation")
 	first := freeAddr(t)
 	nodes := make([]*cluster.Node, 3)
@@ -190,6 +198,7 @@ func TestBeginTogether(t *testing.T) {
 }
 
 func TestHubConnections(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 2)
 	conn, err := c.Node(0).DialHub(t.Context(), "node-1")
 	if err != nil {
@@ -213,6 +222,7 @@ func TestHubConnections(t *testing.T) {
 }
 
 func TestBusCertificateIsPinned(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 1)
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", c.Node(0).BusTLS())
 	if err != nil {
@@ -232,6 +242,7 @@ func TestBusCertificateIsPinned(t *testing.T) {
 }
 
 func TestOneServerAFolder(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	n, err := open(t, cluster.Config{Name: "alfa", DataDir: dir})
 	if err != nil {
@@ -260,6 +271,7 @@ func TestOneServerAFolder(t *testing.T) {
 }
 
 func TestAFailedFirstStartLeavesNoMember(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 1)
 	dir := t.TempDir()
 	taken := freeAddr(t)
@@ -286,6 +298,7 @@ func TestAFailedFirstStartLeavesNoMember(t *testing.T) {
 }
 
 func TestForgetThenJoin(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 1)
 	dir := t.TempDir()
 	n, err := open(t, cluster.Config{Name: "bravo", DataDir: dir})
@@ -349,6 +362,7 @@ func TestFolderThatCannotBeWritten(t *testing.T) {
 }
 
 func TestGarbageOnTheClusterPort(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 2)
 	for _, n := range c.Nodes() {
 		for _, text := range []string{"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x00\x05hello", "R"} {

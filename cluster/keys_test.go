@@ -98,6 +98,7 @@ func showPlanted(t *testing.T, dir string) (shown []string) {
 // TestNothingInClearOnDisk writes secrets, also large ones and over others, takes snapshots, and looks into every file of
 // each node, with both stores of the log. That the look finds what is there is tried, too, with a row in clear.
 func TestNothingInClearOnDisk(t *testing.T) {
+	t.Parallel()
 	for _, store := range []string{cluster.StoreBolt, cluster.StoreWAL} {
 		t.Run(store, func(t *testing.T) {
 			c := clustertest.New(t, 1, withNotes(), clustertest.WithStore(store))
@@ -143,6 +144,7 @@ func TestNothingInClearOnDisk(t *testing.T) {
 // TestKeysAreRotated rotates the cluster's key and an organization's while writes go on, with a member that is away and a
 // change of leader in the middle; a joiner gets the keys; the files are 0600.
 func TestKeysAreRotated(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, withNotes())
 	first := waitKey(t, c)
 	for i := range 300 {
@@ -248,6 +250,7 @@ func writeNotes(ctx context.Context, c *clustertest.Cluster, written *atomic.Int
 
 // TestRestoreNeedsTheKey: a snapshot goes into another cluster with the key only, and into its own without.
 func TestRestoreNeedsTheKey(t *testing.T) {
+	t.Parallel()
 	from, to := clustertest.New(t, 1, withNotes()), clustertest.New(t, 3, withNotes())
 	key := waitKey(t, from)
 	own := waitKey(t, to)
@@ -307,6 +310,7 @@ func TestRestoreNeedsTheKey(t *testing.T) {
 
 // TestDamagedKeyFile: a flipped bit is told and named, and a node without the file gets the keys from the others.
 func TestDamagedKeyFile(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, withNotes())
 	waitKey(t, c)
 	update(t, c.Leader(), putNote("a", "acme"))

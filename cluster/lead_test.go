@@ -33,9 +33,11 @@ func (c counting) WithGroup(string) slog.Handler      { return c }
 // TestATermThatCannotBeOpenedAtOnce makes a leader open its term anew while raft tries in vain to hand leadership to a
 // node that does not hear it, and so takes no command. Raft leads on afterwards, and so must the node.
 func TestATermThatCannotBeOpenedAtOnce(t *testing.T) {
+	t.Parallel()
 	var again atomic.Int64
 	c := clustertest.New(t, 3, clustertest.WithConfig(func(_ int, cfg *cluster.Config) {
-		cfg.Timing.Heartbeat = 1500 * time.Millisecond // for so long raft tries
+		// For so long raft tries; and a leader on a busy machine does not step down meanwhile.
+		cfg.Timing.Heartbeat, cfg.Timing.LeaderLease = 1500*time.Millisecond, time.Second
 		cfg.Log = slog.New(counting{"the term is not open yet", &again})
 	}))
 	if err := c.Leader().Update(t.Context(), put("x", 1)); err != nil {
@@ -66,6 +68,7 @@ func TestATermThatCannotBeOpenedAtOnce(t *testing.T) {
 
 // TestTheFirstEpochIsOfTheNodesClock begins a cluster on a machine whose clock is behind.
 func TestTheFirstEpochIsOfTheNodesClock(t *testing.T) {
+	t.Parallel()
 	const behind = 1000 * time.Hour
 	before := time.Now().Add(-behind)
 	c := clustertest.New(t, 1, clustertest.WithConfig(func(_ int, cfg *cluster.Config) {

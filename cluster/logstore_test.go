@@ -20,12 +20,16 @@ import (
 // stores runs a test over each store of the raft log.
 func stores(t *testing.T, f func(t *testing.T, store string)) {
 	for _, store := range []string{cluster.StoreBolt, cluster.StoreWAL} {
-		t.Run(store, func(t *testing.T) { f(t, store) })
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			f(t, store)
+		})
 	}
 }
 
 // TestAFolderKeepsItsStore starts a node over a log that another store has written.
 func TestAFolderKeepsItsStore(t *testing.T) {
+	t.Parallel()
 	stores(t, func(t *testing.T, store string) {
 		c := clustertest.New(t, 1, clustertest.WithStore(store))
 		if err := c.Node(0).Update(t.Context(), put("x", 1)); err != nil {
@@ -53,6 +57,7 @@ func TestAFolderKeepsItsStore(t *testing.T) {
 
 // TestALogThatIsTooShortIsTold takes the last entries off a log as a whole, which no checksum of an entry shows.
 func TestALogThatIsTooShortIsTold(t *testing.T) {
+	t.Parallel()
 	stores(t, func(t *testing.T, store string) {
 		c := clustertest.New(t, 1, clustertest.WithStore(store))
 		write := func(name string) {

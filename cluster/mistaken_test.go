@@ -33,6 +33,7 @@ func (l *lines) count(what string) int {
 // TestTwoClustersThatGossipByMistake: nodes of one cluster are told the gossip address of another's again and again.
 // Nobody joins, nobody votes elsewhere, and the log tells of it once.
 func TestTwoClustersThatGossipByMistake(t *testing.T) {
+	t.Parallel()
 	var logs [2]lines
 	var c [2]*clustertest.Cluster
 	for k := range c {

@@ -17,6 +17,7 @@ import (
 // TestRecover loses two of three nodes for good. The third goes on alone with all that it had, in a new epoch, and
 // others join it.
 func TestRecover(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	const last = 1
 	for i := range 50 {
@@ -96,6 +97,7 @@ func TestRecover(t *testing.T) {
 
 // TestRecoverKeepsTheStore recovers folders of both stores without being told which it is.
 func TestRecoverKeepsTheStore(t *testing.T) {
+	t.Parallel()
 	stores(t, func(t *testing.T, store string) {
 		c := clustertest.New(t, 1, clustertest.WithStore(store))
 		if err := c.Node(0).Update(t.Context(), put("x", 1)); err != nil {
@@ -114,6 +116,7 @@ func TestRecoverKeepsTheStore(t *testing.T) {
 
 // TestRecoverTellsDamage changes a bit of the log: nothing is recovered, and nothing is changed.
 func TestRecoverTellsDamage(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 1)
 	for i := range 5 {
 		if err := c.Node(0).Update(t.Context(), put("x", i)); err != nil {
@@ -132,6 +135,7 @@ func TestRecoverTellsDamage(t *testing.T) {
 
 // TestRecoverNeedsTheKey: a node whose keys are gone is refused, and nothing of it is changed; with a copy of the keys it goes on.
 func TestRecoverNeedsTheKey(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, withNotes())
 	key := waitKey(t, c)
 	update(t, c.Leader(), putNote("a", "acme"))

@@ -35,6 +35,7 @@ func writer(t *testing.T, c *clustertest.Cluster, node int, acked *atomic.Int64,
 // TestLaggingFollowerGetsASnapshotUnderLoad leaves a node so far behind that the log no longer reaches back to it,
 // dead or only cut off, while writes go on before, during and after.
 func TestLaggingFollowerGetsASnapshotUnderLoad(t *testing.T) {
+	t.Parallel()
 	stores(t, testLaggingFollowerGetsASnapshotUnderLoad)
 }
 
@@ -137,6 +138,7 @@ func newestSnapshot(t *testing.T, data string) (index uint64) {
 // TestReplacedUnderTheSameName removes a dead member and lets another node join by its name. Then the old one comes
 // back from its folder: it must neither take the place of its successor nor disturb the others.
 func TestReplacedUnderTheSameName(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, clustertest.Steady(), clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.GossipAddr = "127.0.0.1:0" }))
 	const gone = 1
 	name := c.Node(gone).Name()

@@ -46,6 +46,7 @@ func same(t *testing.T, c *clustertest.Cluster) {
 
 // TestRestoreAnotherSize restores a snapshot into clusters of other sizes, through followers.
 func TestRestoreAnotherSize(t *testing.T) {
+	t.Parallel()
 	backups := map[int][]byte{}
 	for _, size := range []int{1, 3} {
 		c := clustertest.New(t, size)
@@ -120,6 +121,7 @@ func TestRestoreAnotherSize(t *testing.T) {
 // that was acknowledged after the restore is there, and none that was acknowledged before it, but for what the
 // snapshot holds; a follower that was away gets the restored state, too.
 func TestRestoreUnderLoad(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	for range 10 {
 		if err := c.Node(0).Update(t.Context(), increment("n")); err != nil {
@@ -181,6 +183,7 @@ func TestRestoreUnderLoad(t *testing.T) {
 
 // TestRestoreRefusesDamage gives what is no whole snapshot: nothing may change.
 func TestRestoreRefusesDamage(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 1)
 	n := c.Node(0)
 	if err := n.Update(t.Context(), put("x", 1)); err != nil {
@@ -209,6 +212,7 @@ func TestRestoreRefusesDamage(t *testing.T) {
 // nothing of it; the one that was cut off ends, and says so again when it is started: it never serves the state that
 // only it has.
 func TestRestoreCutOff(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3)
 	for i := range 150 { // large, so that it takes a moment to render
 		raw := make([]byte, 45<<10)

@@ -16,6 +16,7 @@ import (
 // TestTheSchemaIsRaisedWhenAllKnowIt goes through an upgrade of three nodes, one at a time, and then back, which is
 // refused.
 func TestTheSchemaIsRaisedWhenAllKnowIt(t *testing.T) {
+	t.Parallel()
 	var known [3]atomic.Int64
 	for i := range known {
 		known[i].Store(int64(state.SchemaFirst))

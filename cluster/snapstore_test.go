@@ -150,6 +150,7 @@ func foldersIn(t *testing.T, dir string) (names []string) {
 
 // TestFlippedBitOfASnapshot flips each bit of a snapshot's two files: that is told, or it did not matter.
 func TestFlippedBitOfASnapshot(t *testing.T) {
+	t.Parallel()
 	for _, magic := range []string{"musterS1", "musterS3"} {
 		dir := t.TempDir()
 		want := stateOf(magic, 50)

@@ -200,6 +200,7 @@ func TestVotesThatDoNotFit(t *testing.T) {
 // TestFlippedVoteOnDisk flips a bit of the term and of the vote in the file of each store: the node says so and does not
 // start.
 func TestFlippedVoteOnDisk(t *testing.T) {
+	t.Parallel()
 	stores(t, func(t *testing.T, store string) {
 		c := clustertest.New(t, 1, clustertest.WithStore(store))
 		if err := c.Node(0).Update(t.Context(), put("x", 1)); err != nil {
