@@ -41,15 +41,15 @@ func TestMain(m *testing.M) {
 }
 
 // atOnce is how many tests run at the same time. They wait for elections and disks nearly all the time: one alone takes a tenth
-// of a processor.
+// of a processor, and half of one under the race detector, whose run is the one with -short.
 const atOnce = "4"
 
-// moreAtOnce lets that many run, unless whoever started the tests said another number.
+// moreAtOnce lets that many run, unless whoever started the tests said another number, or -short.
 func moreAtOnce() {
 	flag.Parse()
 	said := false
 	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
-	if said {
+	if said || testing.Short() {
 		return
 	}
 	if err := flag.Set("test.parallel", atOnce); err != nil {

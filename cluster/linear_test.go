@@ -213,6 +213,7 @@ func round(t *testing.T, r *rand.Rand, store string) {
 		skews[i] = time.Duration(r.IntN(1200)-600) * time.Second
 	}
 	c := clustertest.New(t, 3, clustertest.WithStore(store), clustertest.WithConfig(func(i int, cfg *cluster.Config) {
+		cfg.Timing.Heartbeat, cfg.Timing.LeaderLease = 0, 0 // those that are shipped
 		cfg.Timing.SnapshotEntries, cfg.Timing.TrailingLogs, cfg.Timing.SnapshotCheck = 256, 64, 300*time.Millisecond
 		cfg.Now = func() time.Time { return time.Now().Add(skews[i]) }
 	}))

@@ -62,7 +62,7 @@ func TestRestoreAnotherSize(t *testing.T) {
 	}
 	for _, s := range []struct{ from, to int }{{1, 3}, {3, 1}, {3, 5}} {
 		t.Run(fmt.Sprintf("%d to %d", s.from, s.to), func(t *testing.T) {
-			c := clustertest.New(t, s.to)
+			c := clustertest.New(t, s.to, clustertest.Steady()) // a leader that steps down in a restore ends
 			via := c.Node(0)
 			if s.to > 1 {
 				via = c.Node(c.FollowerIndex())

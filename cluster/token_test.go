@@ -28,7 +28,7 @@ func (f *fakeClock) pass(d time.Duration) { f.ahead.Add(int64(d)) }
 func TestTokensThatAreOfNoUse(t *testing.T) {
 	t.Parallel()
 	clock := &fakeClock{}
-	c := clustertest.New(t, 1, clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Now = clock.now }))
+	c := clustertest.New(t, 1, clustertest.Steady(), clustertest.WithConfig(func(_ int, cfg *cluster.Config) { cfg.Now = clock.now }))
 	n := c.Node(0)
 	make := func(o cluster.TokenOptions) (string, string) {
 		t.Helper()

@@ -144,6 +144,7 @@ func (c *Cluster) start(i int) {
 	cfg.Listener = ln
 	cfg.Transport.Dial = c.net.dialer(i)
 	cfg.BeforeWrite = m.write
+	cfg.Timing.Heartbeat, cfg.Timing.LeaderLease = 400*time.Millisecond, 300*time.Millisecond // tests share their machine
 	cfg.Timing.Reconcile = 500 * time.Millisecond
 	cfg.Autopilot.Stabilisation = 100 * time.Millisecond
 	if testing.Verbose() {
