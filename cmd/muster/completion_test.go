@@ -21,6 +21,7 @@ func (sh *shell) completions(args ...string) []string {
 }
 
 func TestLiveCompletion(t *testing.T) {
+	t.Parallel()
 	sh := newShell(t).fill()
 	sh.ok("host create sapp0 -E Dev")
 	sh.ok("environment create Test")
@@ -73,6 +74,7 @@ func TestLiveCompletion(t *testing.T) {
 
 // A server that does not answer holds up a key press for a short time only, and hostile names are left out.
 func TestCompletionTrustsNobody(t *testing.T) {
+	t.Parallel()
 	sh := &shell{t: t, dir: t.TempDir()}
 	held := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -168,6 +168,7 @@ func TestCommandLineOfServerAndDev(t *testing.T) {
 
 // TestLivesOfKeys: what the file says of certificates comes to the node's own.
 func TestLivesOfKeys(t *testing.T) {
+	t.Parallel()
 	c, err := loaded(t, "name: n1\ncertificate-life: 48h\n", "--gossip-key-life", "2h")
 	if err != nil || c.Lives.Certificate != 48*time.Hour || c.Lives.GossipKey != 2*time.Hour {
 		t.Fatalf("%+v, %v", c.Lives, err)

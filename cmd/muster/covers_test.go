@@ -216,6 +216,7 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 // TestEveryOperationHasACommand runs one command line for every operation that is built, and sees that it asks for it.
 func TestEveryOperationHasACommand(t *testing.T) {
+	t.Parallel()
 	r := &recorder{match: spec.NewMatcher(spec.Routes())}
 	server := httptest.NewServer(r)
 	t.Cleanup(server.Close)

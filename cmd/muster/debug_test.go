@@ -36,6 +36,7 @@ func digests(t *testing.T, dir string) map[string][32]byte {
 // TestDebug looks into the folder of a stopped node: it tells rows and no secrets, changes nothing, and reads on
 // after an entry that is damaged.
 func TestDebug(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, "n1")
 	pw := n.passwordFile()
 	n.do(pw, "organization", "create", "acme")

@@ -54,6 +54,7 @@ func (i devInfo) at(t *testing.T, k int) *node {
 }
 
 func TestDevOneNode(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "it's here")
 	addr := testPorts(t, 1)[0]
 	p, info := startDev(t, dir, "--http", addr)
@@ -183,6 +184,7 @@ func waitHost(t *testing.T, n *node, info devInfo, name string) {
 }
 
 func TestDevStateSurvives(t *testing.T) {
+	t.Parallel()
 	bin := t.TempDir()
 	if out, err := exec.Command("go", "build", "-o", bin+"/muster-agent", "../muster-agent").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
@@ -225,6 +227,7 @@ func text(v any) string {
 
 // A first start that ended before all three had joined goes on where it was.
 func TestDevBeginningCutOff(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "dev")
 	addr := testPorts(t, 1)[0]
 	p, info := startDev(t, dir, "--nodes", "3", "--http", addr)
@@ -250,6 +253,7 @@ func TestDevBeginningCutOff(t *testing.T) {
 }
 
 func TestDevStoppedBeforeItIsReady(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "dev")
 	p := begin(t, "dev", "--nodes", "3", "--data", dir, "--http", "127.0.0.1:0")
 	eventually(t, "the first node's folder", func() bool {

@@ -42,6 +42,7 @@ func (sh *shell) fill() *shell {
 
 // An organization goes into a folder and, under another name, back into a server: both are the same.
 func TestFolderGoesThereAndBack(t *testing.T) {
+	t.Parallel()
 	sh := newShell(t).fill()
 	a, b := filepath.Join(sh.dir, "a"), filepath.Join(sh.dir, "b")
 	_, errs, code := sh.run("export " + a)
@@ -126,6 +127,7 @@ func edit(t *testing.T, file, old, now string) {
 
 // apply makes the server as the folder, and deletes only with --prune, below the folders that there are.
 func TestApply(t *testing.T) {
+	t.Parallel()
 	sh := newShell(t).fill()
 	dir := filepath.Join(sh.dir, "acme")
 	sh.ok("export " + dir)

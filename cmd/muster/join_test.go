@@ -10,6 +10,7 @@ import (
 )
 
 func TestRunningServerJoins(t *testing.T) {
+	t.Parallel()
 	first, second := startNode(t, "n1"), startNode(t, "n2")
 	pw, token := first.passwordFile(), first.joinToken(first.passwordFile())
 	old := textFile(t, "old-password", mustRead(t, second.passwordFile()))
@@ -44,6 +45,7 @@ func TestRunningServerJoins(t *testing.T) {
 }
 
 func TestServerThatHoldsSomethingDoesNotJoin(t *testing.T) {
+	t.Parallel()
 	first, second := startNode(t, "n1"), startNode(t, "n2")
 	token := first.joinToken(first.passwordFile())
 	pw := second.passwordFile()
@@ -61,6 +63,7 @@ func TestServerThatHoldsSomethingDoesNotJoin(t *testing.T) {
 }
 
 func TestJoinThatFailsChangesNothing(t *testing.T) {
+	t.Parallel()
 	first, second, third := startNode(t, "n1"), startNode(t, "n2"), startNode(t, "n3")
 	pw := second.passwordFile()
 	foreign := third.joinToken(third.passwordFile())
@@ -108,6 +111,7 @@ func TestJoinThatFailsChangesNothing(t *testing.T) {
 
 // A server that is ended in the middle of a join comes back as it was before, or as a member of the new cluster.
 func TestJoinCutOff(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, "n1")
 	pw := n.passwordFile()
 	c, err := n.client(pw)
@@ -143,6 +147,7 @@ func TestJoinCutOff(t *testing.T) {
 }
 
 func TestServerWithAWrongTokenLeavesNoMember(t *testing.T) {
+	t.Parallel()
 	first := startNode(t, "n1")
 	n := newNode(t, "n2", "--join", first.cluster, "--token-file", textFile(t, "token", "swordfish")).start()
 	if code := n.wait(); code != exitFailed || !strings.Contains(n.stderr.String(), "this is no join token") {

@@ -17,6 +17,7 @@ import (
 // TestKeysWithAPassphrase exports the keys of a folder encrypted, from a file and from a descriptor, and imports them into
 // the folder of a node that has lost its own. Needs no server: only who holds the folder may.
 func TestKeysWithAPassphrase(t *testing.T) {
+	t.Parallel()
 	folder := func(ring *seal.Keyring) string {
 		dir := t.TempDir()
 		path := cluster.ClusterKeyPath(serverConfig{Data: dir}.clusterDir())

@@ -9,6 +9,7 @@ import (
 
 // TestEntitiesFromTheCommandLine runs each verb of the nouns for platforms, distributions and stored definitions.
 func TestEntitiesFromTheCommandLine(t *testing.T) {
+	t.Parallel()
 	sh := newShell(t).furnish()
 	ks := sh.file("ks", "lang ${lang!} zone ${zone!}\n")
 	picture := filepath.Join(sh.dir, "picture.out")

@@ -186,6 +186,7 @@ func endChange(tx *state.Tx, id, fail string) error {
 }
 
 func TestNounsFromTheCommandLine(t *testing.T) {
+	t.Parallel()
 	sh := newShell(t).furnish()
 	for _, c := range []struct{ line, want string }{
 		{"organization list -o name", "acme\n"},
@@ -255,6 +256,7 @@ func TestOutputGoesBackIn(t *testing.T) {
 }
 
 func TestWaitAndExitCodes(t *testing.T) {
+	t.Parallel()
 	sh := newShell(t).furnish()
 	sh.env["MUSTER_ENVIRONMENT"] = "Dev"
 	stop := sh.agent("")

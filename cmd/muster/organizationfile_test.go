@@ -44,6 +44,7 @@ func organizationLines(t *testing.T, path string) []string {
 // TestOrganizationMovesBetweenClusters exports an organization with 200 hosts from one cluster, imports it into another,
 // and exports it again: the same but for what is the clusters' own.
 func TestOrganizationMovesBetweenClusters(t *testing.T) {
+	t.Parallel()
 	old, fresh := startNode(t, "n1"), startNode(t, "m1")
 	pw, first := old.passwordFile(), fresh.passwordFile()
 	old.do(pw, "organization", "create", "acme", "--populate")

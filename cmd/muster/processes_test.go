@@ -121,6 +121,7 @@ func clusterHealth(t *testing.T, all []*process, more ...string) (stdout, stderr
 
 // TestStatusTellsHealthByItsExitCode kills the nodes one by one.
 func TestStatusTellsHealthByItsExitCode(t *testing.T) {
+	t.Parallel()
 	all := threeProcesses(t)
 	until := func(want int, what string) string {
 		t.Helper()

@@ -20,6 +20,7 @@ import (
 // TestRecoverAfterTheLossOfTheMajority kills two of three servers under load, and goes on with the third one alone: it
 // serves every write that it had, in a new epoch, two new ones join, and the lost ones are refused when they come back.
 func TestRecoverAfterTheLossOfTheMajority(t *testing.T) {
+	t.Parallel()
 	all := threeProcesses(t)
 	last, pw := all[0], all[0].passwordFile()
 	c, err := last.client(pw)

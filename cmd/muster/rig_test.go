@@ -197,6 +197,7 @@ func TestRepeatedWritesOverLeaderKills(t *testing.T) {
 
 // Events go on over the kill of the node that told them, without a gap and without a double.
 func TestEventsResumeOnAnotherNode(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3)
 	ctx := t.Context()
 	clustertest.WaitFor(t, "a cluster that tells events", func() bool {
@@ -248,6 +249,7 @@ func TestEventsResumeOnAnotherNode(t *testing.T) {
 
 // Without a leader writes and linearizable reads wait for their deadline and say when to come again; stale reads go on.
 func TestWithoutALeader(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3)
 	ctx := t.Context()
 	lone := r.nodes.FollowerIndex()

@@ -17,6 +17,7 @@ import (
 // TestScheduledSnapshots writes snapshots at a short interval: each is whole, the oldest go, what is not ours stays,
 // and the status tells the last one.
 func TestScheduledSnapshots(t *testing.T) {
+	t.Parallel()
 	n := newNode(t, "n1", "--snapshot-every", "100ms", "--snapshot-keep", "3")
 	dir := filepath.Join(n.data, "snapshots")
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -20,6 +20,7 @@ import (
 )
 
 func TestServerOnAnEmptyFolder(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, "n1")
 	info, err := os.Stat(n.passwordFile())
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -86,6 +87,7 @@ func TestFolderThatCannotBeMade(t *testing.T) {
 }
 
 func TestThreeNodesByJoin(t *testing.T) {
+	t.Parallel()
 	first := startNode(t, "n1")
 	pw := first.passwordFile()
 	token := first.joinToken(pw)
@@ -166,6 +168,7 @@ func leaves(t *testing.T, n, stays *node, pw string) {
 }
 
 func TestThreeNodesBeginTogether(t *testing.T) {
+	t.Parallel()
 	secret := textFile(t, "secret", "a secret of the installation, the same everywhere\n")
 	p := testPorts(t, 12)
 	nodes := []*node{nodeOn(t, p[:4], "n1"), nodeOn(t, p[4:8], "n2"), nodeOn(t, p[8:], "n3")}
@@ -239,6 +242,7 @@ func TestNodeThatWaitsAnswers503(t *testing.T) {
 }
 
 func TestSignalsEndTheBuiltServer(t *testing.T) {
+	t.Parallel()
 	bin := buildMuster(t)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		n := newNode(t, "n1")

@@ -54,6 +54,7 @@ func (m *machineTest) becomes(host model.HostState, machine model.InstanceState,
 }
 
 func TestDevSimulates(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "dev")
 	addr := testPorts(t, 1)[0]
 	p, info := startDev(t, dir, "--http", addr, "--simulate")

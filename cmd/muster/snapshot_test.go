@@ -14,6 +14,7 @@ import (
 
 // TestSnapshotCommands saves the state of one cluster, looks at it offline, and restores it into another.
 func TestSnapshotCommands(t *testing.T) {
+	t.Parallel()
 	old := startNode(t, "n1")
 	pw := old.passwordFile()
 	old.do(pw, "organization", "create", "acme")
@@ -138,6 +139,7 @@ func exportedKeys(t *testing.T, data string) string {
 
 // TestKeyCommands rotates both keys of a running node.
 func TestKeyCommands(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, "n1")
 	pw := n.passwordFile()
 	n.do(pw, "organization", "create", "acme")
@@ -157,6 +159,7 @@ func TestKeyCommands(t *testing.T) {
 
 // TestConfirm types the cluster's name, and something else.
 func TestConfirm(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, "n1")
 	pw := n.passwordFile()
 	file := filepath.Join(t.TempDir(), "s")

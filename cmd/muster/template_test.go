@@ -21,6 +21,7 @@ func buildMuster(t *testing.T) string {
 }
 
 func TestTemplateRenderBuilt(t *testing.T) {
+	t.Parallel()
 	bin := buildMuster(t)
 	dir := t.TempDir()
 	put := func(name, text string) string {

@@ -41,6 +41,7 @@ func steps(t *testing.T, page string) (out []step) {
 
 // The tutorial can be typed as it stands.
 func TestTutorial(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../../docs/tutorial.md")
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 // A server that stops answers those who wait for news first, and is not held up by them. On a busy machine the request
 // may come to the port after the server has left it: that says nothing, and is tried again.
 func TestStopAnswersWaits(t *testing.T) {
+	t.Parallel()
 	var err error
 	for range 4 {
 		if err = stopAmongWaits(t); err == nil {

@@ -168,6 +168,7 @@ func TestDemoSabotaged(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // most of them wait for what does not come
 			var out log
 			d := &demo{bin: bin, dir: t.TempDir(), out: &out, patience: patience}
 			steps := d.steps()
