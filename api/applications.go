@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/muster-hq/muster/api/auth"
@@ -94,10 +95,23 @@ func stageContent(c *call) error {
 	if len(c.body) <= stageAbove || c.charged == "" { // without one it was done already, under its key
 		return nil
 	}
-	if _, err := state.StageContent(c.req.Context(), c.srv.cfg.Store, c.charged, c.body); err != nil {
+	if _, err := state.StageContent(c.req.Context(), withinQuota{c.srv.cfg.Store}, c.charged, c.body); err != nil {
 		return fmt.Errorf("storing a content of %d bytes: %w", len(c.body), err)
 	}
 	return nil
+}
+
+// withinQuota is a store that refuses each commit of what would go beyond a quota.
+type withinQuota struct{ state.Updater }
+
+// Update is the store's.
+func (s withinQuota) Update(ctx context.Context, fn func(tx *state.Tx) error) error {
+	return s.Updater.Update(ctx, func(tx *state.Tx) error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return orchestrate.WithinQuota(tx)
+	})
 }
 
 func fileEndpoints() map[string]endpoint {

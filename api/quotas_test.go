@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
+	"github.com/muster-hq/muster/fsm/state"
 )
 
 func (s *site) quota(body string) {
@@ -53,7 +56,7 @@ func TestQuotasOfThings(t *testing.T) {
 		{"PUT", web1 + "/applications/web/services/nginx/_restart", "", 403, "is 1, it has 1 and this would make 1 more"},
 	})
 	var use model.QuotaUse
-	if err := json.Unmarshal([]byte(s.raw("GET", "/organizations/acme/quota", "").body), &use); err != nil || use.Default || use.Used != (model.QuotaHas{Hosts: 2, Applications: 2, ChangesInFlight: 1}) {
+	if err := json.Unmarshal([]byte(s.raw("GET", "/organizations/acme/quota", "").body), &use); err != nil || use.Default || use.Used.Bytes <= 0 || use.Used != (model.QuotaHas{Hosts: 2, Applications: 2, ChangesInFlight: 1, Bytes: use.Used.Bytes}) {
 		t.Errorf("%+v %v", use, err)
 	}
 	s.play([]exchange{
@@ -67,11 +70,8 @@ func TestQuotasOfThings(t *testing.T) {
 func TestQuotaOfBytes(t *testing.T) {
 	s := newSite(t).furnish()
 	count := func() int64 {
-		if _, err := orchestrate.CountUsage(t.Context(), s.db, s.db.Local()); err != nil {
-			t.Fatal(err)
-		}
 		var use model.QuotaUse
-		if err := json.Unmarshal([]byte(s.raw("GET", "/organizations/acme/quota", "").body), &use); err != nil || use.Used.Counted == "" {
+		if err := json.Unmarshal([]byte(s.raw("GET", "/organizations/acme/quota", "").body), &use); err != nil {
 			t.Fatalf("%+v %v", use, err)
 		}
 		return use.Used.Bytes
@@ -93,6 +93,60 @@ func TestQuotaOfBytes(t *testing.T) {
 	quota := s.raw("GET", "/quotas/acme", "")
 	if after := count(); after != before && after > before+500 { // the quota itself is a row
 		t.Errorf("after the deletion %d bytes, before %d: %s", after, before, quota.body)
+	}
+}
+
+// TestQuotaOfBytesIsExact: writes of settings and large contents are taken up to the last byte of the quota and no further, at once, not
+// when somebody has counted.
+func TestQuotaOfBytesIsExact(t *testing.T) {
+	s := newSite(t).furnish()
+	used := func() int64 {
+		o, err := orchestrate.OrganizationByName(s.db.Local(), "acme")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state.StoredBytes(s.db.Local(), o.ID)
+	}
+	create := func(key string, size int) answer {
+		return s.raw("POST", inAcme+"/settings/", `{"key": "`+key+`", "value": "`+strings.Repeat("x", size)+`"}`)
+	}
+	s.quota(`{"bytes": 1}`)
+	s.quota(`{"bytes": ` + strconv.FormatInt(used()+20_000, 10) + `}`)
+	limit := used() + 20_000
+	taken := 0
+	for ; create(fmt.Sprintf("k%03d", taken), 1000).status == 201; taken++ {
+		if now := used(); now > limit {
+			t.Fatalf("%d bytes are stored, of %d", now, limit)
+		}
+	}
+	if taken < 12 || taken > 17 {
+		t.Errorf("%d settings of 1000 bytes and their rows were taken into 20,000 bytes", taken)
+	}
+	if now := used(); limit-now > 1500 {
+		t.Errorf("%d bytes were left", limit-now)
+	}
+	random := make([]byte, 600<<10) // goes ahead of its row, in parts
+	_, _ = rand.Read(random)
+	text := base64.StdEncoding.EncodeToString(random)
+	upload := func() answer {
+		return s.raw("POST", inAcme+"/applications/web/files/site.conf/content", "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\n"+text+"\r\n--B--\r\n",
+			"Content-Type", "multipart/form-data; boundary=B")
+	}
+	s.quota(`{"bytes": ` + strconv.FormatInt(used()+300_000, 10) + `}`)
+	limit = used() + 300_000
+	if a := upload(); a.status != 403 || !strings.Contains(a.body, "the quota bytes") {
+		t.Errorf("a content that does not fit: %d %.300s", a.status, a.body)
+	}
+	if now := used(); now > limit+1000 {
+		t.Errorf("%d bytes are stored, of %d", now, limit)
+	}
+	s.quota(`{"bytes": 100000000}`)
+	before := used()
+	if a := upload(); a.status != 200 {
+		t.Errorf("a content that fits: %d %.300s", a.status, a.body)
+	}
+	if grown := used() - before; grown < int64(len(random)) || grown > int64(len(text))+5000 {
+		t.Errorf("a content of %d random bytes as Base64 counts %d", len(random), grown)
 	}
 }
 

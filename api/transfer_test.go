@@ -169,7 +169,7 @@ func inFile() map[string]string {
 		"job": "", "group": "", "quota": "", "invitation": "",
 		"instance": machine, "compliance": machine, "agent": machine, "presence": machine, "lanes": machine, "alertmark": machine, "machinework": machine,
 		"change": work, "changecounter": work, "order": work, "request": work, "requestmark": work, "intent": work, "intentcounter": work, "intentmark": work,
-		"delivery": work, "webhookhealth": work, "eventmark": work, "filelink": work, "usage": "it is counted anew",
+		"delivery": work, "webhookhealth": work, "eventmark": work, "filelink": work, "usage": "nothing writes it any more",
 		"enroltoken": own, "applicationkey": own, "orgkey": own, "lastuse": own,
 		"user": people, "session": people, "loginkeys": people, "totp": people, "registration": people, "identity": people,
 	}

@@ -54,7 +54,6 @@ func (d *duties) list() []cluster.NamedDuty {
 		{Name: "logs", Run: d.tidyLogs},
 		{Name: "changes", Run: d.upkeep},
 		{Name: "webhooks", Run: d.webhooks},
-		{Name: "usage", Run: d.countUsage},
 	}
 }
 

@@ -4,7 +4,7 @@ package model
 type Quota struct {
 	Hosts             int `json:"hosts"`
 	Applications      int `json:"applications"`
-	Bytes             int `json:"bytes"`           // stored: rows and contents, before compression
+	Bytes             int `json:"bytes"`           // stored: rows and contents
 	ChangesInFlight   int `json:"changesInFlight"` // changes of its hosts that are not done
 	RequestsPerSecond int `json:"requestsPerSecond"`
 	BytesPerSecond    int `json:"bytesPerSecond"` // of bodies and answers
@@ -62,9 +62,8 @@ type QuotaUse struct {
 
 // QuotaHas is how much an organization has of what a quota counts.
 type QuotaHas struct {
-	Hosts           int    `json:"hosts"`
-	Applications    int    `json:"applications"`
-	ChangesInFlight int    `json:"changesInFlight"`
-	Bytes           int64  `json:"bytes"`             // as of the last count
-	Counted         string `json:"counted,omitempty"` // when the bytes came to this; "": not yet
+	Hosts           int   `json:"hosts"`
+	Applications    int   `json:"applications"`
+	ChangesInFlight int   `json:"changesInFlight"`
+	Bytes           int64 `json:"bytes"` // as this node knows it
 }

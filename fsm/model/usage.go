@@ -1,15 +1,12 @@
 package model
 
-import "time"
-
-// UsageRow is how many bytes an organization stores, as a duty of the leader counts them.
+// UsageRow is what an earlier version wrote down of the bytes of an organization. Nothing writes or reads it any more; it goes with
+// its organization.
 type UsageRow struct {
-	OrgID string    `json:"of"` // not orgId: the count is not counted itself
-	Bytes int64     `json:"bytes"`
-	Time  time.Time `json:"time"` // of the count
+	OrgID string `json:"of"`
 }
 
-// Table names the table of counts.
+// Table names the table.
 func (*UsageRow) Table() string { return "usage" }
 
 // Key is the organization's id.
@@ -18,7 +15,7 @@ func (u *UsageRow) Key() string { return u.OrgID }
 // Ranges: all.
 func (*UsageRow) Ranges() []string { return []string{AllUsage} }
 
-// Parent: none; the row may outlive its organization until the next count.
+// Parent: none.
 func (*UsageRow) Parent() (table, key string) { return "", "" }
 
 // AllUsage is the range of all counts.

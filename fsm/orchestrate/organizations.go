@@ -157,6 +157,7 @@ func DeleteOrganization(tx *state.Tx, orgID string) error {
 	}
 	dropOwned(tx, orgID)
 	dropIntents(tx, orgID)
+	state.Delete[model.UsageRow](tx, orgID)
 	state.Delete[model.OrgKey](tx, orgID)
 	state.DropDataKeys(tx, orgID)
 	state.Delete[model.OrganizationRow](tx, orgID)

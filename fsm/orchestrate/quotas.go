@@ -20,11 +20,10 @@ func QuotaOf(r state.Reader, orgID string) model.Quota {
 // QuotaDoc is the quota of an organization beside what it has.
 func QuotaDoc(r state.Reader, o *model.OrganizationRow) model.QuotaUse {
 	_, own := state.Get[model.QuotaRow](r, o.ID)
-	stored, counted := usedBytes(r, o.ID)
 	return model.QuotaUse{Organization: o.Name, Quota: QuotaOf(r, o.ID), Default: !own, Used: model.QuotaHas{
 		Hosts:           len(state.Keys[model.HostRow](r, model.HostsOfOrganization(o.ID))),
 		Applications:    len(state.Keys[model.ApplicationRow](r, model.ApplicationsOf(o.ID))),
-		ChangesInFlight: changesInFlight(r, o.ID), Bytes: stored, Counted: counted,
+		ChangesInFlight: changesInFlight(r, o.ID), Bytes: state.StoredBytes(r, o.ID),
 	}}
 }
 

@@ -28,6 +28,9 @@ type Head struct {
 	id     [idSize]byte
 }
 
+// nonceAndTag is what AES-GCM adds.
+const nonceAndTag = 12 + 16
+
 // Sealed says whether a value is a sealed one.
 func Sealed(value []byte) bool { return len(value) > 0 && value[0] == mark }
 
@@ -49,9 +52,31 @@ func ParseHead(value []byte) (Head, error) {
 	return h, nil
 }
 
+// DomainOf is the domain of a sealed value, a part of it; false for another value. It does not look further.
+func DomainOf(value []byte) ([]byte, bool) {
+	if !Sealed(value) || len(value) < headSize+1 || value[1] != version {
+		return nil, false
+	}
+	n, w := binary.Uvarint(value[headSize:])
+	if w <= 0 || n > uint64(len(value)-headSize-w) {
+		return nil, false
+	}
+	at := headSize + w
+	return value[at : at+int(n)], true
+}
+
+// SealedSize is how many bytes Seal makes of a clear value of a domain.
+func SealedSize(domain string, clear int) int {
+	n := 1
+	for l := len(domain); l >= 0x80; l >>= 7 {
+		n++
+	}
+	return headSize + n + len(domain) + clear + nonceAndTag
+}
+
 // Seal encrypts a value for its place.
 func (d *DataKey) Seal(clear []byte, at Place) []byte {
-	b := make([]byte, 0, headSize+binary.MaxVarintLen64+len(d.domain)+len(clear)+12+16)
+	b := make([]byte, 0, headSize+binary.MaxVarintLen64+len(d.domain)+len(clear)+nonceAndTag)
 	b = append(b, mark, version)
 	b = append(b, d.id[:]...)
 	b = binary.AppendUvarint(b, uint64(len(d.domain)))

@@ -19,6 +19,8 @@ type Batch struct {
 	pos     uint32 // of the next write in the present entry
 	changed []mark
 	tails   map[string]*tail // the ends of logs that this batch has appended to
+	base    *published       // what was published before
+	shares  shares
 }
 
 // Batch begins to apply entries. End it with Publish, or with Abort after an error.
@@ -26,7 +28,7 @@ func (s *Store) Batch() *Batch {
 	p := s.pub.Load()
 	s.memMu.Lock()
 	s.mem.thaw()
-	b := &Batch{st: s, txn: s.db.Txn(true), next: *p}
+	b := &Batch{st: s, txn: s.db.Txn(true), next: *p, base: p}
 	b.next.db, b.next.next = nil, nil
 	return b
 }
@@ -213,12 +215,14 @@ func (b *Batch) put(w *Write, value []byte) error {
 		if err := b.txn.Delete(tableRows, &record{table: w.Table, key: w.Key}); err != nil {
 			return fmt.Errorf("delete row %s %q: %w", w.Table, w.Key, err)
 		}
+		b.count(w, nil)
 	} else {
 		rec := newRecord(w.Table, w.Key, w.New)
 		rec.value, rec.version = value, Version{Index: b.next.index, Pos: pos}
 		if err := b.txn.Insert(tableRows, rec); err != nil {
 			return fmt.Errorf("put row %s %q: %w", w.Table, w.Key, err)
 		}
+		b.count(w, rec)
 	}
 	for _, r := range w.Old {
 		if _, stays := slices.BinarySearch(w.New, r); stays {
@@ -246,6 +250,7 @@ func (b *Batch) put(w *Write, value []byte) error {
 func (b *Batch) Publish() {
 	b.endEntry()
 	b.keepEnds()
+	b.keepCounts()
 	b.txn.Commit()
 	b.next.db = b.st.db.Snapshot()
 	next := b.next

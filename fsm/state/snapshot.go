@@ -247,6 +247,7 @@ type loaded struct {
 	ring      ring
 	schemaRow *record
 	entering  *entering
+	stored    map[string]int64 // bytes by organization
 }
 
 // Restore replaces the state by that of a snapshot, all or nothing, and wakes all who wait. It belongs to
@@ -259,6 +260,7 @@ func (s *Store) Restore(r io.Reader) error {
 	}
 	s.memMu.Lock()
 	s.db, s.mem = l.db, l.mem
+	s.stored.replace(l.stored)
 	s.publish(&published{index: l.info.Index, term: l.info.Term, epoch: l.info.Epoch, time: l.info.Time.UnixNano(),
 		life: s.pub.Load().life + 1, schema: l.info.Schema, ring: l.ring, db: l.db.Snapshot()})
 	s.memMu.Unlock()
@@ -285,7 +287,7 @@ func readSnapshot(r io.Reader, known uint32, eventBytes int) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loaded{db: db, txn: db.Txn(true), known: known, ring: ring{limit: eventBytes}}
+	l := &loaded{db: db, txn: db.Txn(true), known: known, ring: ring{limit: eventBytes}, stored: map[string]int64{}}
 	if l.entering, err = newEntering(l.txn); err != nil {
 		return nil, err
 	}
@@ -458,6 +460,7 @@ func (l *loaded) readRow(payload []byte) error {
 		return fmt.Errorf("restore row %s %q: %w", rec.table, rec.key, err)
 	}
 	l.info.Rows++
+	countInto(l.stored, rec)
 	l.entering.add(rec)
 	return nil
 }

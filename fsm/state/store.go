@@ -48,6 +48,7 @@ type Store struct {
 	dec   *zstd.Decoder
 	names sync.Pool // of *rowName
 
+	stored     stored
 	vault      vault
 	tables     *Tables
 	version    string
@@ -86,7 +87,7 @@ func NewStore(o Options) (*Store, error) {
 		return nil, fmt.Errorf("make the decoder of contents: %w", err)
 	}
 	s := &Store{db: db, mem: newMemory(o.Window), enc: enc, dec: dec, kinds: map[string]*kinds{},
-		tables: o.Tables, version: o.Version, known: o.Known, eventBytes: o.EventBytes, vault: vault{ring: o.Keys}}
+		stored: stored{of: map[string]int64{}}, tables: o.Tables, version: o.Version, known: o.Known, eventBytes: o.EventBytes, vault: vault{ring: o.Keys}}
 	if s.tables == nil {
 		s.tables = &Tables{}
 	}

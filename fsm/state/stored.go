@@ -2,187 +2,216 @@ package state
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/muster-hq/muster/fsm/seal"
 )
 
-// What an organization stores is counted in bytes: the keys and values of its rows, in clear, and of each content that a row of
-// it names the size before compression, once. A row is of the organization that it is sealed for, else of the one that it
-// names first as orgId. Logs, which have bounds of their own, and what belongs to no organization are nobody's.
+// What an organization stores is counted in bytes as they are stored: keys and values of its rows, and of the rows of its contents
+// from when these are stored until they are collected. A row is of the organization that it is sealed for, else of the one that it
+// names first as orgId. Logs, which have bounds of their own, and what belongs to no organization are nobody's. The count is
+// derived: the machine keeps it up to date as it applies entries, and makes it anew from the rows of a snapshot. It is in no entry
+// and in no snapshot, and decides nothing in the machine.
 
-// CountStored counts what each organization stores in a view, exactly. While there are commits it rests for longer than it looks.
-// Errors are the context's, and Unavailable where a row cannot be opened now.
-func CountStored(ctx context.Context, v *View) (map[string]int64, error) {
-	sizes, err := contentSizesOf(v)
-	if err != nil {
-		return nil, err
+// stored are the bytes by organization. It is safe for concurrent use; only the machine changes it.
+type stored struct {
+	mu sync.RWMutex
+	of map[string]int64
+}
+
+// StoredBytes is what an organization stores, as far as this node has applied the log: of whatever index the reader is.
+func StoredBytes(r Reader, org string) int64 {
+	s := &r.store().stored
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.of[org]
+}
+
+// replace takes the counts of another state.
+func (s *stored) replace(of map[string]int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of = of
+}
+
+// tally is by how much a batch makes an organization grow.
+type tally struct {
+	org   string
+	grown int64
+}
+
+// share is what a row counts for: nobody where of is nil.
+type share struct {
+	of *tally
+	n  int64
+}
+
+// shares is what a batch has counted so far: tallies by organization, and the rows that it has written. The zero value is empty.
+type shares struct {
+	orgs map[string]*tally
+	rows map[rowAt]share
+}
+
+type rowAt struct{ table, key string }
+
+// share is that of a row with a value.
+func (s *shares) share(table, key string, value []byte) share {
+	org := ownerOf(table, key, value)
+	if len(org) == 0 {
+		return share{}
 	}
+	t := s.orgs[string(org)]
+	if t == nil {
+		if s.orgs == nil {
+			s.orgs = map[string]*tally{}
+		}
+		t = &tally{org: string(org)}
+		s.orgs[t.org] = t
+	}
+	return share{t, int64(len(key) + len(value))}
+}
+
+func (sh share) add(sign int64) {
+	if sh.of != nil {
+		sh.of.grown += sign * sh.n
+	}
+}
+
+// count counts a write that is applied. The names of rec, nil for a deletion, are its own; those of w may be the entry's. What
+// the row was is read in what was published before the batch: see Batch.
+func (b *Batch) count(w *Write, rec *record) {
+	if !counts(w.Table) {
+		return
+	}
+	at := rowAt{w.Table, w.Key}
+	if was, ok := b.shares.rows[at]; ok {
+		was.add(-1)
+	} else {
+		if !w.Fresh {
+			if old := b.base.row(w.Table, w.Key); old != nil {
+				b.shares.share(w.Table, w.Key, old.value).add(-1)
+			}
+		}
+		if b.shares.rows == nil {
+			b.shares.rows = map[rowAt]share{}
+		}
+		if rec != nil {
+			at = rowAt{rec.table, rec.key}
+		} else {
+			at = rowAt{strings.Clone(w.Table), strings.Clone(w.Key)}
+		}
+	}
+	is := share{}
+	if rec != nil {
+		is = b.shares.share(rec.table, rec.key, rec.value)
+		is.add(1)
+	}
+	b.shares.rows[at] = is
+}
+
+// keepCounts adds what the batch has counted.
+func (b *Batch) keepCounts() {
+	if len(b.shares.orgs) == 0 {
+		return
+	}
+	s := &b.st.stored
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for org, t := range b.shares.orgs {
+		if n := s.of[org] + t.grown; n != 0 {
+			s.of[org] = n
+		} else {
+			delete(s.of, org)
+		}
+	}
+}
+
+// countInto adds a row to counts by organization.
+func countInto(of map[string]int64, rec *record) {
+	if !counts(rec.table) {
+		return
+	}
+	if org := ownerOf(rec.table, rec.key, rec.value); len(org) > 0 {
+		of[string(org)] += int64(len(rec.key) + len(rec.value))
+	}
+}
+
+// CountStored counts what each organization stores in a view by looking at every row: what StoredBytes is to be once nothing is
+// written. It is for tests, and for who doubts.
+func CountStored(v *View) (map[string]int64, error) {
 	out := map[string]int64{}
-	named := map[string]map[string]bool{}
-	p := pacer{st: v.st, index: v.st.AppliedIndex(), began: time.Now()}
-	err = v.pub.each(func(rec *record) error {
-		if strings.HasPrefix(rec.table, "_") {
-			return p.step(ctx)
-		}
-		value, err := opened(v, rec)
-		if errors.Is(err, errKeyGone) {
-			return nil
-		}
-		if err != nil {
-			return unreadable(err)
-		}
-		org := ownerOf(value, domainIn(rec.value))
-		if org == "" {
-			return p.step(ctx)
-		}
-		out[org] += int64(len(rec.key) + len(value))
-		digestsIn(value, func(digest string) {
-			size, ok := sizes.of(org, digest)
-			if !ok || named[org][digest] {
-				return
-			}
-			if named[org] == nil {
-				named[org] = map[string]bool{}
-			}
-			named[org][digest] = true
-			out[org] += size
-		})
-		return p.step(ctx)
-	})
+	err := v.pub.each(func(rec *record) error { countInto(out, rec); return nil })
 	return out, err
 }
 
-// contentSizes are the sizes of contents: of sealed ones by domain and digest, of those in clear by digest.
-type contentSizes struct {
-	sealed map[[2]string]int64
-	clear  map[string]int64
-}
-
-// of is the size of what a row of a domain names.
-func (c contentSizes) of(domain, digest string) (int64, bool) {
-	if size, ok := c.sealed[[2]string{domain, digest}]; ok {
-		return size, true
-	}
-	size, ok := c.clear[digest]
-	return size, ok
-}
-
-func contentSizesOf(v *View) (contentSizes, error) {
-	out := contentSizes{map[[2]string]int64{}, map[string]int64{}}
-	s := &sweep{heads: map[string]contentHead{}, sealed: map[string][]string{}}
-	if err := s.gather(v, tableContents); err != nil {
-		return out, err
-	}
-	for key, head := range s.heads {
-		if domain, sealed := domainOfContent(key); sealed {
-			out.sealed[[2]string{domain, head.digest}] = int64(head.size)
-		} else {
-			out.clear[key] = int64(head.size)
-		}
-	}
-	return out, nil
-}
-
-// contentSize is the size of a content of a domain; false when there is none of the digest.
-func contentSize(r Reader, domain, digest string) (int64, bool) {
-	rec := r.peek(tableContents, digest)
-	if names := mustNames(r, domain); names != nil {
-		if sealed := r.peek(tableContents, sealedContent(domain, names, digest)); sealed != nil {
-			rec = sealed
-		}
-	}
-	if rec == nil {
-		return 0, false
-	}
-	head, err := headOf(r, rec)
-	return int64(head.size), err == nil
-}
-
-// Grown is by how many bytes each organization's rows grow in a transaction, negative where they shrink, and the contents that
-// its rows begin to name: all of them, as if nothing else named them.
+// Grown is by how many bytes each organization grows by a transaction, negative where it shrinks: just what the machine will count
+// once it is committed.
 func Grown(tx *Tx) map[string]int64 {
 	out := map[string]int64{}
 	seals := tx.base.st.vault.ring != nil
 	for _, p := range tx.writes.list {
-		if p.old == p.rec || strings.HasPrefix(p.table, "_") {
+		if p.old == p.rec || !counts(p.table) {
 			continue
 		}
-		var was []byte
 		if p.old != nil {
-			was = mustOpen(tx, p.old)
-			out[ownerOf(was, domainIn(p.old.value))] -= int64(len(p.key) + len(was))
+			out[string(ownerOf(p.table, p.key, p.old.value))] -= int64(len(p.key) + len(p.old.value))
 		}
 		if p.rec == nil {
 			continue
 		}
-		is := mustOpen(tx, p.rec)
-		domain := p.domain
-		if !seals {
-			domain = ""
+		if p.domain == "" || !seals || !tx.hasKey(p.domain) {
+			out[string(ownerOf(p.table, p.key, p.rec.value))] += int64(len(p.key) + len(p.rec.value))
+		} else if isOrganization(p.domain) {
+			out[p.domain] += int64(len(p.key) + seal.SealedSize(p.domain, len(p.rec.value)))
 		}
-		org := ownerOf(is, domain)
-		out[org] += int64(len(p.key) + len(is))
-		digestsIn(is, func(digest string) {
-			if bytes.Contains(was, []byte(digest)) {
-				return
-			}
-			if size, ok := contentSize(tx, org, digest); ok {
-				out[org] += size
-			}
-		})
 	}
 	delete(out, "")
 	return out
 }
 
-// domainIn is the domain that a stored value is sealed for; "" when it is in clear.
-func domainIn(value []byte) string {
-	if !seal.Sealed(value) {
-		return ""
-	}
-	h, err := seal.ParseHead(value)
-	if err != nil {
-		return ""
-	}
-	return h.Domain
+// hasKey says whether rows of a domain are sealed when the transaction is committed.
+func (tx *Tx) hasKey(domain string) bool {
+	return tx.peek(tableDataKeys, domain) != nil || clusterKeys(tx.peek(tableClusterKey, theClusterKey)).Active != ""
 }
 
-// ownerOf is the organization that a row is counted for; "" when it is none's.
-func ownerOf(value []byte, domain string) string {
-	if domain != "" && !strings.HasPrefix(domain, "_") {
-		return domain
+// tableQuota is the table of quotas, which the site sets: they do not count, so that one that is used up can be raised.
+const tableQuota = "quota"
+
+// counts says whether rows of a table may be an organization's.
+func counts(table string) bool {
+	if strings.HasPrefix(table, "_") {
+		return table == tableContents || table == tableChunks
+	}
+	return table != tableQuota
+}
+
+// isOrganization says whether a domain is one's.
+func isOrganization[T string | []byte](domain T) bool { return len(domain) > 0 && domain[0] != '_' }
+
+// ownerOf is the organization that a stored row counts for, as a part of its value or of its key; empty when it is none's.
+func ownerOf(table, key string, value []byte) []byte {
+	if table == tableContents || table == tableChunks {
+		if domain, sealed := domainOfContent(key); sealed && isOrganization(domain) {
+			return []byte(domain)
+		}
+		return nil
+	}
+	if domain, sealed := seal.DomainOf(value); sealed {
+		if isOrganization(domain) {
+			return domain
+		}
+		return nil
 	}
 	const name = `"orgId":"`
 	i := bytes.Index(value, []byte(name))
-	if i < 0 || domain != "" {
-		return ""
+	if i < 0 {
+		return nil
 	}
 	rest := value[i+len(name):]
 	end := bytes.IndexByte(rest, '"')
 	if end < 0 {
-		return ""
+		return nil
 	}
-	return string(rest[:end])
-}
-
-// digestsIn gives what in a value may be a digest as rows name contents: runs of just 64 hex digits. Longer ones name nothing,
-// which bounds what a value of hex digits costs. Collecting contents looks more closely: it must miss none.
-func digestsIn(value []byte, found func(digest string)) {
-	begin := 0
-	for i, c := range value {
-		if c >= '0' && c <= '9' || c >= 'a' && c <= 'f' {
-			continue
-		}
-		if i-begin == digestLen {
-			found(string(value[begin:i]))
-		}
-		begin = i + 1
-	}
-	if len(value)-begin == digestLen {
-		found(string(value[begin:]))
-	}
+	return rest[:end]
 }
