@@ -69,5 +69,6 @@ func rootCommand(getenv func(string) string) *cobra.Command {
 	sorted(root)
 	refuseUnknown(root)
 	addCompletion(root, getenv)
+	addExamples(root)
 	return root
 }
