@@ -40,13 +40,10 @@ type serverConfig struct {
 	TokenFile       string `yaml:"token-file"`
 	LogLevel        string `yaml:"log-level"`
 
-	SnapshotEvery time.Duration `yaml:"snapshot-every"`
-	SnapshotKeep  int           `yaml:"snapshot-keep"`
-	SnapshotAge   time.Duration `yaml:"snapshot-age"`
-	SnapshotDir   string        `yaml:"snapshot-dir"`
-	Pprof         string        `yaml:"pprof"`
-	RaftStore     string        `yaml:"raft-store"`
-	Raft          struct {
+	Snapshot  snapshotConfig `yaml:",inline"`
+	Pprof     string         `yaml:"pprof"`
+	RaftStore string         `yaml:"raft-store"`
+	Raft      struct {
 		Store string `yaml:"store"`
 	} `yaml:"raft"` // another way to write raft-store
 	RaftDotStore string `yaml:"raft.store"` // and another
@@ -66,6 +63,14 @@ func (c serverConfig) machines() drivers.Set {
 		return *c.drivers
 	}
 	return drivers.Set{ByClass: map[string]drivers.Driver{model.FreeDriver: free.Driver{}}}
+}
+
+// snapshotConfig is what is written of the whole state by schedule, and for how long it is kept.
+type snapshotConfig struct {
+	Every time.Duration `yaml:"snapshot-every"`
+	Keep  int           `yaml:"snapshot-keep"`
+	Age   time.Duration `yaml:"snapshot-age"`
+	Dir   string        `yaml:"snapshot-dir"`
 }
 
 // livesConfig is how long what proves membership holds. The leader's word counts, so all nodes should have the same.
@@ -198,10 +203,10 @@ func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Join, "join", "", "become a member of the cluster that answers at this cluster address (more than one with commas between)")
 	fs.StringVar(&c.TokenFile, "token-file", "", "`file` with the join token that muster cluster token printed on a member; with --bootstrap-expect, the secret")
 	fs.StringVar(&c.RaftStore, "raft-store", cluster.StoreBolt, "what keeps the raft log: boltdb or wal (raft.store in the file); a data folder keeps the one that it was made with")
-	fs.DurationVar(&c.SnapshotEvery, "snapshot-every", time.Hour, "write a snapshot of the cluster to this node's disk at this interval; 0 writes none")
-	fs.IntVar(&c.SnapshotKeep, "snapshot-keep", 24, "how many of them to keep")
-	fs.DurationVar(&c.SnapshotAge, "snapshot-age", 0, "remove those that are older, but for the newest; 0 goes by --snapshot-keep alone")
-	fs.StringVar(&c.SnapshotDir, "snapshot-dir", "", "folder for them; they hold secrets (default: snapshots in the data folder)")
+	fs.DurationVar(&c.Snapshot.Every, "snapshot-every", time.Hour, "write a snapshot of the cluster to this node's disk at this interval; 0 writes none")
+	fs.IntVar(&c.Snapshot.Keep, "snapshot-keep", 24, "how many of them to keep")
+	fs.DurationVar(&c.Snapshot.Age, "snapshot-age", 0, "remove those that are older, but for the newest; 0 goes by --snapshot-keep alone")
+	fs.StringVar(&c.Snapshot.Dir, "snapshot-dir", "", "folder for them; they hold secrets (default: snapshots in the data folder)")
 	c.webFlags(fs)
 	c.Autopilot.flags(fs)
 	c.Login.flags(fs)
@@ -323,7 +328,7 @@ func (c *serverConfig) validate() error {
 			errs = append(errs, errors.New("--bus is not a broker's address like amqp://user@host:5672/ or amqps://host:5671/"))
 		}
 	}
-	if c.SnapshotEvery < 0 || c.SnapshotAge < 0 || c.SnapshotKeep < 1 {
+	if c.Snapshot.Every < 0 || c.Snapshot.Age < 0 || c.Snapshot.Keep < 1 {
 		errs = append(errs, errors.New("--snapshot-every and --snapshot-age are not below 0, --snapshot-keep is 1 or more; 0s as --snapshot-every writes no snapshots"))
 	}
 	return errors.Join(errs...)

@@ -41,7 +41,7 @@ type snapshotSaver interface {
 }
 
 func newBackups(cfg serverConfig, n *cluster.Node, log *slog.Logger) *backups {
-	b := &backups{dir: cfg.SnapshotDir, every: cfg.SnapshotEvery, keep: cfg.SnapshotKeep, age: cfg.SnapshotAge, name: n.Name(), node: n, space: cluster.DiskSpace, log: log}
+	b := &backups{dir: cfg.Snapshot.Dir, every: cfg.Snapshot.Every, keep: cfg.Snapshot.Keep, age: cfg.Snapshot.Age, name: n.Name(), node: n, space: cluster.DiskSpace, log: log}
 	if b.dir == "" {
 		b.dir = filepath.Join(cfg.Data, "snapshots")
 	}
