@@ -14,7 +14,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
 	"go.etcd.io/bbolt"
 )
@@ -66,7 +65,7 @@ func openRaftStore(dir, kind string, segment int, hlog hclog.Logger) (raftStore,
 	var store raftStore
 	var err error
 	if path := paths[kind]; kind == StoreBolt {
-		store, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: BoltOptions(), MsgpackUseNewTimeFormat: true})
+		store, err = OpenBoltLog(path, BoltOptions())
 	} else if err = makeFolder(path); err == nil {
 		store, err = wal.Open(path, wal.WithSegmentSize(segment), wal.WithLogger(hlog))
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
 	"go.etcd.io/bbolt"
 
@@ -56,9 +55,7 @@ func OpenFolder(dir string, given []state.TableDef) (*Folder, error) {
 		return nil, fmt.Errorf("%s holds no raft log: give the data folder of a node: %w", dir, err)
 	}
 	err = unbroken(dir, func() error {
-		f.logs, err = raftboltdb.New(raftboltdb.Options{
-			Path: paths[StoreBolt], BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: time.Second}, MsgpackUseNewTimeFormat: true,
-		})
+		f.logs, err = OpenBoltLog(paths[StoreBolt], &bbolt.Options{ReadOnly: true, Timeout: time.Second})
 		return err
 	})
 	if err != nil {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
 
 	"github.com/muster-hq/muster/cluster"
@@ -90,9 +89,7 @@ func openStore(kind, dir string) (s bareStore, err error) {
 	}
 	switch kind {
 	case storeBolt:
-		s, err = raftboltdb.New(raftboltdb.Options{
-			Path: filepath.Join(dir, "log.db"), BoltOptions: cluster.BoltOptions(), MsgpackUseNewTimeFormat: true,
-		})
+		s, err = cluster.OpenBoltLog(filepath.Join(dir, "log.db"), cluster.BoltOptions())
 	case storeWAL:
 		const segment = 16 << 20 // as cluster.Timing has it
 		s, err = wal.Open(dir, wal.WithSegmentSize(segment), wal.WithLogger(hclog.NewNullLogger()))
