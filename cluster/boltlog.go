@@ -157,7 +157,7 @@ func (b *BoltLog) StoreLogs(list []*raft.Log) error {
 // entry's page. Who looks for the log's ends, or deletes entries, takes a gap for a part of its entry.
 func moveGaps(logs *bbolt.Bucket, from, to uint64) error {
 	for i := range gaps {
-		if err := logs.Put(gapKey(to, i), nil); err != nil {
+		if err := logs.Put(gapKey(to, i), []byte{}); err != nil {
 			return fmt.Errorf("putting a gap behind entry %d: %w", to, err)
 		}
 		if i == 0 || from == 0 {

@@ -163,7 +163,8 @@ func valuesIn(t *testing.T, path string) map[string][]byte {
 
 // TestEndsOfTheLog cuts a log with gaps at either end: what is left is what was not cut, and no more.
 func TestEndsOfTheLog(t *testing.T) {
-	s := openOurs(t, filepath.Join(t.TempDir(), "log"))
+	path := filepath.Join(t.TempDir(), "log")
+	s := openOurs(t, path)
 	defer func() { _ = s.Close() }()
 	ends := func(first, last uint64) {
 		t.Helper()
@@ -203,10 +204,37 @@ func TestEndsOfTheLog(t *testing.T) {
 			t.Fatalf("entry %d reads as %d, %v", i, l.Index, err)
 		}
 	}
-	cut(6, 18)
+	// Written anew without its free pages, as after sealing, and cut by a node of before.
+	if err := errors.Join(s.Close(), compacted(path, path+".new")); err != nil {
+		t.Fatal(err)
+	}
+	s = openTheirs(t, path+".new")
+	ends(6, 18)
+	cut(18, 18)
+	ends(6, 17)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openOurs(t, path+".new")
+	store(18, 19, 10_000)
+	ends(6, 19)
+	cut(6, 19)
 	ends(0, 0)
 	store(40, 40, 10_000)
 	ends(40, 40)
+}
+
+// compacted copies a file of bbolt without its free pages.
+func compacted(from, to string) error {
+	src, err := bbolt.Open(from, 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	dst, err := bbolt.Open(to, 0o600, nil)
+	if err != nil {
+		return errors.Join(err, src.Close())
+	}
+	return errors.Join(bbolt.Compact(dst, src, 0), dst.Close(), src.Close())
 }
 
 // TestLargeEntriesAreWrittenOnce looks that a large entry costs its own pages and a few for what leads to it, and not those of

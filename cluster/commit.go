@@ -144,7 +144,7 @@ func awaiting(data []byte, patience time.Duration, done func(verdict)) *waiting 
 func (n *Node) sums() bool { return n.store.Schema() >= state.SchemaEvents }
 
 func (n *Node) checkForwarded(data []byte) error {
-	err := state.CheckCommit(data)
+	err := n.packer.check(data)
 	var newer *state.SchemaError
 	switch {
 	case errors.As(err, &newer):

@@ -102,6 +102,7 @@ type packer struct {
 	stop    chan struct{}
 	once    sync.Once
 	rooms   sync.Pool // of *room, for those who encode commits
+	readers sync.Pool // of *state.Borrower, for those who check them
 }
 
 // room is a piece of memory that is used again.
@@ -125,6 +126,16 @@ func (p *packer) release(r *room, b []byte) {
 		r.b = b[:0]
 		p.rooms.Put(r)
 	}
+}
+
+// check tells whether a commit can be read; see state.CheckCommit.
+func (p *packer) check(data []byte) error {
+	b, ok := p.readers.Get().(*state.Borrower)
+	if !ok {
+		b = &state.Borrower{}
+	}
+	defer p.readers.Put(b)
+	return b.Check(data)
 }
 
 type flight struct {

@@ -137,9 +137,25 @@ func (b *Borrower) Commit(data []byte) (*Commit, error) {
 }
 
 // CheckCommit tells whether DecodeCommit can read data, with the same errors, and copies nothing of it.
-func CheckCommit(data []byte) error {
-	_, err := (&Borrower{}).Commit(data)
+func CheckCommit(data []byte) error { return (&Borrower{}).Check(data) }
+
+// Check is CheckCommit in memory that is used again. It keeps nothing of data, and takes away what Commit gave before.
+func (b *Borrower) Check(data []byte) error {
+	_, err := b.Commit(data)
+	r := &b.room
+	empty(&r.commits)
+	empty(&r.reads)
+	empty(&r.writes)
+	empty(&r.texts)
+	empty(&r.events)
+	empty(&r.notes)
 	return err
+}
+
+// empty forgets what is in a list and keeps its room.
+func empty[T any](list *[]T) {
+	clear(*list)
+	*list = (*list)[:0]
 }
 
 // room is where what is decoded is put: many parts of commits in one piece of memory.

@@ -64,6 +64,7 @@ func chunkName(log string, first uint64) string { return fmt.Sprintf("%s%s%016x"
 // tail is the open row of a log while a batch appends to it.
 type tail struct {
 	fresh bool    // no such row is stored
+	fast  bool    // the row before filled up within fastChunk
 	rec   *record // this batch's, in its transaction: nobody else sees it, so it may change
 	value []byte  // nil before the first record
 	first uint64  // number of the first record in value
@@ -142,6 +143,9 @@ func (b *Batch) append(c *Commit) error {
 // openHead is the size of what an open row begins with.
 const openHead = 9
 
+// fastChunk is within how many nanoseconds a row fills up of which the next is likely to fill up soon.
+const fastChunk = 10e9
+
 // reserve makes room for so many bytes more. A log that is written to often fills its row within seconds: growing by halves
 // would copy it several times.
 func (t *tail) reserve(n int) {
@@ -149,7 +153,11 @@ func (t *tail) reserve(n int) {
 	if have <= cap(t.value) {
 		return
 	}
-	room := make([]byte, len(t.value), max(have, min(2*have, logChunk)))
+	size := min(2*have, logChunk)
+	if t.fast {
+		size = logChunk
+	}
+	room := make([]byte, len(t.value), max(have, size))
 	copy(room, t.value)
 	t.value = room
 }
@@ -186,7 +194,7 @@ func (b *Batch) closeChunk(log string, t *tail) error {
 	key := chunkName(log, c.first)
 	err = b.put(&Write{Table: tableLog, Key: key, Fresh: true, New: []string{logOf + log, rawLogs}}, c.encode(logPlain, c.body))
 	b.pos-- // positions are those of a commit's writes
-	t.first, t.n, t.value = c.first+c.n, 0, nil
+	t.first, t.n, t.value, t.fast = c.first+c.n, 0, nil, b.next.time-c.from.UnixNano() < fastChunk
 	return err
 }
 
