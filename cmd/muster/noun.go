@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -59,7 +60,7 @@ func (n noun) command(c *cli, verbs ...string) *cobra.Command {
 		case "show":
 			cmd.AddCommand(n.completes(c, n.show(c)))
 		case "create":
-			cmd.AddCommand(n.write(c, "create", "Create a "+n.word))
+			cmd.AddCommand(n.write(c, "create", "Create "+article(n.word)+" "+n.word))
 		case "update":
 			cmd.AddCommand(n.completes(c, n.write(c, "update", "Change the fields that are given; the others stay")))
 			if slices.Contains(verbs, "show") {
@@ -266,4 +267,12 @@ func description() field1 {
 
 func withDescription(fields ...field1) []field1 {
 	return slices.Concat([]field1{description()}, fields)
+}
+
+// article goes before a noun.
+func article(word string) string {
+	if strings.ContainsAny(word[:1], "aeio") {
+		return "an"
+	}
+	return "a"
 }

@@ -295,7 +295,7 @@ func TestValuesFitTheirSchemas(t *testing.T) {
 	w.refused(model.Invalid, `setting "port": the value does not fit parameter "The port" of application "one": it must be at least 1`, set(ctx, `{"key": "port", "value": 0}`))
 	w.refused(model.Invalid, "it is a text, and an integer is wanted", set(org, `{"key": "port", "value": "s3cret"}`))
 	w.refused(model.Invalid, `setting "own": the value does not fit its schema: it is a list, and a text is wanted`, set(org, `{"key": "own", "value": [1], "schema": {"type": "string"}}`))
-	w.refused(model.Invalid, `setting "own": schema: schema: type "text" is unknown`, set(org, `{"key": "own", "value": 1, "schema": {"type": "text"}}`))
+	w.refused(model.Invalid, `setting "own": schema: type "text" is unknown`, set(org, `{"key": "own", "value": 1, "schema": {"type": "text"}}`))
 	w.refused(model.Invalid, `parameter "The port": the value does not fit the schema`, func(tx *state.Tx) error {
 		a, err := orchestrate.ApplicationByName(tx, w.org, "one")
 		if err != nil {
@@ -410,6 +410,22 @@ func TestTheMaskOfASecretChangesNothing(t *testing.T) {
 		if s, err := orchestrate.GetSetting(w.db.Local(), o, key, orchestrate.Show{}); err != nil || string(s.Value) != want {
 			t.Errorf("%s is %s (%v), want %s", key, s.Value, err, want)
 		}
+	}
+}
+
+// Errors of a schema name it once.
+func TestErrorsOfSchemas(t *testing.T) {
+	w := newWorld(t)
+	o := w.owner(model.LevelEnvironment, w.env)
+	for schema, want := range map[string]string{
+		`{"type":"text"}`:           `setting "k": schema: type "text" is unknown`,
+		`{"items":{"type":"text"}}`: `setting "k": schema.items: type "text" is unknown`,
+		`{"pattern":"("}`:           `setting "k": schema: /pattern: it is not of the format regex`,
+	} {
+		w.refused(model.Invalid, want, func(tx *state.Tx) error {
+			_, err := orchestrate.CreateSetting(tx, o, model.Setting{Key: "k", Value: value("1"), Schema: value(schema)}, orchestrate.Trigger{})
+			return err
+		})
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 func (p *settingPlace) checkValue(doc *model.Setting) error {
 	own, err := schema.Compile(doc.Schema)
 	if err != nil {
-		return model.Errorf(model.Invalid, "setting %q: schema: %v", doc.Key, err)
+		return model.Errorf(model.Invalid, "setting %q: %s", doc.Key, inSchema(err))
 	}
 	if doc.Kind() == model.SettingProperty || len(doc.Value) == 0 {
 		return nil
@@ -50,7 +50,7 @@ func (p *settingPlace) checkValue(doc *model.Setting) error {
 func checkParameter(p *model.Parameter) error {
 	s, err := schema.Compile(p.Schema)
 	if err != nil {
-		return model.Errorf(model.Invalid, "parameter %q: schema: %v", p.Name, err)
+		return model.Errorf(model.Invalid, "parameter %q: %s", p.Name, inSchema(err))
 	}
 	if err := s.Check(p.Value); err != nil {
 		return model.Errorf(model.Invalid, "parameter %q: the value does not fit the schema: %v", p.Name, err)
@@ -125,4 +125,12 @@ func finalOf(row *model.SettingRow, of model.Furnished) bool {
 	}
 	p := model.ParameterFor(of, row.Name)
 	return p != nil && isFinal(p.Schema)
+}
+
+// inSchema is an error of a schema with the word in front, with which most begin already.
+func inSchema(err error) string {
+	if text := err.Error(); strings.HasPrefix(text, "schema") {
+		return text
+	}
+	return "schema: " + err.Error()
 }

@@ -273,6 +273,8 @@ func reason(k jsonschema.ErrorKind) string {
 		return "it has properties that are not possible"
 	case *kind.Pattern:
 		return "it does not match the pattern " + k.Want
+	case *kind.Format:
+		return "it is not of the format " + k.Want
 	case *kind.MinLength:
 		return fmt.Sprintf("it has %d characters, and at least %d are wanted", k.Got, k.Want)
 	case *kind.MaxLength:

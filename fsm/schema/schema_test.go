@@ -60,7 +60,7 @@ func TestCompileRefuses(t *testing.T) {
 		`{"items": {"type": "text"}}`:     `schema.items: type "text" is unknown`,
 		`{"$ref": "file:///etc/passwd"}`:  "schema: $ref is not possible here",
 		`{"allOf": [{"$ref": "#"}]}`:      "schema.allOf[0]: $ref is not possible here",
-		`{"pattern": "("}`:                "/pattern: ",
+		`{"pattern": "("}`:                "/pattern: it is not of the format regex",
 		`{"minLength": "x"}`:              "/minLength: ",
 		`{"maximum": 1e999}`:              "a number in it is out of range",
 		`{"$schema": "http://x.example"}`: "$schema is not possible here",
