@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
 	"go.etcd.io/bbolt"
 )
@@ -65,7 +66,7 @@ func openRaftStore(dir, kind string, segment int, hlog hclog.Logger) (raftStore,
 	var store raftStore
 	var err error
 	if path := paths[kind]; kind == StoreBolt {
-		store, err = OpenBoltLog(path, BoltOptions())
+		store, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: BoltOptions(), MsgpackUseNewTimeFormat: true})
 	} else if err = makeFolder(path); err == nil {
 		store, err = wal.Open(path, wal.WithSegmentSize(segment), wal.WithLogger(hlog))
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
 	"go.etcd.io/bbolt"
 
@@ -55,7 +56,9 @@ func OpenFolder(dir string, given []state.TableDef) (*Folder, error) {
 		return nil, fmt.Errorf("%s holds no raft log: give the data folder of a node: %w", dir, err)
 	}
 	err = unbroken(dir, func() error {
-		f.logs, err = OpenBoltLog(paths[StoreBolt], &bbolt.Options{ReadOnly: true, Timeout: time.Second})
+		f.logs, err = raftboltdb.New(raftboltdb.Options{
+			Path: paths[StoreBolt], BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: time.Second}, MsgpackUseNewTimeFormat: true,
+		})
 		return err
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
 
 	"github.com/muster-hq/muster/cluster"
@@ -89,7 +90,9 @@ func openStore(kind, dir string) (s bareStore, err error) {
 	}
 	switch kind {
 	case storeBolt:
-		s, err = cluster.OpenBoltLog(filepath.Join(dir, "log.db"), cluster.BoltOptions())
+		s, err = raftboltdb.New(raftboltdb.Options{
+			Path: filepath.Join(dir, "log.db"), BoltOptions: cluster.BoltOptions(), MsgpackUseNewTimeFormat: true,
+		})
 	case storeWAL:
 		const segment = 16 << 20 // as cluster.Timing has it
 		s, err = wal.Open(dir, wal.WithSegmentSize(segment), wal.WithLogger(hclog.NewNullLogger()))
