@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/muster-hq/muster/api/spec"
-	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
 )
@@ -49,15 +48,14 @@ func (c *call) awaitCaused(end endpoint, index uint64, wait time.Duration) {
 		if watched.Epoch() != epoch || c.caller.still(watched) != nil {
 			return
 		}
-		may := func(*model.HostRow) bool { return false }
 		at, err := c.scope(watched, end)
 		if err != nil {
 			return
 		}
+		s := orchestrate.CausedState{}
 		if at.org != nil {
-			may = c.mayRead(watched, at)
+			s = orchestrate.StateOf(watched, at.org.ID, c.caused, c.mayRead(watched, at))
 		}
-		s := orchestrate.StateOf(watched, c.caused, may)
 		c.header.Set(spec.HeaderChanges, fmt.Sprintf("processed=%d, failed=%d, pending=%d", s.Processed, s.Failed, s.Pending))
 		if s.Pending == 0 || ctx.Err() != nil {
 			return
@@ -66,6 +64,28 @@ func (c *call) awaitCaused(end endpoint, index uint64, wait time.Duration) {
 		if ws.Wait(ctx) == nil { // and once more when the wait is over, for what came at its end
 			pauseFor(ctx, max(restCaused, 4*took))
 		}
+	}
+}
+
+// tellPlan names the work that a write set in motion, for who wants to follow it.
+func (c *call) tellPlan(token string) {
+	if token != "" && c.params["org"] != "" {
+		c.header.Set(spec.HeaderPlan, token)
+	}
+}
+
+// waitAgain waits for what a write caused that is answered again: whoever sends it again did not hear the first answer.
+func (c *call) waitAgain(end endpoint, token string, index uint64, wait time.Duration) {
+	c.tellPlan(token)
+	if token == "" || wait <= 0 || end.after != nil {
+		return
+	}
+	at, err := c.scope(c.srv.cfg.Store.Local(), end)
+	if err != nil || at.org == nil {
+		return
+	}
+	if c.caused, err = orchestrate.ParseCaused(at.org.ID, token); err == nil {
+		c.awaitCaused(end, index, wait)
 	}
 }
 

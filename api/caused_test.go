@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
 )
@@ -56,6 +57,46 @@ func (s *site) changes(method, path, body string, status int, want string) {
 	a := s.raw(method, path, body)
 	if got := a.header.Get("X-Muster-Changes"); a.status != status || got != want {
 		s.t.Errorf("%s %s: %d %q %s; want %d %q", method, path, a.status, got, a.body, status, want)
+	}
+}
+
+// What a write causes can be followed behind its answer, and a write that is sent again waits as the first would have.
+func TestFollowingWhatAWriteCauses(t *testing.T) {
+	s := newSite(t).furnish()
+	a := s.raw("POST", web1+"/applications/", `{"application": "web"}`)
+	plans := inAcme + "/plans/"
+	at := plans + a.header.Get(spec.HeaderPlan)
+	s.play([]exchange{{"GET", at, "", 200, `{"processed":0,"failed":0,"pending":1,"failures":[]}`}})
+	<-s.finish(1, model.TaskError)
+	s.play([]exchange{
+		{"GET", at, "", 200, `{"processed":1,"failed":1,"pending":0,"failures":[{"environment":"Dev","host":"web1","orderNum":0,`},
+		{"GET", plans + "x", "", 404, "X-Muster-Plan"}, {"GET", plans + "c", "", 404, ""}, {"GET", plans + "i-1", "", 404, ""},
+		{"GET", plans + strings.Repeat("c1.", 256) + "c1", "", 404, ""},
+	})
+	if got := s.raw("PUT", inAcme+"/environments/Dev", `{"description": "d"}`).header.Get(spec.HeaderPlan); got != "" {
+		t.Errorf("a write that causes nothing tells %q", got)
+	}
+	// Sent again under its key, with the connection lost before: the plan is told, and it waits.
+	restart, key := web1+"/applications/web/services/nginx/_restart?wait=60s", "0123456789abcdef"
+	over := s.finish(1, model.TaskOK)
+	first := s.raw("PUT", restart, "", "Idempotency-Key", key)
+	<-over
+	again := s.raw("PUT", restart, "", "Idempotency-Key", key)
+	for name, want := range map[string]string{spec.HeaderChanges: "processed=1, failed=0, pending=0", spec.HeaderPlan: first.header.Get(spec.HeaderPlan)} {
+		if got := again.header.Get(name); want == "" || got != want {
+			t.Errorf("sent again: %s: %q, want %q", name, got, want)
+		}
+	}
+	// Who may not read the host is told nothing of it; nor is another organization, which sees what it sees of what is not there.
+	s.user("ann", "users", "acme")
+	s.join("ann", model.GroupNoAccess, "acme/Dev/web1")
+	if got := s.raw("GET", at, "", "Authorization", basicAuth("ann", "ann-password")); got.status != 404 {
+		t.Errorf("a hidden host: %d %s", got.status, got.body)
+	}
+	s.play([]exchange{{"POST", "/organizations/", `{"name": "rival"}`, 201, ""}})
+	foreign, absent := s.raw("GET", strings.Replace(at, "acme", "rival", 1), ""), s.raw("GET", "/organizations/rival/plans/c0", "")
+	if foreign.status != absent.status || foreign.errors(t) != absent.errors(t) {
+		t.Errorf("of another organization: %d %s; absent: %d %s", foreign.status, foreign.body, absent.status, absent.body)
 	}
 }
 

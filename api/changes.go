@@ -30,6 +30,9 @@ func changeEndpoints() map[string]endpoint {
 			}
 			return list(pending), err
 		}),
+		"plans.show": reading(auth.Enter, func(c *call, r state.Reader, at scope) (any, error) {
+			return orchestrate.Follow(r, at.org.ID, c.params["plan"], at.role.May(auth.Read), c.mayRead(r, at))
+		}),
 		"host.changes.list": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			changes, err := orchestrate.Changes(r, at.org.ID, at.host.ID, c.flag("show_processed", false))
 			if err != nil {

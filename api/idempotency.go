@@ -36,6 +36,7 @@ type idempotency struct {
 	secret   []byte // made of the key
 	request  string // digest
 	replayed bool
+	caused   string // what the write set in motion, as a token
 }
 
 // keyed reads the key of a write; nil when it has none.
@@ -109,7 +110,7 @@ func (k *idempotency) recall(r state.Reader) (reply, bool, error) {
 	if row.Large {
 		return reply{}, true, model.Errorf(model.Conflict, "this was done when it was sent before; its answer was too large to be kept: read what came of it")
 	}
-	k.replayed = true
+	k.replayed, k.caused = true, row.Caused
 	answer := reply{status: row.Status}
 	if len(row.Answer) == 0 {
 		return answer, true, nil
@@ -124,11 +125,11 @@ func (k *idempotency) recall(r state.Reader) (reply, bool, error) {
 }
 
 // keep puts the answer beside what was done.
-func (k *idempotency) keep(tx *state.Tx, answer reply) error {
+func (k *idempotency) keep(tx *state.Tx, answer reply, caused string) error {
 	if k == nil {
 		return nil
 	}
-	row := model.RequestRow{ID: k.id, Digest: k.request, Status: answer.status}
+	row := model.RequestRow{ID: k.id, Digest: k.request, Status: answer.status, Caused: caused}
 	switch {
 	case len(answer.body) > maxReplays:
 		row.Large = true

@@ -13,6 +13,7 @@ import (
 	"github.com/muster-hq/muster/api"
 	"github.com/muster-hq/muster/api/auth"
 	"github.com/muster-hq/muster/api/client"
+	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
@@ -51,7 +52,7 @@ func newTwoOrganizations(t testing.TB) *twoOrganizations {
 	w := &twoOrganizations{site: s, handler: s.server.Config.Handler}
 	w.ours = names{"org": "rival", "env": "Lab", "host": "box1", "app": "tool", "plat": "mill", "dist": "bsd1", "hg": "few", "orch": "plan", "hook": "bell",
 		"chan": "talk", "file": "own file", "param": "own param", "handler": "own do", "key": "own key", "mod": "own mod", "git": "own git", "svc": "ownsvc",
-		"pkg": "ownpkg", "job": "own job", "num": "0", "pipe": "-", "stage": "-", "step": "-", "ctx": "-", "uuid": "-", "id": "-", "name": "-", "token": "-"}
+		"pkg": "ownpkg", "job": "own job", "num": "0", "pipe": "-", "stage": "-", "step": "-", "ctx": "-", "uuid": "-", "id": "-", "name": "-", "token": "-", "plan": "-"}
 	w.acme = names{"org": "acme", "env": "Dev", "host": "web1", "app": "web", "plat": "cloud", "dist": "os", "hg": "all", "orch": "roll", "hook": "hook",
 		"chan": "chat", "file": "site.conf", "param": "Listen port", "handler": "reload", "key": "port", "mod": "nodejs", "git": "site", "svc": "nginx",
 		"pkg": "nginx", "job": "nightly", "num": "1", "pipe": "pipes", "stage": "stages", "step": "steps", "ctx": "context", "uuid": "C0FFEE", "id": "identity",
@@ -59,6 +60,7 @@ func newTwoOrganizations(t testing.TB) *twoOrganizations {
 	s.furnish()
 	s.furnishMore()
 	s.furnishMost("acme", "Dev", "web1", "web")
+	w.acme["plan"] = s.raw("PUT", web1+"/applications/web/services/nginx/_restart", "").header.Get(spec.HeaderPlan)
 	s.play([]exchange{{"POST", "/organizations/acme/jobs/", `{"name": "nightly", "action": "STOP_HOST", "input": "organizations/acme/environments/Dev/hosts/web1"}`, 201, ""}})
 	w.furnishRival()
 	w.strangers = w.people()

@@ -55,8 +55,10 @@ func (c *call) runWrite(view *state.View, end endpoint, wait time.Duration) (rep
 	c.stamp(epoch, index)
 	if key != nil && key.replayed {
 		c.header.Set(spec.HeaderReplayed, "true")
+		c.waitAgain(end, key.caused, index, wait)
 		return answer, nil
 	}
+	c.tellPlan(c.caused.Token())
 	return c.behind(end, answer, index, wait)
 }
 
@@ -139,7 +141,7 @@ func (c *call) writeOnce(tx *state.Tx, end endpoint, key *idempotency) (reply, e
 	if err := c.audit(tx, at, answer); err != nil {
 		return reply{}, err
 	}
-	return answer, key.keep(tx, answer)
+	return answer, key.keep(tx, answer, c.caused.Token())
 }
 
 // maxNamed is how many hosts an error names.

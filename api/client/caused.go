@@ -1,70 +1,87 @@
 package client
 
 import (
-	"fmt"
-	"net/url"
+	"context"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/muster-hq/muster/api/spec"
+	"github.com/muster-hq/muster/fsm/model"
 )
 
-// Caused says how far the changes are that writes of a waiting client have caused, on hosts that the caller may read.
+// Caused follows the changes on hosts that writes have caused: on any node, and whatever becomes of the one that did the write.
 type Caused struct {
-	Processed, Failed, Pending int // Failed are among Processed
-}
-
-// MaxWait is the longest that an answer of the server waits.
-const MaxWait = 5 * time.Minute
-
-// waiter gathers what the answers to writes tell.
-type waiter struct {
-	limit time.Duration
+	c *Client
 
 	mu    sync.Mutex
-	total Caused
+	plans []plan
 }
 
-// Waiting gives a client like c whose writes are answered once the changes that they cause are processed, at the latest after
-// limit, MaxWait at most. caused sums up what the answers told. Writes that can cause none are sent as ever.
-func (c *Client) Waiting(limit time.Duration) (waiting *Client, caused func() Caused) {
-	w := &waiter{limit: min(limit, MaxWait)}
-	out := *c
-	slow := *c.cfg.HTTP
-	if slow.Timeout > 0 {
-		slow.Timeout += w.limit
-	}
-	out.cfg.HTTP, out.waiter = &slow, w
-	return &out, func() Caused {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return w.total
-	}
+// plan is what one write caused.
+type plan struct{ org, token string }
+
+// Following gives a client like c, and what its writes cause. It is to be asked when they are done.
+func (c *Client) Following() (*Client, *Caused) {
+	out, caused := *c, &Caused{c: c}
+	out.caused = caused
+	return &out, caused
 }
 
-// waitQuery adds to the query of a write that it waits.
-func (c *Client) waitQuery(r spec.Route, q url.Values) url.Values {
-	if c.waiter == nil || !takesKey(r) || r.Name == "jobs.run" || c.cfg.DryRun {
-		return q
-	}
-	out := url.Values{"wait": {c.waiter.limit.String()}}
-	for name, values := range q {
-		out[name] = values
-	}
-	return out
-}
-
-// noteCaused takes up what an answer tells.
-func (c *Client) noteCaused(header string) {
-	var s Caused
-	if c.waiter == nil || header == "" {
+// note takes up what the answer to a write told.
+func (f *Caused) note(org, token string) {
+	if f == nil || token == "" || org == "" {
 		return
 	}
-	if n, err := fmt.Sscanf(header, "processed=%d, failed=%d, pending=%d", &s.Processed, &s.Failed, &s.Pending); n != 3 || err != nil {
-		return
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p := (plan{org, token}); !slices.Contains(f.plans, p) {
+		f.plans = append(f.plans, p)
 	}
-	c.waiter.mu.Lock()
-	defer c.waiter.mu.Unlock()
-	t := &c.waiter.total
-	t.Processed, t.Failed, t.Pending = t.Processed+s.Processed, t.Failed+s.Failed, t.Pending+s.Pending
+}
+
+// Progress tells how far the changes are, on hosts that the caller may read. Errors: as of Call.
+func (f *Caused) Progress(ctx context.Context) (model.PlanProgress, error) {
+	f.mu.Lock()
+	plans := slices.Clone(f.plans)
+	f.mu.Unlock()
+	all := model.PlanProgress{Failures: []model.PlanFailure{}}
+	for _, p := range plans {
+		var one model.PlanProgress
+		err := f.c.Call(ctx, Op{Name: "plans.show", Params: map[string]string{"org": p.org, "plan": p.token}}, &one)
+		if model.CodeOf(err) == model.NotFound {
+			continue // the changes were deleted, or concern hosts that the caller may not read
+		}
+		if err != nil {
+			return all, err
+		}
+		all.Processed, all.Failed, all.Pending = all.Processed+one.Processed, all.Failed+one.Failed, all.Pending+one.Pending
+		all.Failures = append(all.Failures, one.Failures...)
+	}
+	return all, nil
+}
+
+// Wait asks each interval until no change is pending, and gives how they ended. tell, unless nil, is told each state. While no
+// node answers, or none leads, it asks again. When ctx ends it gives the last state and the cause.
+func (f *Caused) Wait(ctx context.Context, interval time.Duration, tell func(model.PlanProgress)) (last model.PlanProgress, err error) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		now, err := f.Progress(ctx)
+		switch {
+		case err == nil:
+			if last = now; tell != nil {
+				tell(now)
+			}
+			if now.Pending == 0 {
+				return now, nil
+			}
+		case ctx.Err() == nil && !IsUnreachable(err) && model.CodeOf(err) != model.Unavailable && model.CodeOf(err) != model.Unknown:
+			return last, err
+		}
+		select {
+		case <-ctx.Done():
+			return last, context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
 }

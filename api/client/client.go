@@ -43,7 +43,7 @@ type Client struct {
 	cfg    Config
 	base   string
 	routes map[routeKey]spec.Route
-	waiter *waiter // nil: its writes do not wait
+	caused *Caused // nil: nobody follows what its writes cause
 }
 
 type routeKey struct{ name, level string }
@@ -168,18 +168,23 @@ func (c *Client) send(ctx context.Context, op Op, body []byte, contentType strin
 			return attempt{err: model.Errorf(model.Invalid, "%s: the name for {%s} is empty", op.Name, name)}
 		}
 	}
-	query := c.waitQuery(route, op.Query)
-	if q := query.Encode(); q != "" {
+	if q := op.Query.Encode(); q != "" {
 		path += "?" + q
 	}
 	if c.cfg.DryRun && changes(route) {
 		return c.tryOnly(ctx, route.Method, path, body, contentType, op)
 	}
 	try := func(key string) attempt { return c.once(ctx, route.Method, path, body, contentType, key, op) }
+	var a attempt
 	if c.cfg.Patience == 0 || !takesKey(route) {
-		return try("")
+		a = try("")
+	} else {
+		a = c.persist(ctx, try)
 	}
-	return c.persist(ctx, try)
+	if a.err == nil {
+		c.caused.note(op.Params["org"], a.plan)
+	}
+	return a
 }
 
 // once sends a request and reads its answer.
@@ -221,8 +226,7 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte, con
 	if resp.StatusCode/100 != 2 {
 		return attempt{err: answered(resp, b), after: retryAfter(resp.Header)}
 	}
-	c.noteCaused(resp.Header.Get(spec.HeaderChanges))
-	return attempt{body: b, at: place(resp.Header), tag: resp.Header.Get("ETag")}
+	return attempt{body: b, plan: resp.Header.Get(spec.HeaderPlan), at: place(resp.Header), tag: resp.Header.Get("ETag")}
 }
 
 // authorize says who calls.

@@ -33,6 +33,7 @@ type attempt struct {
 	body  []byte
 	at    string // epoch and index of the answer, as ?index= takes them; "" where it does not tell
 	tag   string // ETag of the answer
+	plan  string // what the write caused
 	err   error
 	after time.Duration // what the server said; 0 when it said nothing
 }

@@ -40,6 +40,7 @@ func own() []Section {
 		}},
 		{Own, "Changes", []Row{
 			{GET, "{O}/plans/", "plans.list", Built, "", "", "list of PendingPlan: writes whose changes are being planned"},
+			{GET, "{O}/plans/{plan}", "plans.show", Built, "", "", "PlanProgress: how far the changes are that a write caused"},
 			{PUT, "{H}/changes/{num}/_cancel", "host.changes.cancel", Built, "", "empty", "Change"},
 			{PUT, "{H}/changes/{num}/_retry", "host.changes.retry", Built, "skip_interrupted=true or false", "empty", "Change"},
 		}},

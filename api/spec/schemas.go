@@ -18,7 +18,7 @@ func wireTypes() map[string]reflect.Type {
 		model.SettingTree{}, model.SettingImpact{}, model.OriginSetting{}, model.Group{}, model.GroupTree{}, model.ApplicationKey{},
 		model.Instance{}, model.ComplianceError{}, model.MonitoringAlert{}, model.User{}, model.Invitation{}, model.Session{}, model.Identity{},
 		model.Hostgroup{}, model.Orchestration{}, model.OrchestrationHandler{}, model.Webhook{}, model.WebhookResult{}, model.NotificationChannel{}, model.RpmModule{},
-		model.Git{}, model.Job{}, model.Image{}, model.Machine{}, model.Plan{}, model.Quota{}, model.QuotaUse{},
+		model.Git{}, model.Job{}, model.Image{}, model.Machine{}, model.Plan{}, model.PlanProgress{}, model.Quota{}, model.QuotaUse{},
 		Problem{}, UserAccount{}, Password{}, Preview{}, EnrolTokenRequest{}, EnrolToken{}, EventList{}, Event{}, JoinRequest{}, JoinTokenRequest{},
 		JoinToken{}, LeaderRequest{}, ClusterStatus{}, Account{}, SessionRequest{}, TOTPSecret{}, TOTPCode{}, Confirmation{}, IdentityLink{}, AuditLog{}, Log{},
 	} {

@@ -51,6 +51,7 @@ const (
 	HeaderEpoch     = "X-Muster-Epoch"
 	HeaderAge       = "X-Muster-Age-Ms"
 	HeaderReplayed  = "Idempotency-Replayed"
+	HeaderPlan      = "X-Muster-Plan"    // of a write that causes changes: what GET {O}/plans/{plan} follows
 	HeaderChanges   = "X-Muster-Changes" // of a write that waited: "processed=3, failed=1, pending=0"
 )
 

@@ -53,6 +53,16 @@ func (e *tasksError) Error() string {
 	return fmt.Sprintf("%d tasks failed", e.failed)
 }
 
+// changesError tells that changes ended with failed tasks.
+type changesError struct{ failed int }
+
+func (e *changesError) Error() string {
+	if e.failed == 1 {
+		return "a change failed"
+	}
+	return fmt.Sprintf("%d changes failed", e.failed)
+}
+
 // waitError tells that a wait ran out.
 type waitError struct{ after time.Duration }
 
@@ -64,6 +74,7 @@ func (e *waitError) Error() string {
 func exitCode(err error) int {
 	var usage *usageError
 	var tasks *tasksError
+	var changes *changesError
 	var wait *waitError
 	var health *healthError
 	switch {
@@ -73,7 +84,7 @@ func exitCode(err error) int {
 		return exitDifferences
 	case errors.As(err, &health):
 		return health.code
-	case errors.As(err, &tasks):
+	case errors.As(err, &tasks), errors.As(err, &changes):
 		return exitTasksFailed
 	case errors.As(err, &wait):
 		return exitWaitOver
@@ -104,8 +115,9 @@ type cli struct {
 	wait                                bool
 	dryRun                              bool
 	timeout                             time.Duration
-	caused                              func() client.Caused // what the writes of a command that waits have caused
-	http                                *http.Client         // nil is the client's own
+	caused                              *client.Caused // what the writes of a command that waits have caused
+	many                                bool           // on many hosts, or on none that the command names
+	http                                *http.Client   // nil is the client's own
 	getenv                              func(string) string
 }
 
@@ -384,7 +396,16 @@ func (c *cli) verb(use, short string, args cobra.PositionalArgs, do run) *cobra.
 			if ctx == nil {
 				ctx = context.Background()
 			}
-			return c.planned(cmd.OutOrStdout(), do(ctx, cl, cmd, args))
+			if c.wait {
+				cl, c.caused = cl.Following()
+			}
+			err = do(ctx, cl, cmd, args)
+			if c.many && c.wait && (err == nil || errors.Is(err, errDifferences)) {
+				if judged := c.judge(ctx, cmd); judged != nil {
+					err = judged
+				}
+			}
+			return c.planned(cmd.OutOrStdout(), err)
 		},
 	}
 }

@@ -19,6 +19,7 @@ func uncovered() map[string]string {
 		"organizations.rename": update, "environments.rename": update, "hosts.rename": update, "platforms.rename": update,
 		"distributions.rename": update, "applications.rename": update,
 		"account.verify":                "how the published client logs in; muster login begins a session instead",
+		"plans.show":                    "--wait of the commands that write asks for it, with what the write's answer told: TestWaitForWhatAWriteCauses",
 		"links.show":                    "an address for machines without a login; muster host link makes it",
 		"login.oidc.begin":              "for browsers",
 		"login.oidc.callback":           "for browsers",

@@ -236,7 +236,7 @@ muster diff, and apply again. It stops at the first error, which names the objec
 	cmd.Flags().StringVarP(&dir, "file", "f", "", "the folder")
 	cmd.Flags().BoolVar(&prune, "prune", false, "delete what only the server has")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "end with 2 when there were differences, with 0 only when there were none")
-	return f.flags(cmd)
+	return c.waitingForAll(f.flags(cmd))
 }
 
 // apply makes differences good and says which, a line each.

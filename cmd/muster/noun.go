@@ -60,15 +60,24 @@ func (n noun) command(c *cli, verbs ...string) *cobra.Command {
 		case "show":
 			cmd.AddCommand(n.completes(c, n.show(c)))
 		case "create":
-			cmd.AddCommand(n.write(c, "create", "Create "+article(n.word)+" "+n.word))
+			cmd.AddCommand(n.waits(c, n.write(c, "create", "Create "+article(n.word)+" "+n.word)))
 		case "update":
-			cmd.AddCommand(n.completes(c, n.write(c, "update", "Change the fields that are given; the others stay")))
+			cmd.AddCommand(n.waits(c, n.completes(c, n.write(c, "update", "Change the fields that are given; the others stay"))))
 			if slices.Contains(verbs, "show") {
-				cmd.AddCommand(n.edit(c))
+				cmd.AddCommand(n.waits(c, n.edit(c)))
 			}
 		case "delete":
-			cmd.AddCommand(n.completes(c, n.remove(c)))
+			cmd.AddCommand(n.waits(c, n.completes(c, n.remove(c))))
 		}
+	}
+	return cmd
+}
+
+// waits adds --wait where a write may make changes on hosts.
+func (n noun) waits(c *cli, cmd *cobra.Command) *cobra.Command {
+	switch n.rows {
+	case "applications", "files", "parameters", "platforms", "distributions", "hostgroups", "environments", "organizations", "hosts", "settings":
+		return c.waitingForAll(cmd)
 	}
 	return cmd
 }

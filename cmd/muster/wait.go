@@ -17,18 +17,28 @@ const pollInterval = 500 * time.Millisecond
 // waiting adds --wait and --timeout.
 func (c *cli) waiting(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&c.wait, "wait", false, "wait until the changes that this makes on hosts are done")
-	cmd.Flags().DurationVar(&c.timeout, "timeout", 10*time.Minute, "how long to wait; at most 5m where that is not for one host")
+	cmd.Flags().DurationVar(&c.timeout, "timeout", 10*time.Minute, "how long to wait")
+}
+
+// waitingForAll is waiting for a command whose writes may concern any number of hosts.
+func (c *cli) waitingForAll(cmd *cobra.Command) *cobra.Command {
+	c.waiting(cmd)
+	do := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c.many = true
+		return do(cmd, args)
+	}
+	return cmd
 }
 
 // before remembers the newest change of the host, so that follow knows which ones came after. Without --wait it does
-// nothing. Where p names no host, the changes are those of many: then cl waits with its writes.
+// nothing. Where p names no host, the changes are those of many, and are followed when the command is done.
 func (c *cli) before(ctx context.Context, cl *client.Client, p map[string]string) (after int, host map[string]string, err error) {
 	if !c.wait {
 		return 0, nil, nil
 	}
 	if p["host"] == "" {
-		waiting, caused := cl.Waiting(c.timeout)
-		*cl, c.caused = *waiting, caused
+		c.many = true
 		return 0, nil, nil
 	}
 	host = clonedParams(p)
@@ -38,11 +48,8 @@ func (c *cli) before(ctx context.Context, cl *client.Client, p map[string]string
 
 // follow waits for the changes of host after number `after`, showing tasks as they end on a terminal.
 func (c *cli) follow(ctx context.Context, cl *client.Client, cmd *cobra.Command, host map[string]string, after int) error {
-	if !c.wait {
+	if !c.wait || host == nil {
 		return nil
-	}
-	if host == nil {
-		return c.judge(cmd)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, &waitError{c.timeout})
 	defer cancel()
@@ -70,19 +77,37 @@ func (c *cli) follow(ctx context.Context, cl *client.Client, cmd *cobra.Command,
 	return nil
 }
 
-// judge tells how the changes ended that a write on many hosts caused.
-func (c *cli) judge(cmd *cobra.Command) error {
-	s := c.caused()
+// judge waits for the changes that the writes of a command have caused, on all hosts that the caller may read, and tells how
+// they ended.
+func (c *cli) judge(ctx context.Context, cmd *cobra.Command) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, &waitError{c.timeout})
+	defer cancel()
+	var tell func(model.PlanProgress)
 	if isTerminal(cmd.ErrOrStderr()) {
-		cmd.PrintErrf("%d changes processed, %d of them failed, %d pending\n", s.Processed, s.Failed, s.Pending)
+		last := ""
+		tell = func(p model.PlanProgress) {
+			if line := progressLine(p); line != last {
+				last = line
+				cmd.PrintErrln(line)
+			}
+		}
 	}
-	switch {
-	case s.Pending > 0:
-		return &waitError{min(c.timeout, client.MaxWait)}
-	case s.Failed > 0:
-		return &tasksError{s.Failed}
+	end, err := c.caused.Wait(ctx, pollInterval, tell)
+	for _, f := range end.Failures {
+		cmd.PrintErrln(oneLine(fmt.Sprintf("%s/%s, change %d, %s: %s", f.Environment, f.Host, f.OrderNum, f.Description, f.Error)))
 	}
-	return nil
+	if more := end.Failed - len(end.Failures); more > 0 {
+		cmd.PrintErrf("and %d more changes failed\n", more)
+	}
+	if err == nil && end.Failed > 0 {
+		return &changesError{end.Failed}
+	}
+	return err
+}
+
+// progressLine tells how far changes are.
+func progressLine(p model.PlanProgress) string {
+	return fmt.Sprintf("%d changes processed, %d of them failed, %d pending", p.Processed, p.Failed, p.Pending)
 }
 
 // progress tells each task once, when it ends.

@@ -95,6 +95,23 @@ type ToCome struct {
 	Actor       string `json:"actor,omitempty"`
 }
 
+// PlanProgress tells how far the changes are that a write caused, on hosts that the caller may read.
+type PlanProgress struct {
+	Processed int           `json:"processed"`
+	Failed    int           `json:"failed"`  // of the processed
+	Pending   int           `json:"pending"` // a write that is still being planned counts as one
+	Failures  []PlanFailure `json:"failures"`
+}
+
+// PlanFailure is a change that failed, told by its first task that did.
+type PlanFailure struct {
+	Environment string `json:"environment"`
+	Host        string `json:"host"`
+	OrderNum    int    `json:"orderNum"`
+	Description string `json:"description"`
+	Error       string `json:"error"`
+}
+
 // PendingPlan tells of a write whose changes are being planned, host by host.
 type PendingPlan struct {
 	ToCome

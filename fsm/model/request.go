@@ -13,6 +13,7 @@ type RequestRow struct {
 	Status int       `json:"status"`           // of the answer
 	Answer []byte    `json:"answer,omitempty"` // sealed with the key; absent when it was too large
 	Large  bool      `json:"large,omitempty"`  // the answer was too large to be kept
+	Caused string    `json:"caused,omitempty"` // the changes that it set in motion
 	Made   time.Time `json:"made"`
 }
 

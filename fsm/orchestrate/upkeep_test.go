@@ -199,8 +199,15 @@ func TestStateOfALargeWrite(t *testing.T) {
 	all := func(*model.HostRow) bool { return true }
 	is := func(may func(*model.HostRow) bool, want orchestrate.CausedState) {
 		t.Helper()
-		if got := orchestrate.StateOf(w.db.Local(), caused, may); got != want {
-			t.Errorf("%+v, want %+v", got, want)
+		followed, err := orchestrate.ParseCaused(w.org, caused.Token())
+		if err != nil {
+			t.Error(err)
+		}
+		for _, c := range []orchestrate.Caused{caused, followed} {
+			got := orchestrate.StateOf(w.db.Local(), w.org, c, may)
+			if got.Processed != want.Processed || got.Failed != want.Failed || got.Pending != want.Pending {
+				t.Errorf("%+v, want %+v", got, want)
+			}
 		}
 	}
 	if caused.Nothing() {
@@ -213,7 +220,7 @@ func TestStateOfALargeWrite(t *testing.T) {
 	is(all, orchestrate.CausedState{Processed: 1, Pending: manyHosts - 1})
 	is(func(h *model.HostRow) bool { return h.ID != hosts[0] }, orchestrate.CausedState{Pending: manyHosts - 1})
 	w.do(func(tx *state.Tx) error { return orchestrate.DeleteChanges(tx, w.org, hosts[1], false) })
-	if got := orchestrate.StateOf(w.db.Local(), caused, all); got.Pending != manyHosts-2 {
+	if got := orchestrate.StateOf(w.db.Local(), w.org, caused, all); got.Pending != manyHosts-2 {
 		t.Errorf("after a change was deleted: %+v", got)
 	}
 }
