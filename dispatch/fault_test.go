@@ -309,3 +309,36 @@ func TestSameOrderAfterManyRepeats(t *testing.T) {
 		}
 	}
 }
+
+// A good-bye that a leader heard and could not record any more is heard by the next one, long before silence tells: a reign may be
+// shorter than that.
+func TestGoodbyeBetweenTwoLeaders(t *testing.T) {
+	for _, failure := range []error{state.ErrFenced, model.Errorf(model.Unavailable, "no leader")} {
+		t.Run(failure.Error(), func(t *testing.T) {
+			r := newRig(t)
+			r.stopDispatch()
+			f := &flaky{DB: r.db}
+			r.store, r.beats = f, time.Hour // silence tells nothing
+			r.startDispatch()
+			a := r.agent()
+			a.enrol(r.token(0), "web1")
+			s, _ := a.up()
+			started := time.Now()
+			a.say(s, wire.KindPresence, bus.TalkPresence, wire.Presence{Agent: a.id, Version: "v1", Started: started})
+			told := func() *model.Presence {
+				p, _ := state.Get[model.Presence](r.db.Local(), a.id)
+				return p
+			}
+			r.eventually("the agent is up", func() bool { p := told(); return p != nil && p.Up && p.Version == "v1" })
+			f.fail.Store(&failure)
+			f.tries.Store(0)
+			a.say(s, wire.KindPresence, bus.TalkPresence, wire.Presence{Agent: a.id, Started: started, Bye: true})
+			r.eventually("a try", func() bool { return f.tries.Load() > 0 })
+			r.newTerm() // this one cannot record it either
+			r.eventually("a try of the next leader", func() bool { return f.tries.Load() > 1 })
+			f.fail.Store(nil)
+			r.newTerm()
+			r.eventually("the good-bye is believed", func() bool { return !told().Up })
+		})
+	}
+}

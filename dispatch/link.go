@@ -120,7 +120,13 @@ func (d *Dispatcher) receive(ctx context.Context, log *slog.Logger, l *link) err
 			id, _ := wire.PeekKeyID(m.Body)
 			d.lanes.do(ctx, id, func() { d.settle(ctx, log, m, d.onReply(ctx, l, m.Body)) })
 		}},
-		{bus.QueuePresence, 256, func(ctx context.Context, m bus.Delivery) { d.settle(ctx, log, m, d.onPresence(l, m.Body)) }},
+		{bus.QueuePresence, 256, func(ctx context.Context, m bus.Delivery) {
+			// A good-bye is settled when it is recorded: one that this leader cannot record any more is the next one's.
+			later, err := d.onPresence(l, m.Body, func() { d.settle(ctx, log, m, nil) })
+			if !later {
+				d.settle(ctx, log, m, err)
+			}
+		}},
 		{bus.QueueEnrolments, 16, func(ctx context.Context, m bus.Delivery) {
 			// Not by token: many machines bring the same one, and need not wait for each other.
 			d.lanes.do(ctx, string(m.Body), func() { d.settle(ctx, log, m, d.onEnrol(ctx, l, m.Body)) })
@@ -189,20 +195,20 @@ func (d *Dispatcher) agentOf(data []byte, kind wire.Kind, into any) (*model.Agen
 	return a, nil
 }
 
-func (d *Dispatcher) onPresence(l *link, data []byte) error {
+// onPresence notes a heartbeat, or a good-bye. later: done is called once that is recorded.
+func (d *Dispatcher) onPresence(l *link, data []byte, done func()) (later bool, err error) {
 	var p wire.Presence
 	a, err := d.agentOf(data, wire.KindPresence, &p)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if p.Bye {
-		d.presence.gone(a.ID, p.Started)
-		return nil
+		return d.presence.gone(a.ID, p.Started, done), nil
 	}
 	if d.presence.heard(a.ID, l.name, p, time.Now()) {
 		d.lookAgain(a.ID)
 	}
-	return nil
+	return false, nil
 }
 
 // onReply commits a reply or an alert, then confirms it with a signed receipt. Without the receipt the

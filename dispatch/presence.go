@@ -20,6 +20,7 @@ type presence struct {
 	mu    sync.Mutex
 	seen  map[string]sighting
 	news  map[string]orchestrate.Transition // to be committed
+	byes  []func()                          // called once what they told is committed
 	fresh chan struct{}
 }
 
@@ -104,15 +105,18 @@ func (p *presence) heard(agentID, hub string, said wire.Presence, now time.Time)
 	return came
 }
 
-// gone notes that an agent said good-bye; that of a process which another one has followed is late, and no news.
-func (p *presence) gone(agentID string, started time.Time) {
+// gone notes that an agent said good-bye, and answers true when that is to be recorded: done is called then, once it is. That
+// of a process which another one has followed is late, and no news.
+func (p *presence) gone(agentID string, started time.Time, done func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s, ok := p.seen[agentID]; ok && !s.started.IsZero() && !s.started.Equal(started) {
-		return
+		return false
 	}
 	delete(p.seen, agentID)
+	p.byes = append(p.byes, done)
 	p.tell(orchestrate.Transition{AgentID: agentID})
+	return true
 }
 
 // tell queues a transition; the caller holds the lock.
@@ -140,20 +144,23 @@ func (p *presence) sweep(up []string, now time.Time) {
 	}
 }
 
-func (p *presence) take() []orchestrate.Transition {
+// take gives what is to be committed, and what is to be called once it is.
+func (p *presence) take() (ts []orchestrate.Transition, byes []func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ts := make([]orchestrate.Transition, 0, len(p.news))
+	ts = make([]orchestrate.Transition, 0, len(p.news))
 	for _, t := range p.news {
 		ts = append(ts, t)
 	}
 	clear(p.news)
-	return ts
+	byes, p.byes = p.byes, nil
+	return ts, byes
 }
 
-func (p *presence) putBack(ts []orchestrate.Transition) {
+func (p *presence) putBack(ts []orchestrate.Transition, byes []func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.byes = append(p.byes, byes...)
 	for _, t := range ts {
 		if _, newer := p.news[t.AgentID]; !newer {
 			p.news[t.AgentID] = t
@@ -173,13 +180,16 @@ func (d *Dispatcher) runPresence(ctx context.Context) error {
 		case now := <-ticker.C:
 			d.presence.sweep(upAgents(d.cfg.Store.Local()), now)
 		}
-		ts := changed(d.cfg.Store.Local(), d.presence.take())
-		if len(ts) == 0 {
-			continue
+		ts, byes := d.presence.take()
+		if ts = changed(d.cfg.Store.Local(), ts); len(ts) > 0 {
+			if err := d.cfg.Store.Update(ctx, func(tx *state.Tx) error { return orchestrate.RecordPresence(tx, ts) }); err != nil {
+				d.log.Debug("presence not recorded yet", "agents", len(ts), "error", err)
+				d.presence.putBack(ts, byes)
+				continue
+			}
 		}
-		if err := d.cfg.Store.Update(ctx, func(tx *state.Tx) error { return orchestrate.RecordPresence(tx, ts) }); err != nil {
-			d.log.Debug("presence not recorded yet", "agents", len(ts), "error", err)
-			d.presence.putBack(ts)
+		for _, done := range byes {
+			done()
 		}
 	}
 }

@@ -11,7 +11,8 @@ const beat = 10 * time.Second
 
 // told takes what the presence has to tell of an agent: up, down or nothing.
 func told(p *presence, id string) string {
-	for _, t := range p.take() {
+	ts, _ := p.take()
+	for _, t := range ts {
 		if t.AgentID == id && t.Up {
 			return "up"
 		} else if t.AgentID == id {
@@ -57,11 +58,11 @@ func TestLateGoodbye(t *testing.T) {
 		t.Error("a restart was not seen as a coming")
 	}
 	p.take()
-	p.gone("a", first) // by way of h1, which was slow
+	p.gone("a", first, func() {}) // by way of h1, which was slow
 	if got := told(p, "a"); got != "" || p.where("a") != "h2" {
 		t.Errorf("a late good-bye made the agent %q at %q", got, p.where("a"))
 	}
-	p.gone("a", second)
+	p.gone("a", second, func() {})
 	if got := told(p, "a"); got != "down" || p.known("a") {
 		t.Errorf("the good-bye of the running process: %q", got)
 	}
@@ -72,14 +73,15 @@ func TestNewsThatCouldNotBeRecorded(t *testing.T) {
 	p := newPresence(beat, now)
 	p.heard("a", "h1", wire.Presence{Started: now}, now)
 	p.heard("b", "h1", wire.Presence{Started: now}, now)
-	ts := p.take()
-	p.gone("a", now)
-	p.putBack(ts)
+	ts, byes := p.take()
+	p.gone("a", now, func() {})
+	p.putBack(ts, byes)
 	got := map[string]bool{}
-	for _, n := range p.take() {
+	ts, byes = p.take()
+	for _, n := range ts {
 		got[n.AgentID] = n.Up
 	}
-	if len(got) != 2 || got["a"] || !got["b"] {
+	if len(got) != 2 || got["a"] || !got["b"] || len(byes) != 1 {
 		t.Errorf("news %v: the newer one holds, the other is not lost", got)
 	}
 }
@@ -101,7 +103,7 @@ func TestRepliesAreSignsOfLife(t *testing.T) {
 		t.Error("an agent that was silent for long did not come")
 	}
 	p.forget("a")
-	if p.known("a") || len(p.take()) != 0 {
+	if ts, _ := p.take(); p.known("a") || len(ts) != 0 {
 		t.Error("a forgotten agent is remembered")
 	}
 }
