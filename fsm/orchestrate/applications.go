@@ -73,41 +73,49 @@ func UpdateApplication(tx *state.Tx, orgID, appID string, patch []byte, t Trigge
 		return nil, err
 	}
 	was := a.Document
-	many := mayIntend(tx) && len(state.Keys[model.ContextRow](tx, model.ContextsOfApplication(a.ID))) > maxDirect
+	return a, applyEdit(tx, orgID, a.ID, t.Force, func() error {
+		doc, err := model.Merge(was, patch)
+		if err != nil {
+			return err
+		}
+		doc.ClearServerFields()
+		doc.Files, doc.Parameters = was.Files, was.Parameters
+		if doc.Name != a.Name {
+			if _, taken := state.Find[model.ApplicationRow](tx, model.ApplicationNamed(orgID, doc.Name)); taken {
+				return taken409("application", doc.Name)
+			}
+			if err := moveApplicationLinks(tx, orgID, a.Name, doc.Name); err != nil {
+				return err
+			}
+		}
+		a.Name, a.Document = doc.Name, doc
+		return putKit(tx, a)
+	})
+}
+
+// applyEdit runs an edit of an application or of its files, and queues what it comes to on each provisioned host that has the
+// application: what differs, with force all of it. On many hosts it leaves an intent.
+func applyEdit(tx *state.Tx, orgID, appID string, force bool, edit func() error) error {
+	many := mayIntend(tx) && len(state.Keys[model.ContextRow](tx, model.ContextsOfApplication(appID))) > maxDirect
 	var before []planned
 	if !many {
-		before = planContexts(tx, a.ID)
+		before = planContexts(tx, appID)
 	}
-	doc, err := model.Merge(was, patch)
-	if err != nil {
-		return nil, err
-	}
-	doc.ClearServerFields()
-	doc.Files, doc.Parameters = was.Files, was.Parameters
-	if doc.Name != a.Name {
-		if _, taken := state.Find[model.ApplicationRow](tx, model.ApplicationNamed(orgID, doc.Name)); taken {
-			return nil, taken409("application", doc.Name)
-		}
-		if err := moveApplicationLinks(tx, orgID, a.Name, doc.Name); err != nil {
-			return nil, err
-		}
-	}
-	a.Name, a.Document = doc.Name, doc
-	if err := putKit(tx, a); err != nil {
-		return nil, err
+	if err := edit(); err != nil {
+		return err
 	}
 	var drafts hostDrafts
 	for _, b := range before {
 		is := PlanApply(tx, b.ctx)
-		if !t.Force {
+		if !force {
 			is = onlyDiffering(tx, b, is)
 		}
 		drafts = append(drafts, hostDraft{b.ctx.HostID, is})
 	}
 	if many || mayIntend(tx) && drafts.bytes() > maxDirectBytes {
-		return a, intend(tx, model.IntentRow{OrgID: orgID, Kind: model.IntentApplication, AppID: appID, Force: t.Force})
+		return intend(tx, model.IntentRow{OrgID: orgID, Kind: model.IntentApplication, AppID: appID, Force: force})
 	}
-	return a, drafts.queue(tx)
+	return drafts.queue(tx)
 }
 
 // planned is what an application on a host came to before a change of the application.
@@ -126,8 +134,9 @@ func planContexts(r state.Reader, appID string) []planned {
 	return out
 }
 
-// onlyDiffering keeps the tasks of a draft that were not the same before, and adds that what is gone from the
-// application, and no other one declares, is taken away as when the application is uninstalled.
+// onlyDiffering keeps the tasks of a draft that were not the same before, and those of services that restart when one of these
+// files changes. It adds that what is gone from the application, and no other one declares, is taken away as when the application
+// is uninstalled.
 func onlyDiffering(r state.Reader, before planned, is Draft) Draft {
 	was := map[string]*model.Task{}
 	for i := range before.draft.Tasks {
@@ -138,7 +147,8 @@ func onlyDiffering(r state.Reader, before planned, is Draft) Draft {
 	for i, t := range is.Tasks {
 		old, ok := was[doneKey(&t)]
 		delete(was, doneKey(&t))
-		if ok && bytes.Equal(old.Want, t.Want) && old.Content == t.Content && old.Fail == t.Fail {
+		same := ok && bytes.Equal(old.Want, t.Want) && old.Content == t.Content && old.Fail == t.Fail
+		if same && !slices.ContainsFunc(t.Restart, func(from int) bool { _, differs := now[from]; return differs }) {
 			continue
 		}
 		now[i] = len(out.Tasks)

@@ -64,7 +64,8 @@ func clearFile(doc model.File) model.File {
 	return a.Files[0]
 }
 
-// CreateFile adds a file; hosts get that of an application by the live action, or when they install the application.
+// CreateFile adds a file. Hosts that have the application get it with its content, which is uploaded by itself: until then it
+// would be an empty one.
 // Errors: NotFound, Invalid, Conflict (the name is taken, it is locked).
 func CreateFile(tx *state.Tx, orgID, ofID string, doc model.File) (model.File, error) {
 	k, err := editKit(tx, orgID, ofID)
@@ -81,7 +82,17 @@ func CreateFile(tx *state.Tx, orgID, ofID string, doc model.File) (model.File, e
 	return fileDoc(k, model.FileNamed(k, doc.Name)), nil
 }
 
-// UpdateFile changes a file. With another name, its content and the handlers that name it follow.
+// putFiles stores a row whose files were changed. What that comes to is queued on the hosts that have the application; files of
+// platforms and distributions are read when a machine is made.
+func putFiles(tx *state.Tx, orgID string, k model.Furnished) error {
+	if a, ok := k.(*model.ApplicationRow); ok {
+		return applyEdit(tx, orgID, a.ID, false, func() error { return putKit(tx, a) })
+	}
+	return putKit(tx, k)
+}
+
+// UpdateFile changes a file. With another name, its content and the handlers that name it follow. Hosts that have its application
+// get what differs.
 // Errors: NotFound, Invalid (also when the content is no template with the new delimiter), Conflict.
 func UpdateFile(tx *state.Tx, orgID, ofID, name string, patch []byte) (model.File, error) {
 	k, err := editKit(tx, orgID, ofID)
@@ -112,7 +123,7 @@ func UpdateFile(tx *state.Tx, orgID, ofID, name string, patch []byte) (model.Fil
 	}
 	*f = clearFile(doc)
 	k.Base().Files[doc.Name] = st
-	if err := putKit(tx, k); err != nil {
+	if err := putFiles(tx, orgID, k); err != nil {
 		return model.File{}, err
 	}
 	return fileDoc(k, f), nil
@@ -126,8 +137,8 @@ func contentOf(r state.Reader, orgID string, st model.FileState) []byte {
 	return content
 }
 
-// DeleteFile removes a file; it stays on the hosts that have it. Errors: NotFound, Conflict (a
-// handler names it, it is locked).
+// DeleteFile removes a file, from the hosts that have its application as well, unless another application declares it.
+// Errors: NotFound, Conflict (a handler names it, it is locked).
 func DeleteFile(tx *state.Tx, orgID, ofID, name string) error {
 	k, err := editKit(tx, orgID, ofID)
 	if err != nil {
@@ -142,7 +153,7 @@ func DeleteFile(tx *state.Tx, orgID, ofID, name string) error {
 		}
 	}
 	*k.FileList() = slices.DeleteFunc(*k.FileList(), func(f model.File) bool { return f.Name == name })
-	return putKit(tx, k)
+	return putFiles(tx, orgID, k)
 }
 
 // unnamed refuses to take a file away that a handler names. Error: Conflict.
@@ -170,7 +181,7 @@ func FileContent(r state.Reader, orgID, ofID, name string) ([]byte, error) {
 }
 
 // PutFileContent replaces the content of a file. A text must be a template that can be read. A content that is too
-// large for a commit is staged before (state.StageContent). Hosts get it by the live action or a handler.
+// large for a commit is staged before (state.StageContent). Hosts that have its application get the file, rendered for each.
 // Errors: NotFound, Invalid (the template's error, with line and column), Conflict (locked), TooLarge.
 func PutFileContent(tx *state.Tx, orgID, ofID, name string, content []byte) error {
 	k, err := editKit(tx, orgID, ofID)
@@ -193,7 +204,7 @@ func PutFileContent(tx *state.Tx, orgID, ofID, name string, content []byte) erro
 	}
 	st.Version++
 	k.Base().Files[name] = st
-	return putKit(tx, k)
+	return putFiles(tx, orgID, k)
 }
 
 // parameterDoc masks a secret default for whom secret settings are left out: the parameter itself is no secret.

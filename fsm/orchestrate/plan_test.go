@@ -315,10 +315,14 @@ func TestRetry(t *testing.T) {
 		e.Tasks[4].Changed, e.Tasks[9].Interrupted, e.Done = true, true, true
 		return state.Put(tx, e)
 	})
-	w.content(appID, "b", "now there")
 	if s := orchestrate.HostState(w.db.Local(), h); s != model.HostError {
 		t.Errorf("state %s", s)
 	}
+	w.content(appID, "b", "now there")
+	if got, want := w.steps(h), "apply files /b, apply services on restart[0]"; got != want {
+		t.Errorf("after the upload: %s, want %s", got, want)
+	}
+	w.finish(h)
 	retry := func(skip bool) {
 		w.do(func(tx *state.Tx) error { _, err := orchestrate.RetryChange(tx, w.org, h, 0, skip); return err })
 	}

@@ -210,6 +210,7 @@ func TestRetryOfWhatIsGone(t *testing.T) {
 	num := w.change(h).OrderNum
 	w.finish(h, 0)
 	w.do(func(tx *state.Tx) error { return orchestrate.DeleteFile(tx, w.org, appID, "a") })
+	w.finish(h) // the one that removes it
 	w.do(func(tx *state.Tx) error { _, err := orchestrate.RetryChange(tx, w.org, h, num, false); return err })
 	task := w.change(h).Tasks[0]
 	if text, ok := state.Content(w.db.Local(), w.org, task.Content); !ok || string(text) != "kept" || task.Fail != "" {
