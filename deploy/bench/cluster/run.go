@@ -134,9 +134,9 @@ func (r *run) section(ctx context.Context, i int, s section) error {
 		rest += later.budget
 	}
 	r.say("== %s: up to %s; the rest of the run takes up to %s, %s are left", s.name, s.budget, rest, (runLimit - time.Since(r.began)).Round(time.Second))
-	var err error
-	if err = ctx.Err(); err == nil {
-		err = s.run(ctx, r)
+	err := ctx.Err()
+	if err == nil {
+		err = r.inFolder(s.name, func() error { return s.run(ctx, r) })
 	}
 	if err != nil {
 		err = fmt.Errorf("section %s: %w", s.name, errors.Join(err, context.Cause(ctx)))
@@ -160,6 +160,18 @@ func (r *run) section(ctx context.Context, i int, s section) error {
 		}
 	}
 	return err
+}
+
+// inFolder runs fn with a folder of its own as the run's, and removes it: all sections together would fill a disk.
+func (r *run) inFolder(name string, fn func() error) error {
+	whole := r.dir
+	r.dir = filepath.Join(whole, name)
+	defer func() { r.dir = whole }()
+	if err := os.Mkdir(r.dir, 0o700); err != nil {
+		return fmt.Errorf("making a folder: %w", err)
+	}
+	err := fn()
+	return errors.Join(err, os.RemoveAll(r.dir))
 }
 
 func firstLine(err error) string {
