@@ -61,7 +61,7 @@ func ParseCaused(orgID, token string) (Caused, error) {
 			return Caused{}, errNoToken()
 		case strings.HasPrefix(p, "c") && len(p) > 1 && len(p) <= 65:
 			c.changes = append(c.changes, p[1:])
-		case strings.HasPrefix(p, "i") && err == nil:
+		case strings.HasPrefix(p, "i") && err == nil && sequence > 0:
 			row := model.IntentRow{OrgID: orgID, Sequence: sequence}
 			c.intents = append(c.intents, row.Key())
 		default:

@@ -224,3 +224,24 @@ func TestStateOfALargeWrite(t *testing.T) {
 		t.Errorf("after a change was deleted: %+v", got)
 	}
 }
+
+// FuzzParseCaused: a text that is taken names the same when it is written and read again.
+func FuzzParseCaused(f *testing.F) {
+	for _, text := range []string{"c0123abcd", "i1", "i1f.c1.c2", "c", "i", "i-1", "i00", "iffffffffffffffff", "c.c", "", "x", "c/../i1"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := orchestrate.ParseCaused("o", text)
+		if err != nil {
+			if model.CodeOf(err) != model.NotFound || strings.Contains(err.Error(), text) && len(text) > 20 {
+				t.Fatalf("%q: %v", text, err)
+			}
+			return
+		}
+		token := c.Token()
+		again, err := orchestrate.ParseCaused("o", token)
+		if err != nil || again.Token() != token {
+			t.Fatalf("%q is written as %q, which reads as %q, %v", text, token, again.Token(), err)
+		}
+	})
+}

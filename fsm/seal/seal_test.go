@@ -170,6 +170,9 @@ func FuzzParseHead(f *testing.F) {
 	f.Add([]byte{0xA5, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, value []byte) {
 		h, err := seal.ParseHead(value)
+		if domain, ok := seal.DomainOf(value); ok != (err == nil) || string(domain) != h.Domain {
+			t.Fatalf("the domain is %q, %v; the head is %+v, %v", domain, ok, h, err)
+		}
 		if err != nil {
 			if !errors.Is(err, seal.ErrForm) {
 				t.Fatalf("%v is not ErrForm", err)

@@ -42,12 +42,11 @@ func ParseHead(value []byte) (Head, error) {
 	if value[1] != version {
 		return Head{}, fmt.Errorf("a sealed value: %w: it is of form %d, which this version does not know", ErrForm, value[1])
 	}
-	n, w := binary.Uvarint(value[headSize:])
-	if w <= 0 || n > uint64(len(value)-headSize-w) {
+	domain, size, ok := domainIn(value)
+	if !ok {
 		return Head{}, fmt.Errorf("a sealed value: %w", ErrForm)
 	}
-	at := headSize + w
-	h := Head{id: [idSize]byte(value[2:headSize]), Domain: string(value[at : at+int(n)]), size: at + int(n)}
+	h := Head{id: [idSize]byte(value[2:headSize]), Domain: string(domain), size: size}
 	h.KeyID = hex.EncodeToString(h.id[:])
 	return h, nil
 }
@@ -57,12 +56,18 @@ func DomainOf(value []byte) ([]byte, bool) {
 	if !Sealed(value) || len(value) < headSize+1 || value[1] != version {
 		return nil, false
 	}
+	domain, _, ok := domainIn(value)
+	return domain, ok
+}
+
+// domainIn is the domain in a value that is long enough to have one, and where the head ends.
+func domainIn(value []byte) (domain []byte, end int, ok bool) {
 	n, w := binary.Uvarint(value[headSize:])
 	if w <= 0 || n > uint64(len(value)-headSize-w) {
-		return nil, false
+		return nil, 0, false
 	}
 	at := headSize + w
-	return value[at : at+int(n)], true
+	return value[at : at+int(n)], at + int(n), true
 }
 
 // SealedSize is how many bytes Seal makes of a clear value of a domain.
