@@ -1,12 +1,14 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
@@ -98,6 +100,51 @@ func TestFollowingWhatAWriteCauses(t *testing.T) {
 	if foreign.status != absent.status || foreign.errors(t) != absent.errors(t) {
 		t.Errorf("of another organization: %d %s; absent: %d %s", foreign.status, foreign.body, absent.status, absent.body)
 	}
+}
+
+// The plan of a write that concerns many hosts is short, is waited for like any other, and is told again under its key.
+func TestThePlanOfManyChanges(t *testing.T) {
+	const n = 40
+	s := newSite(t).furnish()
+	s.play([]exchange{{"POST", web1 + "/applications/", `{"application": "web"}`, 201, ""}})
+	s.update(func(tx *state.Tx) error {
+		o, err := orchestrate.OrganizationByName(tx, "acme")
+		if err != nil {
+			return err
+		}
+		e, err := orchestrate.EnvironmentByName(tx, o.ID, "Dev")
+		if err != nil {
+			return err
+		}
+		for k := range n - 1 {
+			h, err := orchestrate.AdoptHost(tx, o.ID, e.ID, fmt.Sprintf("many%d", k))
+			if err != nil {
+				return err
+			}
+			if _, err := orchestrate.InstallApplication(tx, o.ID, h.ID, model.ApplicationContext{Application: "web"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	<-s.finish(n, model.TaskOK)
+	over := s.finish(n, model.TaskOK)
+	set := inAcme + "/environments/Dev/settings/?wait=60s&no_delete=true"
+	a := s.raw("PUT", set, `{"newOrUpdatedSettings": [{"key": "port", "value": "81"}]}`, "Idempotency-Key", "0123456789abcdef")
+	<-over
+	plan := a.header.Get(spec.HeaderPlan)
+	if got, want := a.header.Get(spec.HeaderChanges), fmt.Sprintf("processed=%d, failed=0, pending=0", n); got != want || plan == "" || len(plan) > 64 {
+		t.Errorf("%d %q, want %q; plan %q", a.status, got, want, plan)
+	}
+	again := s.raw("PUT", set, `{"newOrUpdatedSettings": [{"key": "port", "value": "81"}]}`, "Idempotency-Key", "0123456789abcdef")
+	if again.header.Get(spec.HeaderPlan) != plan || again.header.Get(spec.HeaderChanges) != a.header.Get(spec.HeaderChanges) {
+		t.Errorf("sent again: %v", again.header)
+	}
+	s.play([]exchange{
+		{"GET", inAcme + "/plans/" + plan, "", 200, fmt.Sprintf(`{"processed":%d,"failed":0,"pending":0,"failures":[]}`, n)},
+		{"POST", "/organizations/", `{"name": "rival"}`, 201, ""},
+		{"GET", "/organizations/rival/plans/" + plan, "", 404, "X-Muster-Plan"},
+	})
 }
 
 // A write that waits is answered once what it causes is processed, and says how that ended; or when the wait is over.

@@ -133,7 +133,9 @@ func (c *call) writeOnce(tx *state.Tx, end endpoint, key *idempotency) (reply, e
 	if err := orchestrate.WithinQuota(tx); err != nil {
 		return reply{}, err
 	}
-	c.caused = orchestrate.CausedBy(tx)
+	if c.caused, err = orchestrate.Cause(tx); err != nil {
+		return reply{}, err
+	}
 	answer, err := c.encode(value)
 	if err != nil {
 		return reply{}, err

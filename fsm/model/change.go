@@ -58,6 +58,6 @@ type Change struct {
 	Order       string    `json:"order,omitempty"` // id of the order that carries it, once there is one
 	Epoch       uint64    `json:"epoch,omitempty"` // in which it was made; 0 of an older version
 	Done        bool      `json:"done,omitempty"`
-	Intent      string    `json:"intent,omitempty"`    // key of the intent that it comes from; "": of the write itself
+	Intent      string    `json:"intent,omitempty"`    // key of the intent that it comes from, or of the many changes of one write; "": one of few
 	Cancelled   bool      `json:"cancelled,omitempty"` // somebody asked to end it; the agent may not know yet
 }

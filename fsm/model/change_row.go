@@ -40,7 +40,7 @@ func (c *Change) Failed() bool {
 // OpenChanges is the range of all changes that are not done.
 const OpenChanges = "open"
 
-// ChangesOfIntent is the range of the changes that come from an intent, by its key.
+// ChangesOfIntent is the range of the changes that come from an intent, by its key, or of the many changes of one write.
 func ChangesOfIntent(key string) string { return "intent/" + key }
 
 // ChangesOf is the range of a host's changes.

@@ -13,36 +13,76 @@ import (
 type Caused struct {
 	changes []string // ids
 	intents []string // keys: hosts are still to get their changes
+	group   string   // id of the changes of one write, when they are many
 }
 
-// CausedBy is what a transaction sets in motion.
-func CausedBy(tx *state.Tx) Caused {
+// maxSingly is how many changes of a write are named one by one. More are a group: a range of their own costs memory for each of
+// them, and a text that names each of them grows with the hosts.
+const maxSingly = 4
+
+// Cause gives what a transaction sets in motion, once all else is written. Changes that hosts get with it for earlier writes are
+// not the work of this one.
+func Cause(tx *state.Tx) (Caused, error) {
 	var c Caused
+	var direct []*model.Change
 	for _, row := range state.Fresh[model.Change](tx) {
-		c.changes = append(c.changes, row.ID)
+		if row.Intent == "" {
+			direct = append(direct, row)
+			c.changes = append(c.changes, row.ID)
+		}
 	}
 	for _, row := range state.Fresh[model.IntentRow](tx) {
 		c.intents = append(c.intents, row.Key())
 	}
-	return c
+	if len(direct) <= maxSingly {
+		return c, nil
+	}
+	c.changes, c.group = nil, newID()
+	for _, row := range direct {
+		edit, ok := state.Edit[model.Change](tx, row.ID)
+		if !ok {
+			continue
+		}
+		edit.Intent = groupKey(domainOfHost(tx.Quiet(), row.HostID), c.group)
+		if err := state.Put(tx, edit); err != nil {
+			return Caused{}, err
+		}
+	}
+	return c, nil
 }
 
-// Nothing says that no host has anything to do.
-func (c Caused) Nothing() bool { return len(c.changes)+len(c.intents) == 0 }
+// groupKey stands in a change for the key of an intent, which it is never equal to. It begins with the organization, so that no
+// name of a group leads to changes of another one.
+func groupKey(orgID, id string) string { return orgID + "/w" + id }
 
-// maxCaused bounds what a text names: it travels in a header and in a path.
-const maxCaused = 256
+// Nothing says that no host has anything to do.
+func (c Caused) Nothing() bool { return len(c.changes)+len(c.intents) == 0 && c.group == "" }
+
+// The bounds of what is read from a text.
+const (
+	maxParts   = 256  // older nodes named so many changes
+	maxIntents = 4096 // of ranges
+)
 
 // Token is a text that ParseCaused reads, so that the work can be followed on any node, whatever became of the one that did the
-// write; "" where there is nothing to follow, or too much to be named.
+// write; "" where there is nothing to follow. It is short however many hosts have work, since it travels in a header and in a path.
 func (c Caused) Token() string {
-	if c.Nothing() || len(c.changes)+len(c.intents) > maxCaused {
-		return ""
-	}
 	var parts []string
-	for _, key := range c.intents {
-		_, sequence, _ := strings.Cut(key, "/")
-		parts = append(parts, "i"+strings.TrimLeft(sequence, "0"))
+	for i := 0; i < len(c.intents); {
+		first := sequenceOf(c.intents[i])
+		n := 1 // those of one write follow one another
+		for i+n < len(c.intents) && sequenceOf(c.intents[i+n]) == first+uint64(n) {
+			n++
+		}
+		part := "i" + strconv.FormatUint(first, 16)
+		if n > 1 {
+			part += "-" + strconv.FormatUint(first+uint64(n)-1, 16)
+		}
+		parts = append(parts, part)
+		i += n
+	}
+	if c.group != "" {
+		parts = append(parts, "w"+c.group)
 	}
 	for _, id := range c.changes {
 		parts = append(parts, "c"+id)
@@ -50,25 +90,52 @@ func (c Caused) Token() string {
 	return strings.Join(parts, ".")
 }
 
+// sequenceOf is the number of the intent with a key.
+func sequenceOf(key string) uint64 {
+	_, text, _ := strings.Cut(key, "/")
+	n, _ := strconv.ParseUint(text, 16, 64) // keys are made of numbers
+	return n
+}
+
 // ParseCaused reads a Token for an organization. That there are such changes is not looked at. Error: NotFound.
 func ParseCaused(orgID, token string) (Caused, error) {
 	var c Caused
 	parts := strings.Split(token, ".")
 	for _, p := range parts {
-		sequence, err := strconv.ParseUint(strings.TrimPrefix(p, "i"), 16, 64)
+		kind, rest := p[:min(len(p), 1)], p[min(len(p), 1):]
+		named := rest != "" && len(rest) <= 64
+		first, last, ok := sequences(rest)
 		switch {
-		case len(parts) > maxCaused:
+		case len(parts) > maxParts:
 			return Caused{}, errNoToken()
-		case strings.HasPrefix(p, "c") && len(p) > 1 && len(p) <= 65:
-			c.changes = append(c.changes, p[1:])
-		case strings.HasPrefix(p, "i") && err == nil && sequence > 0:
-			row := model.IntentRow{OrgID: orgID, Sequence: sequence}
-			c.intents = append(c.intents, row.Key())
+		case kind == "c" && named:
+			c.changes = append(c.changes, rest)
+		case kind == "w" && named && c.group == "":
+			c.group = rest
+		case kind == "i" && ok && last-first < uint64(maxIntents-len(c.intents)):
+			for n := range last - first + 1 {
+				row := model.IntentRow{OrgID: orgID, Sequence: first + n}
+				c.intents = append(c.intents, row.Key())
+			}
 		default:
 			return Caused{}, errNoToken()
 		}
 	}
 	return c, nil
+}
+
+// sequences reads one number of an intent, or the first and the last of several.
+func sequences(text string) (first, last uint64, ok bool) {
+	from, to, several := strings.Cut(text, "-")
+	if !several {
+		to = from
+	}
+	first, err := strconv.ParseUint(from, 16, 64)
+	if err != nil {
+		return 0, 0, false
+	}
+	last, err = strconv.ParseUint(to, 16, 64)
+	return first, last, err == nil && first > 0 && first <= last
 }
 
 // Follow tells how far the work is that a Token names, on hosts of an organization that may sees. whole is whether the caller may
@@ -113,6 +180,9 @@ func StateOf(r state.Reader, orgID string, c Caused, may func(*model.HostRow) bo
 			s.Pending++
 		}
 		ids = append(ids[:len(ids):len(ids)], state.Keys[model.Change](r, model.ChangesOfIntent(key))...)
+	}
+	if c.group != "" {
+		ids = append(ids[:len(ids):len(ids)], state.Keys[model.Change](r, model.ChangesOfIntent(groupKey(orgID, c.group)))...)
 	}
 	hosts := map[string]*model.HostRow{} // nil: not to be seen
 	for _, id := range ids {

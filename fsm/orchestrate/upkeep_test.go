@@ -193,7 +193,10 @@ func TestStateOfALargeWrite(t *testing.T) {
 	var caused orchestrate.Caused
 	w.do(func(tx *state.Tx) error {
 		err := orchestrate.BulkSettings(tx, w.owner(model.LevelEnvironment, w.env), []model.Setting{{Key: "port", Value: value("8080")}}, true, orchestrate.Trigger{Handlers: true})
-		caused = orchestrate.CausedBy(tx)
+		if err != nil {
+			return err
+		}
+		caused, err = orchestrate.Cause(tx)
 		return err
 	})
 	all := func(*model.HostRow) bool { return true }
@@ -225,9 +228,59 @@ func TestStateOfALargeWrite(t *testing.T) {
 	}
 }
 
+// A write that queues hundreds of changes by itself is told under a short name, which another organization's follow nothing by;
+// changes that hosts get with it for an earlier write are not its own.
+func TestStateOfManyDirectChanges(t *testing.T) {
+	const n = 75 // more than are planned with a large write, fewer than fill a commit
+	w, _, hosts := fleet(t, n)
+	w.do(func(tx *state.Tx) error { // a large write before, which the duty has not reached
+		return orchestrate.BulkSettings(tx, w.owner(model.LevelEnvironment, w.env), []model.Setting{{Key: "port", Value: value("8080")}}, true, orchestrate.Trigger{Handlers: true})
+	})
+	var caused orchestrate.Caused
+	w.do(func(tx *state.Tx) error {
+		for _, h := range hosts {
+			d := orchestrate.Draft{Description: "a change", Tasks: []model.Task{{Description: "step", Status: model.TaskPending, Collection: "files", Resource: "/x", Verb: "apply"}}}
+			if _, err := orchestrate.QueueChange(tx, h, d); err != nil {
+				return err
+			}
+		}
+		var err error
+		caused, err = orchestrate.Cause(tx)
+		return err
+	})
+	token := caused.Token()
+	if len(token) == 0 || len(token) > 64 {
+		t.Fatalf("%d bytes name the changes: %s", len(token), token)
+	}
+	all := func(*model.HostRow) bool { return true }
+	is := func(processed, failed, pending int) {
+		t.Helper()
+		got, err := orchestrate.Follow(w.db.Local(), w.org, token, false, all)
+		if err != nil || got.Processed != processed || got.Failed != failed || got.Pending != pending {
+			t.Errorf("%+v, %v; want %d, %d, %d", got, err, processed, failed, pending)
+		}
+	}
+	is(0, 0, n)
+	w.finish(hosts[0])
+	w.do(func(tx *state.Tx) error { // the second change of h001 is the write's, the first the earlier one's
+		e, _ := state.Edit[model.Change](tx, w.open(hosts[1])[1].ID)
+		e.Tasks[0].Status, e.Tasks[0].Error, e.Done = model.TaskError, "failed", true
+		return state.Put(tx, e)
+	})
+	is(2, 1, n-2)
+	for name, org := range map[string]string{"another organization": w.stranger(), "none": "x"} {
+		if got, err := orchestrate.Follow(w.db.Local(), org, token, true, all); model.CodeOf(err) != model.NotFound {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	if got, err := orchestrate.Follow(w.db.Local(), w.org, token, true, func(*model.HostRow) bool { return false }); model.CodeOf(err) != model.NotFound {
+		t.Errorf("one who sees no host: %+v, %v", got, err)
+	}
+}
+
 // FuzzParseCaused: a text that is taken names the same when it is written and read again.
 func FuzzParseCaused(f *testing.F) {
-	for _, text := range []string{"c0123abcd", "i1", "i1f.c1.c2", "c", "i", "i-1", "i00", "iffffffffffffffff", "c.c", "", "x", "c/../i1"} {
+	for _, text := range []string{"c0123abcd", "i1", "i1f.c1.c2", "c", "i", "i-1", "i00", "iffffffffffffffff", "c.c", "", "x", "c/../i1", "i5-9", "i9-5", "i1-ffffffffffffffff", "i2-3.i4.w77", "w", "w1.w2"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
