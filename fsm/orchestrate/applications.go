@@ -147,7 +147,8 @@ func onlyDiffering(r state.Reader, before planned, is Draft) Draft {
 	for i, t := range is.Tasks {
 		old, ok := was[doneKey(&t)]
 		delete(was, doneKey(&t))
-		same := ok && bytes.Equal(old.Want, t.Want) && old.Content == t.Content && old.Fail == t.Fail
+		same := ok && bytes.Equal(old.Want, t.Want) && old.Content == t.Content && old.Fail == t.Fail &&
+			before.draft.blank[doneKey(&t)] == is.blank[doneKey(&t)]
 		if same && !slices.ContainsFunc(t.Restart, func(from int) bool { _, differs := now[from]; return differs }) {
 			continue
 		}

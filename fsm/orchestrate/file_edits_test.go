@@ -43,6 +43,23 @@ func TestEditsOfFilesComeToHosts(t *testing.T) {
 			}
 			return orchestrate.PutFileContent(tx, w.org, app, "new", []byte("x"))
 		}, "apply files /new, apply services nginx restart[0]"},
+		"a new file with empty content": {func(tx *state.Tx, w *world, app string) error {
+			if _, err := orchestrate.CreateFile(tx, w.org, app, model.File{Name: "new", Path: "/new"}); err != nil {
+				return err
+			}
+			return orchestrate.PutFileContent(tx, w.org, app, "new", nil)
+		}, "apply files /new, apply services nginx restart[0]"},
+		"empty content again": {func(tx *state.Tx, w *world, app string) error {
+			if _, err := orchestrate.CreateFile(tx, w.org, app, model.File{Name: "new", Path: "/new"}); err != nil {
+				return err
+			}
+			for range 2 {
+				if err := orchestrate.PutFileContent(tx, w.org, app, "new", []byte{}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, "apply files /new, apply services nginx restart[0]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, app, hosts := fleet(t, 1)
@@ -52,6 +69,20 @@ func TestEditsOfFilesComeToHosts(t *testing.T) {
 			}
 		})
 	}
+	t.Run("empty content on many hosts", func(t *testing.T) {
+		w, app, hosts := fleet(t, manyHosts)
+		w.do(func(tx *state.Tx) error {
+			_, err := orchestrate.CreateFile(tx, w.org, app, model.File{Name: "new", Path: "/new"})
+			return err
+		})
+		w.do(func(tx *state.Tx) error { return orchestrate.PutFileContent(tx, w.org, app, "new", nil) })
+		w.expandAll()
+		for _, h := range hosts {
+			if got, want := w.steps(h), "apply files /new, apply services nginx restart[0]"; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		}
+	})
 	t.Run("deleted", func(t *testing.T) {
 		w := newWorld(t)
 		app := w.app(`{"name":"web","files":[{"name":"a","path":"/a"},{"name":"b","path":"/b"}]}`)

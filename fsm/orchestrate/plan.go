@@ -29,7 +29,8 @@ type Draft struct {
 	Tasks       []model.Task
 	Contents    map[int][]byte // by orderNum
 
-	intent string // key of the intent that it comes from
+	intent string          // key of the intent that it comes from
+	blank  map[string]bool // files that have no content yet, by doneKey: empty, until something is uploaded, be it empty
 }
 
 // planner gathers the tasks of one draft.
@@ -370,6 +371,12 @@ func (p *planner) file(f *model.File) int {
 	n := p.want(t, want)
 	if t.Content != "" {
 		p.draft.Contents[n] = content
+	}
+	if p.app.Files[f.Name].Content == "" {
+		if p.draft.blank == nil {
+			p.draft.blank = map[string]bool{}
+		}
+		p.draft.blank[doneKey(&t)] = true
 	}
 	p.files = append(p.files, n)
 	return n
