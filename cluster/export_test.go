@@ -96,3 +96,24 @@ func (n *Node) FirstLogIndex() (uint64, error) { return n.disk.kept.FirstIndex()
 
 // ViewAlone tells whether a node answers a verified read without asking anybody.
 func (n *Node) ViewAlone() (*state.View, bool) { return n.viewAlone() }
+
+// AskTerms asks the other voters whether they are in no later term, until so many have said so.
+func (n *Node) AskTerms(ctx context.Context, term uint64, need int) error {
+	var others []raft.Server
+	for _, s := range n.raft.GetConfiguration().Configuration().Servers {
+		if s.Suffrage == raft.Voter && string(s.ID) != n.cfg.Name {
+			others = append(others, s)
+		}
+	}
+	return n.askOthers(ctx, term, others, need)
+}
+
+// AnswerCurrent answers the term question of an asker in askerTerm, as the leader of term.
+func (n *Node) AnswerCurrent(ctx context.Context, term uint64, asker string, askerTerm uint64) error {
+	if lead := n.leading.Load(); lead == nil || lead.Term != term {
+		n.leading.Store(&Lead{Term: term, node: n})
+		defer n.leading.Store(lead)
+	}
+	_, err := n.answerCurrent(ctx, asker, askerTerm)
+	return err
+}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -64,6 +65,56 @@ func TestFlippedBitInTheLogIsTold(t *testing.T) {
 		t.Errorf("an absent entry: %v", err)
 	}
 }
+
+// TestEntryOfAnotherPlaceIsTold: the checksum of an entry is also of where it stands, in which term, and of what kind.
+func TestEntryOfAnotherPlaceIsTold(t *testing.T) {
+	for name, damage := range map[string]func(*raft.Log){
+		"nothing":             nil,
+		"another term":        func(l *raft.Log) { l.Term ^= 1 },
+		"another kind":        func(l *raft.Log) { l.Type = raft.LogBarrier },
+		"other extensions":    func(l *raft.Log) { l.Extensions = []byte("x") },
+		"other data":          func(l *raft.Log) { l.Data[0] ^= 1 },
+		"less data":           func(l *raft.Log) { l.Data = l.Data[1:] },
+		"no data at all":      func(l *raft.Log) { l.Data = nil },
+		"says another index":  func(l *raft.Log) { l.Index = 8 },
+		"of another place":    func(l *raft.Log) { l.Index = 6 },
+		"another checksum":    func(l *raft.Log) { l.Data[len(l.Data)-1] ^= 0x80 },
+		"data of none at all": func(l *raft.Log) { l.Data = l.Data[len(l.Data)-4:] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			under := &oneEntry{}
+			s := newSumStore(under)
+			if err := s.StoreLog(&raft.Log{Index: 7, Term: 3, Type: raft.LogCommand, Data: []byte("what was written")}); err != nil {
+				t.Fatal(err)
+			}
+			if damage != nil {
+				damage(&under.entry)
+			}
+			at := uint64(7)
+			if name == "of another place" {
+				at = under.entry.Index // as if a page of the file had been written elsewhere
+			}
+			var l raft.Log
+			if err := s.GetLog(at, &l); errors.Is(err, ErrDamaged) != (damage != nil) {
+				t.Errorf("entry %d: %v", at, err)
+			}
+		})
+	}
+}
+
+// oneEntry keeps one entry, and gives it wherever it is asked.
+type oneEntry struct {
+	raft.LogStore
+	entry raft.Log
+}
+
+func (o *oneEntry) StoreLogs(logs []*raft.Log) error {
+	o.entry = *logs[0]
+	o.entry.Data = bytes.Clone(o.entry.Data)
+	return nil
+}
+
+func (o *oneEntry) GetLog(_ uint64, l *raft.Log) error { *l = o.entry; return nil }
 
 // flip changes one bit of a stored value, past boltdb's own page checks.
 func flip(t *testing.T, path string, value []byte) {
@@ -225,49 +276,45 @@ func TestAskAndAnswer(t *testing.T) {
 	}
 }
 
+// TestSharedQuestionsAreAskedAfterwards: who comes while a question is out is not content with its answer, which may be of
+// before a write that was acknowledged before they came.
 func TestSharedQuestionsAreAskedAfterwards(t *testing.T) {
-	asked := make(chan struct{})
-	reply := make(chan uint64)
-	s := &sharer{ask: func(context.Context) (current, error) {
-		asked <- struct{}{}
-		return current{index: <-reply}, nil
-	}}
-	got := make(chan uint64, 3)
-	share := func() {
-		c, err := s.share(t.Context())
-		if err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		reply := make(chan uint64)
+		asked := 0
+		s := &sharer{ask: func(context.Context) (current, error) {
+			asked++
+			return current{index: <-reply}, nil
+		}}
+		got := make(chan uint64, 3)
+		share := func() {
+			c, err := s.share(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			got <- c.index
 		}
-		got <- c.index
-	}
-	go share()
-	<-asked
-	// The first question is out: these two must not be content with its answer.
-	go share()
-	go share()
-	for joined := false; !joined; {
-		s.mu.Lock()
-		joined = s.next != nil
-		s.mu.Unlock()
-	}
-	reply <- 1
-	if i := <-got; i != 1 {
-		t.Errorf("the first got %d", i)
-	}
-	<-asked
-	reply <- 2
-	if i := <-got; i != 2 {
-		t.Errorf("the second got %d", i)
-	}
-	select { // the third shares the second's question, or came too late for it
-	case <-asked:
-		reply <- 3
-		<-got
-	case i := <-got:
-		if i != 2 {
-			t.Errorf("the third got %d", i)
+		go share()
+		synctest.Wait() // the first question is out
+		go share()
+		go share()
+		synctest.Wait()
+		for want, askers := range []int{1, 2} {
+			reply <- uint64(want + 1)
+			synctest.Wait()
+			if len(got) != askers {
+				t.Fatalf("answer %d came to %d of %d", want+1, len(got), askers)
+			}
+			for range askers {
+				if i := <-got; i != uint64(want+1) {
+					t.Errorf("got answer %d in place of %d", i, want+1)
+				}
+			}
 		}
-	}
+		if asked != 2 {
+			t.Errorf("%d questions, not 2", asked)
+		}
+	})
 }
 
 func FuzzFrame(f *testing.F) {

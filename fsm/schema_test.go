@@ -130,6 +130,15 @@ func TestNodeOlderThanTheSchemaStops(t *testing.T) {
 	}
 	old := newMachine(t, state.Options{Known: state.SchemaFirst})
 	check("snapshot", old, old.Restore(io.NopCloser(bytes.NewReader(persist(t, m)))))
+	// Neither does it take a commit that is of it, should one ever come without the rest.
+	old = newMachine(t, state.Options{Known: state.SchemaFirst})
+	old.Apply(old.log(&fsm.Entry{Kind: fsm.KindEpoch, Epoch: 1}))
+	newer := m.putCommit(t, &thing{ID: "new"})
+	resp := old.Apply(old.log(&fsm.Entry{Kind: fsm.KindCommits, Commits: [][]byte{newer.Encode(nil)}}))
+	var e *state.SchemaError
+	if err, _ := resp.(error); newer.Schema != state.Schema || len(old.fatal) != 1 || !errors.As(err, &e) {
+		t.Errorf("a commit of schema %d: %v, stopped by %v", newer.Schema, resp, old.fatal)
+	}
 }
 
 // TestMachinesAgreeHoweverTheyGetTheLog applies one random log to machines in batches of other sizes, one of them

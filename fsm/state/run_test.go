@@ -77,6 +77,39 @@ func TestLosersTakeTurns(t *testing.T) {
 	})
 }
 
+// TestNewcomersTakeTurns lets others begin while some wait for their turns: these wait behind them, and so read what holds.
+// Else each would lose once, and make the one lose whose turn it is.
+func TestNewcomersTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{DB: newDB(t)}
+		put(t, s.DB, &item{ID: "hot", Env: "e", Name: "hot"})
+		const waiting, newcomers = 16, 64
+		var wg sync.WaitGroup
+		begin := func() {
+			wg.Go(func() {
+				if err := s.update(t.Context(), countUp("hot")); err != nil {
+					t.Errorf("update: %v", err)
+				}
+			})
+		}
+		for range waiting {
+			begin()
+		}
+		<-time.After(1500 * time.Microsecond) // the first is done, the others have lost
+		for range newcomers {
+			begin()
+			<-time.After(300 * time.Microsecond)
+		}
+		wg.Wait()
+		if i, _ := state.Get[item](s.Local(), "hot"); i.Count != waiting+newcomers {
+			t.Errorf("counted to %d", i.Count)
+		}
+		if got := s.proposals.Load(); got > 2*waiting+newcomers {
+			t.Errorf("%d proposals for %d updates that lost and %d that came later", got, waiting, newcomers)
+		}
+	})
+}
+
 func countUp(id string) func(tx *state.Tx) error {
 	return func(tx *state.Tx) error {
 		i, _ := state.Edit[item](tx, id)

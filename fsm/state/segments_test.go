@@ -75,6 +75,34 @@ func blocksOf(snapshot []byte) (out [][]byte) {
 	return out
 }
 
+// withoutARow packs anew what blocks hold, without the last row: each checksum holds.
+func withoutARow(t *testing.T, blocks [][]byte) [][]byte {
+	t.Helper()
+	var plain []byte
+	for _, b := range blocks {
+		part, err := s2.Decode(nil, b[8:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain = append(plain, part...)
+	}
+	var row [2]int
+	for at := 0; at < len(plain); {
+		n, head := binary.Uvarint(plain[at+1:])
+		end := at + 1 + head + int(n)
+		if plain[at] == 2 { // its tag
+			row = [2]int{at, end}
+		}
+		at = end
+	}
+	plain = slices.Delete(plain, row[0], row[1])
+	var out [][]byte
+	for part := range slices.Chunk(plain, 16<<10-1) {
+		out = append(out, block(s2.Encode(nil, part)))
+	}
+	return out
+}
+
 // TestBrokenSegments: whatever cannot be is refused, and nothing that was begun for a snapshot goes on after it, or the
 // bubble would not end.
 func TestBrokenSegments(t *testing.T) {
@@ -125,6 +153,7 @@ func TestBrokenSegments(t *testing.T) {
 			"holds far too much":  again(block([]byte("\xff\xff\xff\xff\x0f")), body),
 			"says it holds more":  again(block(append([]byte{9}, s2.Encode(nil, []byte("12345678"))[1:]...)), body),
 			"of a form of before": append([]byte("musterS2"), good[8:]...),
+			"a row missing":       again(withoutARow(t, blocks)...),
 		} {
 			if _, err := state.Verify(bytes.NewReader(data)); !errors.Is(err, state.ErrDecode) {
 				t.Errorf("%s: %v", name, err)

@@ -170,6 +170,40 @@ func TestForgetting(t *testing.T) {
 	}
 }
 
+// TestRepeatOfWhatWasReadLongBefore: a commit that was applied late says so when it is repeated, for as long as its id is
+// remembered, also when nothing could be verified any more against what it had read.
+func TestRepeatOfWhatWasReadLongBefore(t *testing.T) {
+	db := statetest.NewOptions(t, state.Options{Window: 16, Tables: tables(t)})
+	put(t, db, &item{ID: "1", Env: "e", Name: "n"}, &item{ID: "2", Env: "e", Name: "m"})
+	late := attempt(t, db, changesTo("1", 1))
+	never := make([]*state.Commit, 40) // of the same base; an outcome is looked at once only
+	for i := range never {
+		never[i] = attempt(t, db, changesTo("1", 2))
+	}
+	for n := range 10 {
+		update(t, db, changesTo("2", n))
+	}
+	first := propose(t, db, late)
+	if first.Outcome != state.Applied {
+		t.Fatalf("after 10 commits elsewhere: %s", first.Outcome)
+	}
+	both := 0
+	for n := range never {
+		tooOld := propose(t, db, never[n]).Outcome == state.TooOld
+		again := propose(t, db, late)
+		if tooOld && again == first {
+			both++
+		}
+		if again != first && again.Outcome != state.TooOld || again != first && !tooOld {
+			t.Fatalf("step %d: the repeat is %+v, the first was %+v", n, again, first)
+		}
+		update(t, db, changesTo("2", n))
+	}
+	if both == 0 {
+		t.Error("the repeat is too old as soon as its base is, though its id is remembered")
+	}
+}
+
 func TestForeignEpochAndMalformedAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(c *state.Commit)
