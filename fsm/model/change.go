@@ -22,6 +22,7 @@ type Task struct {
 	Status      TaskStatus `json:"status"`
 	Error       string     `json:"error,omitempty"` // never empty when Status is ERROR
 	Interrupted bool       `json:"interrupted,omitempty"`
+	Mended      bool       `json:"mended,omitempty"` // it failed, and was made good by a change that is not kept any more
 	Changed     bool       `json:"changed,omitempty"`
 	Output      string     `json:"output,omitempty"`
 
@@ -59,5 +60,6 @@ type Change struct {
 	Epoch       uint64    `json:"epoch,omitempty"` // in which it was made; 0 of an older version
 	Done        bool      `json:"done,omitempty"`
 	Intent      string    `json:"intent,omitempty"`    // key of the intent that it comes from, or of the many changes of one write; "": one of few
+	Retries     string    `json:"retries,omitempty"`   // id of the change whose failed tasks it does again
 	Cancelled   bool      `json:"cancelled,omitempty"` // somebody asked to end it; the agent may not know yet
 }

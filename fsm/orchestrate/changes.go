@@ -51,7 +51,7 @@ func queueNow(tx *state.Tx, hostID string, d Draft, actor string) (*model.Change
 	}
 	c := &model.Change{
 		ID: newID(), HostID: hostID, OrderNum: counter.Next, Description: d.Description, Created: tx.Now(), Actor: actor,
-		Tasks: d.Tasks, Epoch: tx.Epoch(), Intent: d.intent,
+		Tasks: d.Tasks, Epoch: tx.Epoch(), Intent: d.intent, Retries: d.retries,
 	}
 	if n := len(toJSON(c)); n > maxPlanned {
 		return nil, model.Errorf(model.TooLarge, "the change %q has %d tasks and takes %d bytes; at most %d are possible: make it smaller, by splitting an application", c.Description, len(c.Tasks), n, maxPlanned)
@@ -142,6 +142,11 @@ func DeleteChange(tx *state.Tx, orgID, hostID string, num int) error {
 	if inFlight(c) {
 		return model.Errorf(model.Conflict, "change %d is on its way to the agent: cancel it, and delete it once it is processed", num)
 	}
+	if c.Done && !c.Failed() { // it may have made good what failed before
+		if err := noteMended(tx, hostID, state.Keys[model.Change](tx, model.FailedChangesOf(hostID))...); err != nil {
+			return err
+		}
+	}
 	dropChange(tx, c)
 	return nil
 }
@@ -219,7 +224,7 @@ func RetryChange(tx *state.Tx, orgID, hostID string, num int, skipInterrupted bo
 	if !old.Done {
 		return nil, model.Errorf(model.Conflict, "change %d is not processed yet: wait for it to end", num)
 	}
-	d := Draft{Description: old.Description + " (retry of change " + strconv.Itoa(num) + ")", Contents: map[int][]byte{}}
+	d := Draft{Description: old.Description + " (retry of change " + strconv.Itoa(num) + ")", Contents: map[int][]byte{}, retries: old.ID}
 	now := map[int]int{} // new orderNum by old
 	for i := range old.Tasks {
 		t := old.Tasks[i]

@@ -26,7 +26,7 @@ func HostState(r state.Reader, hostID string) model.HostState {
 		return model.HostProvisioning
 	case open, len(ToCome(r, instance.OrgID, hostID)) > 0:
 		return model.HostUpdating
-	case lastChangeFailed(r, instance), len(state.Keys[model.ComplianceRow](r, model.ComplianceOf(hostID))) > 0:
+	case len(failures(r, instance)) > 0, len(state.Keys[model.ComplianceRow](r, model.ComplianceOf(hostID))) > 0:
 		return model.HostError
 	}
 	return model.HostReady
@@ -36,30 +36,6 @@ func HostState(r state.Reader, hostID string) model.HostState {
 func installs(r state.Reader, i *model.InstanceRow) bool {
 	first := firstOpen(r, i.HostID)
 	return first != nil && first.OrderNum < i.Installs
-}
-
-// lastChangeFailed says whether the done change with the highest number has a failed task. What failed on an
-// earlier machine of the host does not count.
-func lastChangeFailed(r state.Reader, i *model.InstanceRow) bool {
-	hostID, failed := i.HostID, -1
-	for _, c := range state.List[model.Change](r, model.FailedChangesOf(hostID)) {
-		if !c.Created.Before(i.Created) {
-			failed = max(failed, c.OrderNum)
-		}
-	}
-	if failed < 0 {
-		return false
-	}
-	counter, ok := state.Get[model.ChangeCounter](r, hostID)
-	if !ok {
-		return true
-	}
-	for n := failed + 1; n < counter.Next; n++ {
-		if c, ok := state.Find[model.Change](r, model.ChangeNumbered(hostID, n)); ok && c.Done {
-			return false
-		}
-	}
-	return true
 }
 
 // createInstance gives a host its machine and queues the installation of the applications that it has.

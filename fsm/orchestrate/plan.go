@@ -29,8 +29,9 @@ type Draft struct {
 	Tasks       []model.Task
 	Contents    map[int][]byte // by orderNum
 
-	intent string          // key of the intent that it comes from
-	blank  map[string]bool // files that have no content yet, by doneKey: empty, until something is uploaded, be it empty
+	intent  string          // key of the intent that it comes from
+	retries string          // id of the change that it does again
+	blank   map[string]bool // files that have no content yet, by doneKey: empty, until something is uploaded, be it empty
 }
 
 // planner gathers the tasks of one draft.

@@ -167,7 +167,11 @@ func (u *Upkeep) Drop(ctx context.Context) (dropped int, err error) {
 				if ctx.Err() != nil {
 					return dropped, ctx.Err()
 				}
-				due = append(due, u.tooOld(view, h.ID, before)...)
+				old, failed := u.tooOld(view, h.ID, before)
+				if err := u.noteMended(ctx, h.ID, old, failed); err != nil {
+					return dropped, err
+				}
+				due = append(due, old...)
 			}
 		}
 	}
@@ -191,18 +195,38 @@ func (u *Upkeep) Drop(ctx context.Context) (dropped int, err error) {
 	return dropped, nil
 }
 
-// tooOld are the processed changes of a host that are not to be kept.
-func (u *Upkeep) tooOld(r state.Reader, hostID string, before time.Time) []string {
-	if len(state.Keys[model.Change](r, model.ChangesOf(hostID))) <= keptAlways {
+// noteMended notes in the failed changes that are kept what the ones to be dropped have made good, each in a commit of its own: they
+// may be large.
+func (u *Upkeep) noteMended(ctx context.Context, hostID string, due []string, failed map[string]bool) error {
+	if len(due) == 0 {
 		return nil
 	}
-	done := slices.DeleteFunc(byNumber(state.List[model.Change](r, model.ChangesOf(hostID))), func(c *model.Change) bool { return !c.Done })
-	var out []string
-	for i, c := range done {
-		left := len(done) - i // this one and those after it
-		if left > keptAlways && (left > u.kept.Most || c.Created.Before(before)) {
-			out = append(out, c.ID)
+	for id := range failed {
+		if err := u.store.Update(ctx, func(tx *state.Tx) error { return noteMended(tx, hostID, id) }); err != nil {
+			return fmt.Errorf("note what of change %s was made good: %w", id, err)
 		}
 	}
-	return out
+	return nil
+}
+
+// tooOld are the processed changes of a host that are not to be kept. Those with a failed task that nothing made good stay, so that
+// the host goes on to tell them: they are failed.
+func (u *Upkeep) tooOld(r state.Reader, hostID string, before time.Time) (due []string, failed map[string]bool) {
+	if len(state.Keys[model.Change](r, model.ChangesOf(hostID))) <= keptAlways {
+		return nil, nil
+	}
+	done := slices.DeleteFunc(byNumber(state.List[model.Change](r, model.ChangesOf(hostID))), func(c *model.Change) bool { return !c.Done })
+	failed = map[string]bool{}
+	if i, ok := state.Get[model.InstanceRow](r, hostID); ok {
+		for _, f := range failures(r, i) {
+			failed[f.change] = true
+		}
+	}
+	for i, c := range done {
+		left := len(done) - i // this one and those after it
+		if !failed[c.ID] && left > keptAlways && (left > u.kept.Most || c.Created.Before(before)) {
+			due = append(due, c.ID)
+		}
+	}
+	return due, failed
 }
