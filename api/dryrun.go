@@ -62,6 +62,9 @@ func (c *call) rehearse(end endpoint) (reply, error) {
 		if _, err := end.write(c, tx, at); err != nil {
 			return c.namingHosts(tx, at, err)
 		}
+		if err := c.keepsSecrets(tx, at); err != nil {
+			return err
+		}
 		if err := orchestrate.WithinQuota(tx); err != nil {
 			return err
 		}

@@ -120,6 +120,10 @@ func contextEndpoints() map[string]endpoint {
 			if o.Secret && !at.role.May(auth.ReadSecret) {
 				return nil, forbidden()
 			}
+			if o.Owner.ID != "" && !c.seesOwner(r, at)(o.Owner) {
+				o.Value = nil // it stands where the caller may not read
+				return o, nil
+			}
 			c.clear = o.Secret
 			return o, nil
 		}),

@@ -32,7 +32,7 @@ func previewTemplate(c *call, view *state.View, end endpoint) (reply, error) {
 			o = template.Options{Start: doc.Delimiter.Start, End: doc.Delimiter.End}
 		}
 		masked := c.masked || !at.role.May(auth.ReadSecret)
-		b, err := orchestrate.Preview(c.req.Context(), r, at.org.ID, at.host.ID, doc.Application, doc.Template, o, masked)
+		b, err := orchestrate.Preview(c.req.Context(), r, at.org.ID, at.host.ID, doc.Application, doc.Template, o, masked, c.seesOwner(r, at))
 		c.clear = !masked
 		return raw(b), err
 	}

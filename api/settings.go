@@ -25,14 +25,14 @@ func settingEndpoints() map[string]endpoint {
 				return nil, err
 			}
 			made, err := orchestrate.CreateSetting(tx, at.owner, doc, c.trigger())
-			return c.setting(at, made, err)
+			return c.setting(tx, at, made, err)
 		}),
 		"settings.show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			return orchestrate.GetSetting(r, at.owner, c.params["key"], c.show(at.role))
 		}),
 		"settings.update": changing(auth.Operate, func(c *call, tx *state.Tx, at scope) (any, error) {
 			doc, err := orchestrate.UpdateSetting(tx, at.owner, c.params["key"], c.body, c.trigger())
-			return c.setting(at, doc, err)
+			return c.setting(tx, at, doc, err)
 		}),
 		"settings.delete": acting(auth.Operate, func(c *call, tx *state.Tx, at scope) (any, error) {
 			return nil, orchestrate.DeleteSetting(tx, at.owner, c.params["key"], c.trigger())
@@ -60,19 +60,21 @@ func settingEndpoints() map[string]endpoint {
 
 // setting is the answer to a change of a setting: what was sent may be echoed, except to those who may
 // not see secret values.
-func (c *call) setting(at scope, doc model.Setting, err error) (any, error) {
-	if err != nil {
-		return nil, err
+func (c *call) setting(r state.Reader, at scope, doc model.Setting, err error) (any, error) {
+	if err != nil || len(doc.Value) == 0 {
+		return doc, err
 	}
-	schema, err := model.ParseSchema(doc.Schema)
-	if err != nil {
-		return nil, err
+	sees, sent := at.role.May(auth.ReadSecret), sends(c.body, "value")
+	if sees && sent {
+		return doc, nil
 	}
-	if schema.Secret && !at.role.May(auth.ReadSecret) {
+	_, err = orchestrate.GetSetting(r, at.owner, doc.Key, orchestrate.Show{NoSecret: true})
+	if secret := model.CodeOf(err) == model.NotFound; secret && !sees {
 		doc.Value = nil
-	}
-	if schema.Secret && doc.Value != nil && !sends(c.body, "value") {
+	} else if secret {
 		c.clear = true // what it was before is shown to who did not send it
+	} else if err != nil {
+		return nil, err
 	}
 	return doc, nil
 }
@@ -90,17 +92,7 @@ func sends(body []byte, field string) bool {
 // explainSetting tells why a setting has the value that it has. A secret is masked for who may not see it, and what stands
 // where the caller may not read is told without its value.
 func explainSetting(c *call, r state.Reader, at scope) (any, error) {
-	g := c.caller.grantsOf(r, at.org.ID)
-	see := func(o model.Owner) bool {
-		switch o.Level {
-		case model.LevelOrganization, model.LevelHostgroup, model.LevelPlatform, model.LevelDistribution:
-			return g.org(at.org.ID).May(auth.Read)
-		case model.LevelEnvironment:
-			return g.env(at.org.ID, o.ID).May(auth.Read)
-		}
-		return true // of the host itself, whose reader the caller is
-	}
-	e, err := orchestrate.Explain(r, at.owner, c.params["key"], see)
+	e, err := orchestrate.Explain(r, at.owner, c.params["key"], c.seesOwner(r, at))
 	if err != nil {
 		return nil, err
 	}

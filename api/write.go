@@ -130,6 +130,9 @@ func (c *call) writeOnce(tx *state.Tx, end endpoint, key *idempotency) (reply, e
 	if err != nil {
 		return reply{}, c.namingHosts(tx, at, err)
 	}
+	if err := c.keepsSecrets(tx, at); err != nil {
+		return reply{}, err
+	}
 	if err := orchestrate.WithinQuota(tx); err != nil {
 		return reply{}, err
 	}

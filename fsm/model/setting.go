@@ -240,6 +240,7 @@ type OriginSetting struct {
 	Schema json.RawMessage `json:"schema,omitempty"`
 	From   string          `json:"from"` // address of the owner, or of the parameter for a default
 	Secret bool            `json:"-"`    // by any schema on the way to the value, also through links
+	Owner  Owner           `json:"-"`    // who has the setting; zero for a default
 }
 
 // SettingTree holds all settings of an organization (contract section 3.2).

@@ -1,7 +1,6 @@
 package orchestrate
 
 import (
-	"bytes"
 	"encoding/json"
 	"slices"
 
@@ -292,8 +291,8 @@ func putDefaults(tx *state.Tx, k model.Furnished, keys ...string) error {
 }
 
 // UpdateParameter changes a parameter, found by its name. Handlers on its key run where its
-// default holds and changes. The mask of a secret default leaves it as it is; a parameter that ends to be secret needs
-// another value, so that nobody opens a secret that he may not see. Errors: NotFound, Invalid, Conflict.
+// default holds and changes. The mask of a secret default leaves it as it is; with another schema the default must be
+// sent, so that nobody opens a secret that he may not see, or finds it out by what fits. Errors: NotFound, Invalid, Conflict.
 func UpdateParameter(tx *state.Tx, orgID, ofID, name string, patch []byte) (model.Parameter, error) {
 	k, err := editKit(tx, orgID, ofID)
 	if err != nil {
@@ -307,12 +306,12 @@ func UpdateParameter(tx *state.Tx, orgID, ofID, name string, patch []byte) (mode
 	if err != nil {
 		return model.Parameter{}, err
 	}
-	if isSecret(p.Schema) {
-		if string(doc.Value) == mask {
-			doc.Value = p.Value
+	if isSecret(p.Schema) && len(p.Value) > 0 && (string(doc.Value) == mask || !sends(patch, "value")) {
+		if doc.Value = p.Value; !isSecret(doc.Schema) {
+			return model.Parameter{}, model.Errorf(model.Invalid, "parameter %q is secret: give its value, another one or none, with a schema that is not", name)
 		}
-		if !isSecret(doc.Schema) && len(doc.Value) > 0 && bytes.Equal(doc.Value, p.Value) {
-			return model.Parameter{}, model.Errorf(model.Invalid, "parameter %q is secret: give another value, or none, with a schema that is not", name)
+		if !sameJSON(doc.Schema, p.Schema) { // whether the default fits would tell of it
+			return model.Parameter{}, model.Errorf(model.Invalid, "parameter %q has a secret default: give it again, another one or none, with another schema", name)
 		}
 	}
 	if doc.Name != name {

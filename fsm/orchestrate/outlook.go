@@ -190,7 +190,7 @@ func (o *outlook) text(r state.Reader, when string, t *model.Task) ([]byte, bool
 	}
 	re := o.data[when+ctx.ID]
 	if re == nil {
-		re = newRendererFor(r, o.host, OwnerOfContext(ctx), true)
+		re = newRendererFor(r, o.host, OwnerOfContext(ctx), veil{secrets: true})
 		o.data[when+ctx.ID] = re
 	}
 	content, err := re.file(app, f)

@@ -10,9 +10,9 @@ import (
 )
 
 // Preview renders the text of a template for a host, with the settings that hold for an application on it, or, with no
-// application, for the host itself. Masked puts a mask in place of each secret value, whatever its type. The rendering
-// ends with ctx. Errors: NotFound; Invalid, the template's error with line and column, which names no values.
-func Preview(ctx context.Context, r state.Reader, orgID, hostID, app, text string, o template.Options, masked bool) ([]byte, error) {
+// application, for the host itself. Masked puts a mask in place of each secret value, whatever its type, and in place of
+// what stands at an owner that see answers false to. The rendering ends with ctx. Errors: NotFound; Invalid, the template's error with line and column, which names no values.
+func Preview(ctx context.Context, r state.Reader, orgID, hostID, app, text string, o template.Options, masked bool, see func(model.Owner) bool) ([]byte, error) {
 	host, err := HostByID(r, orgID, hostID)
 	if err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func Preview(ctx context.Context, r state.Reader, orgID, hostID, app, text strin
 		}
 		owner = OwnerOfContext(row)
 	}
-	out, err := renderPreview(ctx, newRendererFor(r, host, owner, masked), text, o)
+	out, err := renderPreview(ctx, newRendererFor(r, host, owner, veil{secrets: masked, see: see}), text, o)
 	var fault *template.Error
 	if errors.As(err, &fault) {
 		return nil, model.Errorf(model.Invalid, "template: %v", fault)

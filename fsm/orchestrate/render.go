@@ -18,18 +18,27 @@ type renderer struct {
 }
 
 func newRenderer(r state.Reader, host *model.HostRow, owner model.Owner) *renderer {
-	return newRendererFor(r, host, owner, false)
+	return newRendererFor(r, host, owner, veil{})
 }
 
-// newRendererFor masks the values of secret settings when it is told to.
-func newRendererFor(r state.Reader, host *model.HostRow, owner model.Owner, masked bool) *renderer {
+// veil says what a rendering has a mask for.
+type veil struct {
+	secrets bool                   // the values of secret settings
+	see     func(model.Owner) bool // nil: all is seen, whoever owns it
+}
+
+// newRendererFor has a mask in place of what the veil says.
+func newRendererFor(r state.Reader, host *model.HostRow, owner model.Owner, v veil) *renderer {
 	out := &renderer{r: r}
 	vars := map[string]json.RawMessage{}
 	for _, e := range resolveOwner(r, owner) {
 		vars[e.Key] = e.Value
 	}
-	if masked {
+	if v.secrets {
 		maskSecrets(r, owner, vars)
+	}
+	if v.see != nil {
+		maskUnseen(r, owner, vars, v.see)
 	}
 	about := map[string]string{"name": host.Name, "description": host.Description, "organization": organizationName(r, host.OrgID)}
 	if env, ok := state.Get[model.EnvironmentRow](r, host.EnvID); ok {
@@ -47,6 +56,16 @@ func maskSecrets(r state.Reader, owner model.Owner, vars map[string]json.RawMess
 	for key := range vars {
 		e, _ := resolveKey(r, c, key, nil)
 		if e.Secret || isSecret(declared[key]) || leadsToSecret(r, c, key, nil) {
+			vars[key] = json.RawMessage(mask)
+		}
+	}
+}
+
+// maskUnseen puts the mask in place of what stands at an owner that see answers false to.
+func maskUnseen(r state.Reader, owner model.Owner, vars map[string]json.RawMessage, see func(model.Owner) bool) {
+	c := chainOf(r, owner)
+	for key := range vars {
+		if row := nearest(r, c, key); row != nil && !see(row.Owner) {
 			vars[key] = json.RawMessage(mask)
 		}
 	}

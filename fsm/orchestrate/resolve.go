@@ -286,7 +286,11 @@ func Origin(r state.Reader, orgID, hostID, appName, key string) (model.OriginSet
 	if !ok {
 		return model.OriginSetting{}, model.Errorf(model.NotFound, "setting %q has no value for application %q on this host", key, appName)
 	}
-	return model.OriginSetting{Key: key, Value: e.Value, Schema: e.Schema, From: e.From, Secret: e.Secret || leadsToSecret(r, c, key, nil)}, nil
+	out := model.OriginSetting{Key: key, Value: e.Value, Schema: e.Schema, From: e.From, Secret: e.Secret || leadsToSecret(r, c, key, nil)}
+	if row := nearest(r, c, key); row != nil {
+		out.Owner = row.Owner
+	}
+	return out, nil
 }
 
 // leadsToSecret says whether a key is a link, over any number of others, to one that is shown as secret where it

@@ -1,6 +1,7 @@
 package orchestrate
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -171,13 +172,17 @@ func (p *settingPlace) put(tx *state.Tx, doc model.Setting, old *model.SettingRo
 	if err := doc.Validate(); err != nil {
 		return nil, err
 	}
-	if old != nil && string(doc.Value) == mask && (isSecret(old.Schema) || isSecret(parameterSchema(tx, p.owner, old.Name))) {
-		doc.Value = old.Value // what was read with obfuscate is sent back
+	kept := false
+	if old != nil && string(doc.Value) == mask {
+		var err error
+		if kept, err = p.keepSecret(tx, &doc, old); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.refuseFinal(tx, doc.Key); err != nil {
 		return nil, err
 	}
-	if err := p.checkValue(&doc); err != nil {
+	if err := p.checkValue(&doc, kept); err != nil {
 		return nil, err
 	}
 	row := &model.SettingRow{
@@ -190,6 +195,33 @@ func (p *settingPlace) put(tx *state.Tx, doc model.Setting, old *model.SettingRo
 		row.ID, row.Version = old.ID, old.Version+1
 	}
 	return row, state.Put(tx, row)
+}
+
+// keepSecret leaves a secret value for which doc has the mask, and tells whether there was one. With it goes that it is a
+// secret: who does not send the value may not see it, and must not get to by another schema. Error: Invalid.
+func (p *settingPlace) keepSecret(r state.Reader, doc *model.Setting, old *model.SettingRow) (bool, error) {
+	declared := isSecret(parameterSchema(r, p.owner, old.Name))
+	if !declared && !isSecret(old.Schema) {
+		return false, nil
+	}
+	if len(doc.Schema) == 0 {
+		doc.Schema = old.Schema
+	}
+	if !declared && !isSecret(doc.Schema) {
+		return false, model.Errorf(model.Invalid, "setting %q is secret: give its value, another one or none, with a schema that is not", doc.Key)
+	}
+	doc.Value = old.Value
+	return true, nil
+}
+
+// sends tells whether a patch, a JSON object, has a field.
+func sends(patch []byte, field string) bool {
+	var doc map[string]json.RawMessage
+	if json.Unmarshal(patch, &doc) != nil {
+		return false
+	}
+	_, ok := doc[field]
+	return ok
 }
 
 // replaceSetting puts a setting, sets off what that means, and shows what was put.
@@ -251,6 +283,9 @@ func UpdateSetting(tx *state.Tx, o model.Owner, key string, patch []byte, t Trig
 	doc, err := model.MergeSetting(settingDoc(old), patch)
 	if err != nil {
 		return model.Setting{}, err
+	}
+	if len(old.Value) > 0 && bytes.Equal(doc.Value, old.Value) && !sends(patch, "value") && (isSecret(old.Schema) || isSecret(parameterSchema(tx, o, key))) {
+		doc.Value = json.RawMessage(mask) // a secret that is not sent is kept as one whose mask is
 	}
 	if doc.Key != key {
 		return model.Setting{}, model.Errorf(model.Invalid, "the key of a setting cannot change: delete %q and create %q", key, doc.Key)

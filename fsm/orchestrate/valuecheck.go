@@ -12,13 +12,14 @@ import (
 
 // checkValue refuses a value that its schema does not accept: the one that it was given with, and that of the parameter
 // which it stands for. Where it may stand for parameters of several applications, platforms or distributions, one that
-// accepts it is enough. The texts of errors show nothing of the value. Error: Invalid.
-func (p *settingPlace) checkValue(doc *model.Setting) error {
+// accepts it is enough. The texts of errors show nothing of the value. A secret that is kept is held against no schema: the
+// answer would tell of it. Error: Invalid.
+func (p *settingPlace) checkValue(doc *model.Setting, kept bool) error {
 	own, err := schema.Compile(doc.Schema)
 	if err != nil {
 		return model.Errorf(model.Invalid, "setting %q: %s", doc.Key, inSchema(err))
 	}
-	if doc.Kind() == model.SettingProperty || len(doc.Value) == 0 {
+	if doc.Kind() == model.SettingProperty || len(doc.Value) == 0 || kept {
 		return nil
 	}
 	if err := own.Check(doc.Value); err != nil {

@@ -114,3 +114,25 @@ func Fresh[T any, P rowPtr[T]](tx *Tx) []*T {
 	}
 	return out
 }
+
+// Edited is a row as a transaction found it and as it leaves it; nil where there is none. Both are shared: never change them.
+type Edited[T any] struct{ Old, New *T }
+
+// Edits are the rows of T's table that the transaction puts or deletes, by key.
+func Edits[T any, P rowPtr[T]](tx *Tx) []Edited[T] {
+	var out []Edited[T]
+	for _, p := range tx.writes.sorted() {
+		if p.old == p.rec || p.table != P(nil).Table() {
+			continue
+		}
+		var e Edited[T]
+		if p.old != nil {
+			e.Old = shared[T](tx, p.old)
+		}
+		if p.rec != nil {
+			e.New = shared[T](tx, p.rec)
+		}
+		out = append(out, e)
+	}
+	return out
+}
