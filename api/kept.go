@@ -53,9 +53,9 @@ type keptCaller struct {
 // credentialsID names the credentials of a request by a keyed hash; false for those that are not remembered. Which header
 // counts is as FromRequest has it.
 func (k *kept) credentialsID(h http.Header) (id [sha256.Size]byte, ok bool) {
-	kind, text := byte('k'), h.Get(spec.HeaderAppKey)
+	kind, text := byte('k'), firstOf(h[appKeyName])
 	if text == "" {
-		if kind, text = 'b', h.Get("Authorization"); h.Get(spec.HeaderJWT) != "" {
+		if kind, text = 'b', firstOf(h["Authorization"]); firstOf(h[jwtName]) != "" {
 			return id, false
 		}
 	}
@@ -65,6 +65,16 @@ func (k *kept) credentialsID(h http.Header) (id [sha256.Size]byte, ok bool) {
 	var room [sha256.Size + 1 + 256]byte
 	b := append(append(append(room[:0], k.secret[:]...), kind), text...)
 	return sha256.Sum256(b), true
+}
+
+// The names of the contract's headers as net/http keeps them: to find that out for each request costs more than the look.
+const appKeyName, jwtName = "X-Comodit-Appkey", "X-Comodit-Jwttoken"
+
+func firstOf(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
 }
 
 // recall finds the caller by credentials that were verified before, and the view to go on with; nil where they must be

@@ -230,6 +230,15 @@ func TestCallersAreKept(t *testing.T) {
 }
 
 // What is kept is bounded, and what is in use stays.
+// The names are constants so that a request does not make them; net/http's rule decides what they are.
+func TestNamesOfCredentials(t *testing.T) {
+	for name, of := range map[string]string{appKeyName: spec.HeaderAppKey, jwtName: spec.HeaderJWT} {
+		if http.CanonicalHeaderKey(of) != name {
+			t.Error(name, "for", of)
+		}
+	}
+}
+
 func TestGenerations(t *testing.T) {
 	g := newGenerations[int, int](1000)
 	g.put(-1, 7, 300)

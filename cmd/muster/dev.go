@@ -69,10 +69,11 @@ users and groups are only written down, and no program is run. Packages whose na
 			if nodes != 1 && nodes != 3 {
 				return usagef("--nodes %d: give 1 or 3", nodes)
 			}
-			log, logLevel, err := newLogger(cmd.ErrOrStderr(), level)
+			log, logLevel, flush, err := newLogger(cmd.ErrOrStderr(), level)
 			if err != nil {
 				return &usageError{err}
 			}
+			defer flush()
 			dir, err := filepath.Abs(data)
 			if err != nil {
 				return err

@@ -42,10 +42,11 @@ func serveWithFarm(at string, args []string) int {
 			return err
 		}
 		cfg.drivers = &drivers.Set{Any: farmhand{at}}
-		log, _, err := newLogger(os.Stderr, cfg.LogLevel)
+		log, _, flush, err := newLogger(os.Stderr, cfg.LogLevel)
 		if err != nil {
 			return err
 		}
+		defer flush()
 		return runServer(cmd.Context(), cfg, log)
 	}}
 	cfg.flags(cmd.Flags())

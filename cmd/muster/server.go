@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/muster-hq/muster/internal/heap"
+	"github.com/muster-hq/muster/internal/loglines"
 )
 
 func serverCommand() *cobra.Command {
@@ -43,10 +44,11 @@ bus-listen and MUSTER_BUS_LISTEN. Flags win over the environment, that over the 
 			if err := cfg.load(cmd, file); err != nil {
 				return &usageError{err}
 			}
-			log, _, err := newLogger(cmd.ErrOrStderr(), cfg.LogLevel)
+			log, _, flush, err := newLogger(cmd.ErrOrStderr(), cfg.LogLevel)
 			if err != nil {
 				return &usageError{err}
 			}
+			defer flush()
 			return runServer(cmd.Context(), cfg, log.With("node", cfg.Name))
 		},
 	}
@@ -86,15 +88,18 @@ func runServer(ctx context.Context, cfg serverConfig, log *slog.Logger) error {
 	return errors.Join(err, m.shutdown())
 }
 
-// newLogger logs as text on a terminal, as JSON elsewhere. The level may be changed later.
-func newLogger(w io.Writer, level string) (*slog.Logger, *slog.LevelVar, error) {
-	l := new(slog.LevelVar)
+// newLogger logs as text on a terminal, as JSON elsewhere, where lines may come a moment later and together: flush is called at
+// the end. The level may be changed later.
+func newLogger(w io.Writer, level string) (log *slog.Logger, l *slog.LevelVar, flush func(), err error) {
+	l = new(slog.LevelVar)
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, nil, fmt.Errorf("--log-level %q: give debug, info, warn or error", level)
+		return nil, nil, nil, fmt.Errorf("--log-level %q: give debug, info, warn or error", level)
 	}
 	opts := &slog.HandlerOptions{Level: l}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return slog.New(slog.NewTextHandler(w, opts)), l, nil
+		return slog.New(slog.NewTextHandler(w, opts)), l, func() {}, nil
 	}
-	return slog.New(slog.NewJSONHandler(w, opts)), l, nil
+	lines := loglines.New(w)
+	// An error of the log has nobody else to be told to.
+	return slog.New(lines.Handler(slog.NewJSONHandler(lines, opts))), l, func() { _ = lines.Flush() }, nil
 }

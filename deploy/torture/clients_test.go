@@ -309,22 +309,54 @@ func (c *crowd) missing() (lost, acked int) {
 	return lost, len(before)
 }
 
+// agree waits until all nodes give the same settings. A write whose client gave up may still take effect between two readings
+// for as long as a request lives; nodes whose states differ stay different.
+func (c *crowd) agree() {
+	c.l.t.Helper()
+	c.l.await("the nodes to hold the same settings when nobody writes", func(context.Context) (bool, error) {
+		first, text := c.settings(0)
+		for i := range c.l.site.Nodes[1:] {
+			other, more := c.settings(i + 1)
+			if more != text {
+				return false, fmt.Errorf("%s and %s differ in: %s", c.l.site.Nodes[0].Name, c.l.site.Nodes[i+1].Name, differing(first, other))
+			}
+		}
+		return true, nil
+	})
+}
+
+// differing names the keys that two nodes hold differently, or says that the rest of the texts differs.
+func differing(a, b map[string]string) string {
+	var keys []string
+	for k := range a {
+		if other, ok := b[k]; !ok || other != a[k] {
+			keys = append(keys, k)
+		}
+	}
+	for k := range b {
+		if _, ok := a[k]; !ok {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) == 0 {
+		return "what is told beside the values"
+	}
+	slices.Sort(keys)
+	return strings.Join(keys, ", ")
+}
+
 // judge checks everything once the clients have stopped.
 func (c *crowd) judge() {
 	t := c.l.t
-	var texts []string
 	for i := range c.l.site.Nodes {
 		call := c.now()
-		have, text := c.settings(i)
+		have, _ := c.settings(i)
 		ret := c.now()
-		texts = append(texts, text)
 		for _, p := range c.all {
 			p.add(porcupine.Operation{ClientId: 100 + i, Input: input(""), Output: have[p.key], Call: call, Return: ret})
 		}
 	}
-	if texts[0] != texts[1] || texts[0] != texts[2] {
-		t.Error("the nodes hold different settings when nobody writes")
-	}
+	c.agree()
 	for _, p := range c.all {
 		if ok, report := p.check(); !ok {
 			t.Error(report)
