@@ -227,7 +227,7 @@ func TestNoSecretIsInTheAudit(t *testing.T) {
 	web := strings.Replace(strings.ReplaceAll(webApplication, "s3cret-default", "pl4nted-default"), `"name": "web"`, `"name": "web2"`, 1)
 	web = strings.Replace(web, `"parameters"`, `"users": [{"name": "u", "password": "pl4nted-user"}], "parameters"`, 1)
 	hook := `{"name": "h", "method": "POST", "protocol": "HTTPS", "serverName": "example.org", "authenticationMethod": "BASIC_AUTH", "username": "u",
-		"token": "pl4nted-token", "headers": [{"name": "X", "value": "pl4nted-header", "secret": true}], "parameters": [{"name": "p", "value": "pl4nted-param", "secret": true}]}`
+		"token": "pl4nted-token", "headers": [{"name": "X", "value": "pl4nted-header", "secret": true}, {"name": "Authorization", "value": "Bearer pl4nted-bearer", "secret": false}], "parameters": [{"name": "p", "value": "pl4nted-param", "secret": true}]}`
 	for _, w := range [][3]string{
 		{"POST", orgSettings, `{"key": "s", "value": "pl4nted-1", "schema": ` + secret + `}`},
 		{"PUT", orgSettings + "s", `{"value": "pl4nted-2"}`},
@@ -239,10 +239,14 @@ func TestNoSecretIsInTheAudit(t *testing.T) {
 		{"PUT", "/organizations/acme/applications/web2", `{"users": [{"name": "u", "password": "pl4nted-user2"}, {"name": "v", "password": "pl4nted-user3"}]}`},
 		{"DELETE", "/organizations/acme/applications/web2", ""},
 		{"POST", "/organizations/acme/webhooks/", hook},
-		{"PUT", "/organizations/acme/webhooks/h", `{"token": "pl4nted-token2", "headers": [{"name": "X", "value": "pl4nted-header2", "secret": true}]}`},
+		{"PUT", "/organizations/acme/webhooks/h", `{"token": "pl4nted-token2", "headers": [{"name": "X", "value": "pl4nted-header2", "secret": true}, {"name": "Authorization", "value": "Bearer pl4nted-bearer2", "secret": false}]}`},
+		{"PUT", "/organizations/acme/webhooks/h", `{"headers": [], "parameters": [{"name": "api_key", "value": "pl4nted-key", "secret": false}], "signingSecret": "whsec_pl4ntedpl4ntedpl4ntedpl4ntedpl4n"}`},
+		{"POST", "/organizations/acme/jobs/", `{"name": "j", "action": "NOTE", "operation": {"operation": "MAIL", "arguments": ["pl4nted-job"]}}`},
+		{"POST", orgSettings, `{"key": "broker", "value": {"at": "amqp://u:pl4nted-amqp@example.org/"}}`},
+		{"PUT", orgSettings + "broker", `{"value": "amqp://u:pl4nted-amqp2@example.org/"}`},
 		{"POST", "/organizations/acme/notifications/", `{"name": "n", "channel": "mail", "value": "{\"password\": \"pl4nted-channel\"}"}`},
 		{"PUT", "/organizations/acme/notifications/n", `{"value": "{\"password\": \"pl4nted-channel2\"}"}`},
-		{"POST", "/organizations/acme/applications/web/gits/", `{"name": "g", "endpoint": "https://example.org/g", "token": "pl4nted-git"}`},
+		{"POST", "/organizations/acme/applications/web/gits/", `{"name": "g", "endpoint": "https://u:pl4nted-endpoint@example.org/g", "token": "pl4nted-git"}`},
 		{"POST", "/users/", `{"username": "eve", "password": "pl4nted-password"}`},
 		{"PUT", "/users/eve/password", `{"password": "pl4nted-password2"}`},
 		{"POST", "/account/sessions/", `{}`},

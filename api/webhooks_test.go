@@ -11,6 +11,7 @@ import (
 
 	"github.com/muster-hq/muster/api"
 	"github.com/muster-hq/muster/dispatch/webhook"
+	"github.com/muster-hq/muster/fsm/model"
 )
 
 // TestWebhookRun runs webhooks by the API: what came of it is answered and listed, and stands in the audit log.
@@ -60,5 +61,30 @@ func TestWebhookRun(t *testing.T) {
 		{"PUT", hooks + "go", `{"properties": [], "serverName": "10.255.255.1"}`, 200, ""},
 		{"PUT", hooks + "go/_run", "", 409, "not a public one"},
 		{"GET", hooks + "go/deliveries/?order=newest&limit=1", "", 200, "webhook-allow"},
+	})
+}
+
+// Headers that carry credentials by their names are masked for who sees no secret, whatever their marks say; the mask leaves them.
+func TestCredentialsByName(t *testing.T) {
+	s := newSite(t).furnish()
+	s.user("ann", model.GroupReadonly, "acme")
+	ann := basicAuth("ann", "ann-password")
+	hook := inAcme + "/webhooks/h"
+	s.play([]exchange{
+		{"POST", inAcme + "/webhooks/", `{"name": "h", "protocol": "HTTPS", "serverName": "example.org", "headers": [{"name": "authorization", "value": "Bearer s3cret", "secret": false},
+			{"name": "X-Kind", "value": "plain", "secret": false}], "parameters": [{"name": "access_token", "value": "s3cret"}]}`, 201, "Bearer s3cret"},
+		{"POST", inAcme + "/applications/web/gits/", `{"name": "g", "endpoint": "https://u:s3cret@example.org/g"}`, 201, "s3cret"},
+	})
+	for _, path := range []string{hook, inAcme + "/webhooks/", inAcme + "/applications/web/gits/g"} {
+		if a := s.raw("GET", path, "", "Authorization", ann); a.status != 200 || strings.Contains(a.body, "s3cret") || !strings.Contains(a.body, "********") {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+	}
+	if a := s.raw("GET", hook, "", "Authorization", ann); !strings.Contains(a.body, "plain") {
+		t.Errorf("what is no credential is masked: %s", a.body)
+	}
+	s.play([]exchange{
+		{"PUT", hook, `{"headers": [{"name": "authorization", "value": "********", "secret": false}]}`, 200, `"value":"Bearer s3cret"`},
+		{"PUT", inAcme + "/applications/web/gits/g", `{"endpoint": "https://u:********@example.org/g", "branch": "b"}`, 200, "https://u:s3cret@example.org/g"},
 	})
 }

@@ -174,7 +174,7 @@ func webhookSecrets(w *model.Webhook) []secret {
 		list []model.Pair
 	}{{"header ", w.Headers}, {"parameter ", w.Parameters}} {
 		for i := range pairs.list {
-			if pairs.list[i].Secret {
+			if pairs.list[i].Hidden() {
 				out = append(out, textSecret(pairs.word+pairs.list[i].Name, &pairs.list[i].Value))
 			}
 		}

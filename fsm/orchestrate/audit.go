@@ -198,6 +198,8 @@ func (a *auditor) change(c state.Change) (model.AuditChange, bool) {
 	switch c.Table {
 	case "notification":
 		d.secret = "document.value"
+	case "job": // nobody says which of its arguments is a password
+		d.secret = "document.operation.arguments"
 	case "setting":
 		if h.Owner != nil && a.secretSetting(*h.Owner, h.Key) {
 			d.secret = "value"

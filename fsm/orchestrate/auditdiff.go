@@ -155,7 +155,14 @@ func elementsOf(raw json.RawMessage) (map[string]json.RawMessage, bool) {
 
 // secretObject tells whether an object says of itself that its value is secret.
 func secretObject(list []model.ObjectField) bool {
-	return string(model.FieldOf(list, "secret")) == "true" || string(model.FieldOf(list, "password")) == "true" || isSecret(model.FieldOf(list, "schema"))
+	marked := model.FieldOf(list, "secret")
+	if string(marked) == "false" { // a header or parameter: the mark is not all that counts
+		var name string
+		if json.Unmarshal(model.FieldOf(list, "name"), &name) == nil && model.CredentialName(name) {
+			return true
+		}
+	}
+	return string(marked) == "true" || string(model.FieldOf(list, "password")) == "true" || isSecret(model.FieldOf(list, "schema"))
 }
 
 // hiddenBeside tells which fields of such an object are masked: the value, and what a schema may name as one.
@@ -201,7 +208,7 @@ func shownValue(raw json.RawMessage, secret bool) json.RawMessage {
 	if secret {
 		return json.RawMessage(mask)
 	}
-	raw = maskedValue(raw)
+	raw = json.RawMessage(model.MaskedAddresses(string(maskedValue(raw)), maskText))
 	if len(raw) <= maxAuditValue {
 		return raw
 	}
@@ -228,7 +235,8 @@ func maskedDeep(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		schema, _ := v["schema"].(map[string]any)
-		hidden := v["secret"] == true || v["password"] == true || schema["secret"] == true || schema["password"] == true
+		name, _ := v["name"].(string)
+		hidden := v["secret"] == true || v["secret"] == false && model.CredentialName(name) || v["password"] == true || schema["secret"] == true || schema["password"] == true
 		for key, e := range v {
 			_, flag := e.(bool)
 			if e != nil && e != "" && (hidden && hiddenBeside(key) || !flag && secretName(key, quoted(e))) {

@@ -89,8 +89,13 @@ func Gits() Kind[model.GitRow, model.Git, *model.GitRow] {
 		name: func(d *model.Git) string { return d.Name },
 		fill: func(d *model.Git) { d.UUID, d.Version = "", 0 },
 		ok:   (*model.Git).Validate,
-		hide: func(d *model.Git) { d.Token = masked(d.Token) },
-		keep: func(was, is *model.Git) { is.Token = kept(was.Token, is.Token) },
+		hide: func(d *model.Git) { d.Token, d.Endpoint = masked(d.Token), model.MaskedAddresses(d.Endpoint, maskText) },
+		keep: func(was, is *model.Git) {
+			is.Token = kept(was.Token, is.Token)
+			if is.Endpoint == model.MaskedAddresses(was.Endpoint, maskText) {
+				is.Endpoint = was.Endpoint
+			}
+		},
 		show: func(d *model.Git, id, _ string, v int) { d.UUID, d.Version = id, v },
 	}
 }
@@ -116,7 +121,7 @@ func kept(was, is string) string {
 func maskedPairs(pairs []model.Pair) []model.Pair {
 	out := make([]model.Pair, len(pairs))
 	for i, p := range pairs {
-		if p.Secret {
+		if p.Hidden() {
 			p.Value = masked(p.Value)
 		}
 		out[i] = p
@@ -127,7 +132,7 @@ func maskedPairs(pairs []model.Pair) []model.Pair {
 func keepPairs(was, is []model.Pair) {
 	for i := range is {
 		for _, w := range was {
-			if w.Name == is[i].Name && w.Secret {
+			if w.Name == is[i].Name && w.Hidden() {
 				is[i].Value = kept(w.Value, is[i].Value)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/internal/ordered"
 	"github.com/muster-hq/muster/internal/textdiff"
 )
@@ -175,7 +176,7 @@ func newField(name string, server, local any) Field {
 
 // isCredential tells whether a field of a webhook, a repository or a user is a secret.
 func isCredential(name string) bool {
-	return slices.Contains([]string{"token", "password", "secretKey"}, name)
+	return slices.Contains([]string{"token", "password", "secretKey", "signingSecret"}, name)
 }
 
 // hidden is a secret as it is shown: whether there is one.
@@ -184,6 +185,13 @@ func hidden(v any) any {
 		return nil
 	}
 	return Mask
+}
+
+// hiddenPair tells whether an object is a header or parameter of a webhook whose value is a secret.
+func hiddenPair(v *ordered.Object) bool {
+	name, _ := v.Get("name").(string)
+	marked, pair := v.Get("secret").(bool)
+	return pair && model.Pair{Name: name, Secret: marked}.Hidden()
 }
 
 // redacted is a value without the secrets in it.
@@ -198,7 +206,7 @@ func redacted(v any) any {
 	case *ordered.Object:
 		out := ordered.New()
 		for _, k := range v.Keys() {
-			if isCredential(k) || k == "value" && v.Get("secret") == true {
+			if isCredential(k) || k == "value" && hiddenPair(v) {
 				out.SetValueForKey(k, hidden(v.Get(k)))
 			} else {
 				out.SetValueForKey(k, redacted(v.Get(k)))
