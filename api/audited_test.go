@@ -99,7 +99,7 @@ func (a *auditWatch) check(t testing.TB, v *state.View, route spec.Route, id, us
 		if before := []string{"account.register", "cluster.join", "webhooks.run"}; len(recs) > 0 && !slices.Contains(before, route.Name) {
 			t.Errorf("audit: %s %s was answered %d, and is recorded: %+v", r.Method, r.URL.Path, w.status, recs)
 		}
-	case len(recs) != 1 && (len(recs) == 0 || route.Name != "environments.delete" && route.Name != "organizations.delete"): // those go in parts
+	case len(recs) != 1:
 		t.Errorf("audit: %s %s (%s) was answered %d and has %d records", r.Method, r.URL.Path, route.Name, w.status, len(recs))
 	default:
 		rec := recs[0]

@@ -47,7 +47,7 @@ type call struct {
 	charged string             // the organization whose quota the request is counted in
 	base    context.Context    // of the request, without its deadline
 	cancel  context.CancelFunc // of the request's deadline
-	target  string             // id of the host that a job acts on
+	target  string             // id of what the answer waits for: the host that a job acts on, or what is being deleted
 	caused  orchestrate.Caused // what the write sets in motion
 	run     *webhookRun        // that was committed, and is to be made
 }
@@ -74,8 +74,9 @@ type endpoint struct {
 	write func(c *call, tx *state.Tx, at scope) (any, error)
 	// stage goes before write, allowed but outside the transaction: for what is too large for one.
 	stage func(c *call) error
-	// parts goes before write, never in a dry run: it commits in parts what is too large for one transaction.
-	parts func(c *call, end endpoint) error
+	// leave takes the place of write where what goes is too much for one transaction: it marks it, and the leader deletes it.
+	leave func(c *call, tx *state.Tx, at scope) error
+	large bool // write was tried, and was too much
 	// after goes behind write, once that is committed: for what the answer waits for.
 	after func(c *call) error
 	// result goes behind write, too, does what is outside of the cluster, and makes the answer instead of write.

@@ -47,7 +47,7 @@ func (c caller) still(r state.Reader) error {
 	}
 	now, ok := state.Get[model.ApplicationKeyRow](r, c.key.ID)
 	if !ok || now.TokenHash != c.key.TokenHash || now.SecretHash != c.key.SecretHash || now.Group != c.key.Group ||
-		!now.Expires.IsZero() && !r.Now().Before(now.Expires) {
+		!now.Expires.IsZero() && !r.Now().Before(now.Expires) || !orchestrate.OrganizationThere(r, now.OrgID) {
 		return unauthenticated()
 	}
 	return nil

@@ -68,7 +68,7 @@ func (c *call) rehearse(end endpoint) (reply, error) {
 		if err := orchestrate.WithinQuota(tx); err != nil {
 			return err
 		}
-		if err := tx.Fits(); err != nil && end.parts == nil {
+		if err := tx.Fits(); err != nil && end.leave == nil {
 			return err
 		}
 		may := func(*model.HostRow) bool { return false }

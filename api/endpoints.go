@@ -107,7 +107,7 @@ func organizationEndpoints() map[string]endpoint {
 			}
 			return c.organization(tx, row), nil
 		}),
-		"organizations.delete": {need: auth.Manage, parts: (*call).deleteHosts, write: func(_ *call, tx *state.Tx, at scope) (any, error) {
+		"organizations.delete": {need: auth.Manage, leave: leaveOrganization, write: func(_ *call, tx *state.Tx, at scope) (any, error) {
 			return nil, orchestrate.DeleteOrganization(tx, at.org.ID)
 		}},
 		"access.set": acting(auth.Manage, func(_ *call, tx *state.Tx, at scope) (any, error) {
@@ -191,7 +191,7 @@ func environmentEndpoints() map[string]endpoint {
 			row, err := orchestrate.UpdateEnvironment(tx, at.org.ID, at.env.ID, c.body)
 			return c.environmentAnswer(tx, at, row, err)
 		}),
-		"environments.delete": {need: auth.Operate, parts: (*call).deleteHosts, write: func(_ *call, tx *state.Tx, at scope) (any, error) {
+		"environments.delete": {need: auth.Operate, leave: leaveEnvironment, write: func(_ *call, tx *state.Tx, at scope) (any, error) {
 			return nil, orchestrate.DeleteEnvironment(tx, at.org.ID, at.env.ID)
 		}},
 		"environments.clone": acting(auth.ReadSecret, func(c *call, tx *state.Tx, at scope) (any, error) {

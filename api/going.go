@@ -1,61 +1,55 @@
 package api
 
 import (
-	"github.com/muster-hq/muster/fsm/model"
+	"time"
+
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
 )
 
-// firstParts and leastParts are how many hosts one commit deletes: fewer where they hold so much that it does not fit.
-const (
-	firstParts = 150
-	leastParts = 1
-)
+// goneWithin is how long the answer to a deletion that the leader carries out waits for its end, if nothing else was asked.
+const goneWithin = 10 * time.Second
 
-// deleteHosts deletes in commits of a bounded size the hosts of an environment or organization that has more of them than one
-// commit can hold, but for the last. What is deleted stays deleted if it is cut off; the same request goes on. Nobody may
-// delete hosts so who may not delete what they are in, and nothing is deleted while one has an instance.
-func (c *call) deleteHosts(end endpoint) error {
-	for most, more := firstParts, true; more; {
-		err := c.srv.cfg.Store.Update(c.req.Context(), func(tx *state.Tx) error {
-			more = false
-			tx.SetActor(c.caller.name)
-			if err := c.caller.still(tx); err != nil {
-				return err
-			}
-			at, err := c.scope(tx, end)
-			if model.CodeOf(err) == model.NotFound {
-				return nil // the write itself says so, or answers what was done under its key
-			}
-			if err != nil {
-				return err
-			}
-			envID := ""
-			if at.env != nil {
-				envID = at.env.ID
-			}
-			if !orchestrate.ManyHosts(tx.Before(), at.org.ID, envID) {
-				return nil
-			}
-			if err := c.matches(tx); err != nil {
-				return err
-			}
-			if _, err := orchestrate.DropHosts(tx, at.org.ID, envID, most); err != nil {
-				return c.namingHosts(tx, at, err)
-			}
-			more = true
-			return c.audit(tx, at, reply{})
-		})
-		if model.CodeOf(err) == model.TooLarge && most > leastParts {
-			most, more = most/2, true
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if more {
-			c.req.Header.Del("If-Match") // it was compared, and is another now
+// writeOrLeave runs the write of an endpoint, or leaves to the leader what is too much for one transaction.
+func (c *call) writeOrLeave(tx *state.Tx, end endpoint, at scope) (any, error) {
+	c.target = ""
+	if end.leave == nil {
+		return end.write(c, tx, at)
+	}
+	envID := ""
+	if at.env != nil {
+		envID = at.env.ID
+	}
+	if !end.large && !orchestrate.ManyHosts(tx.Before(), at.org.ID, envID) {
+		return end.write(c, tx, at)
+	}
+	if c.target = envID; c.target == "" {
+		c.target = at.org.ID
+	}
+	return nil, end.leave(c, tx, at)
+}
+
+func leaveOrganization(_ *call, tx *state.Tx, at scope) error {
+	return orchestrate.LeaveOrganization(tx, at.org.ID)
+}
+
+func leaveEnvironment(_ *call, tx *state.Tx, at scope) error {
+	return orchestrate.LeaveEnvironment(tx, at.org.ID, at.env.ID)
+}
+
+// untilGone waits until what was left to the leader is deleted, for a while: it cannot be found from the beginning, so the answer is the
+// same if it takes longer.
+func (c *call) untilGone() {
+	if c.target == "" {
+		return
+	}
+	ctx, cancel := c.patience(c.srv.cfg.Store.Local(), min(goneWithin, c.srv.cfg.Timeout/2))
+	defer cancel()
+	for {
+		ws := state.NewWatchSet()
+		// A node that has not even heard of the deletion still has it as something that is there.
+		if orchestrate.Gone(c.srv.cfg.Store.Local().Watched(ws), c.target) || ws.Wait(ctx) != nil {
+			return
 		}
 	}
-	return nil
 }

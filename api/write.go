@@ -34,12 +34,9 @@ func (c *call) runWrite(view *state.View, end endpoint, wait time.Duration) (rep
 			return reply{}, err
 		}
 	}
-	if err := c.inParts(end, key); err != nil {
-		return reply{}, err
-	}
 	var answer reply
 	var epoch uint64
-	index, err := c.srv.cfg.Store.UpdateIndex(c.req.Context(), func(tx *state.Tx) error {
+	once := func(tx *state.Tx) error {
 		tx.SetActor(c.caller.name)
 		epoch = tx.Epoch()
 		if err := c.caller.still(tx); err != nil {
@@ -48,7 +45,12 @@ func (c *call) runWrite(view *state.View, end endpoint, wait time.Duration) (rep
 		var err error
 		answer, err = c.writeOnce(tx, end, key)
 		return err
-	})
+	}
+	index, err := c.srv.cfg.Store.UpdateIndex(c.req.Context(), once)
+	if model.CodeOf(err) == model.TooLarge && end.leave != nil && !end.large {
+		end.large = true
+		index, err = c.srv.cfg.Store.UpdateIndex(c.req.Context(), once)
+	}
 	if err != nil {
 		return reply{}, err
 	}
@@ -64,6 +66,9 @@ func (c *call) runWrite(view *state.View, end endpoint, wait time.Duration) (rep
 
 // behind does what comes behind a write: what its answer waits for.
 func (c *call) behind(end endpoint, answer reply, index uint64, wait time.Duration) (reply, error) {
+	if end.leave != nil {
+		c.untilGone()
+	}
 	if end.after != nil {
 		return answer, end.after(c)
 	}
@@ -78,20 +83,6 @@ func (c *call) behind(end endpoint, answer reply, index uint64, wait time.Durati
 		return c.encode(value)
 	}
 	return answer, nil
-}
-
-// inParts commits what goes before the transaction, unless the request was done already under its key.
-func (c *call) inParts(end endpoint, key *idempotency) error {
-	if end.parts == nil {
-		return nil
-	}
-	if key != nil {
-		view, err := c.srv.cfg.Store.View(c.req.Context())
-		if err != nil || key.known(view) {
-			return err
-		}
-	}
-	return end.parts(c, end)
 }
 
 // mayTry looks whether the caller may do it, first in what this node has, then in the newest state.
@@ -126,7 +117,7 @@ func (c *call) writeOnce(tx *state.Tx, end endpoint, key *idempotency) (reply, e
 		return reply{}, err
 	}
 	c.clear = false
-	value, err := end.write(c, tx, at)
+	value, err := c.writeOrLeave(tx, end, at)
 	if err != nil {
 		return reply{}, c.namingHosts(tx, at, err)
 	}

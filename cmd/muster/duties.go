@@ -51,6 +51,7 @@ func (d *duties) list() []cluster.NamedDuty {
 		{Name: "old requests", Run: d.forgetRequests},
 		{Name: "lost imports", Run: d.dropImports},
 		{Name: "plans", Run: d.expandIntents},
+		{Name: "deletions", Run: d.deleteGoing},
 		{Name: "logs", Run: d.tidyLogs},
 		{Name: "changes", Run: d.upkeep},
 		{Name: "webhooks", Run: d.webhooks},
@@ -77,22 +78,31 @@ func (d *duties) forgetRequests(ctx context.Context, lead *cluster.Lead) error {
 
 // expandIntents gives hosts the changes that large writes mean for them, as soon as there are such writes.
 func (d *duties) expandIntents(ctx context.Context, lead *cluster.Lead) error {
-	select {
-	case <-d.opened:
-	case <-ctx.Done():
-		return nil
-	}
-	n := d.node.Load()
+	n, err := d.open(ctx)
 	if n == nil {
-		return errors.New("the node did not open")
+		return err
 	}
-	return orchestrate.NewExpander(lead).Work(ctx, func(ctx context.Context) error {
+	return orchestrate.NewExpander(lead).Work(ctx, untilThere(n, orchestrate.IntentsPending))
+}
+
+// deleteGoing deletes organizations and environments that are too large for one commit, as soon as one is marked.
+func (d *duties) deleteGoing(ctx context.Context, lead *cluster.Lead) error {
+	n, err := d.open(ctx)
+	if n == nil {
+		return err
+	}
+	return orchestrate.NewDeleter(lead).Work(ctx, untilThere(n, orchestrate.GoingPending))
+}
+
+// untilThere waits until there is something to do.
+func untilThere(n *cluster.Node, pending func(state.Reader) bool) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
 		ws := state.NewWatchSet()
-		if orchestrate.IntentsPending(n.Local().Watched(ws)) {
+		if pending(n.Local().Watched(ws)) {
 			return ctx.Err()
 		}
 		return ws.Wait(ctx)
-	})
+	}
 }
 
 // dropImports deletes what is left of imports of organizations whose node died.

@@ -33,10 +33,11 @@ type rig struct {
 
 const rigPassword = "correct horse"
 
-func newRig(t *testing.T, n int) *rig {
+func newRig(t *testing.T, n int, more ...clustertest.Option) *rig {
 	t.Helper()
 	r := &rig{t: t, at: make([]atomic.Pointer[http.Handler], n)}
-	r.nodes = clustertest.New(t, n, clustertest.WithConfig(func(_ int, c *cluster.Config) { c.Tables = orchestrate.Tables() }))
+	tables := clustertest.WithConfig(func(_ int, c *cluster.Config) { c.Tables = orchestrate.Tables() })
+	r.nodes = clustertest.New(t, n, append([]clustertest.Option{tables}, more...)...)
 	for i := range n {
 		server := httptest.NewUnstartedServer(nil)
 		server.Config = api.NewHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {

@@ -32,7 +32,21 @@ type OrganizationRow struct {
 
 	// Importing is there while the organization is being imported: until then it has another name, and nobody sees it.
 	Importing *Importing `json:"importing,omitempty"`
+	// Going is there while the organization is being deleted: nothing leads to it any more.
+	Going *Going `json:"going,omitempty"`
 }
+
+// Going is a deletion under way, of what is too much for one commit.
+type Going struct {
+	By    string    `json:"by"`    // who asked for it
+	Since time.Time `json:"since"` // when
+}
+
+// AllGoing is the range of what is being deleted, of organizations and of environments.
+const AllGoing = "going"
+
+// GoingIn is the range of an organization's environments that are being deleted.
+func GoingIn(orgID string) string { return "going/" + orgID }
 
 // Importing is an import under way.
 type Importing struct {
@@ -47,8 +61,12 @@ func (*OrganizationRow) Table() string { return "organization" }
 // Key is the organization's id.
 func (o *OrganizationRow) Key() string { return o.ID }
 
-// Ranges: all organizations, and its unique name and access key.
+// Ranges: all organizations, and its unique name and access key. One that is being deleted is in none of these: whatever asks for it
+// does not find it, and its name may be taken again.
 func (o *OrganizationRow) Ranges() []string {
+	if o.Going != nil {
+		return []string{AllGoing}
+	}
 	return []string{AllOrganizations, OrganizationNamed(o.Name), OrganizationOfAccess(o.AccessKey)}
 }
 
@@ -82,6 +100,9 @@ type EnvironmentRow struct {
 	Version     int    `json:"version"`
 	Name        string `json:"name"`
 	Description string `json:"description,omitempty"`
+
+	// Going is there while the environment is being deleted: nothing leads to it any more.
+	Going *Going `json:"going,omitempty"`
 }
 
 // Table names the table of environments.
@@ -90,8 +111,11 @@ func (*EnvironmentRow) Table() string { return "environment" }
 // Key is the environment's id.
 func (e *EnvironmentRow) Key() string { return e.ID }
 
-// Ranges: the environments of the organization, and its unique name there.
+// Ranges: the environments of the organization, and its unique name there. One that is being deleted is in neither.
 func (e *EnvironmentRow) Ranges() []string {
+	if e.Going != nil {
+		return []string{AllGoing, GoingIn(e.OrgID)}
+	}
 	return []string{EnvironmentsOf(e.OrgID), EnvironmentNamed(e.OrgID, e.Name)}
 }
 

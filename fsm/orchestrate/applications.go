@@ -219,7 +219,7 @@ func DeleteApplication(tx *state.Tx, orgID, appID string) error {
 	if err := notOrchestrated(tx, appID, "application", a.Name); err != nil {
 		return err
 	}
-	dropDefinitions(tx, appID)
+	dropAll(tx).definitions(appID)
 	state.Delete[model.ApplicationRow](tx, appID)
 	return nil
 }

@@ -175,18 +175,6 @@ func detach(tx *state.Tx, o model.Owner, drop func()) error {
 	return w.queue(tx, false)
 }
 
-// dropAttachments deletes the platform and distribution contexts of a host that goes.
-func dropAttachments(tx *state.Tx, hostID string) {
-	for _, id := range state.Keys[model.PlatformContextRow](tx, model.AttachedTo(hostID)) {
-		dropOwned(tx, id)
-		state.Delete[model.PlatformContextRow](tx, id)
-	}
-	for _, id := range state.Keys[model.DistributionContextRow](tx, model.AttachedTo(hostID)) {
-		dropOwned(tx, id)
-		state.Delete[model.DistributionContextRow](tx, id)
-	}
-}
-
 // copyAttachments gives a clone the platform and distribution of a host, with the settings of the contexts.
 func copyAttachments(tx *state.Tx, from, to *model.HostRow) error {
 	if c, p, err := PlatformOf(tx, from.OrgID, from.ID); err == nil {

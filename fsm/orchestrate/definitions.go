@@ -276,13 +276,6 @@ func (k Kind[T, D, P]) Delete(tx *state.Tx, orgID, ownerID, name string) error {
 	return nil
 }
 
-// drop deletes all of an owner.
-func (k Kind[T, D, P]) drop(tx *state.Tx, ownerID string) {
-	for _, id := range state.Keys[T, P](tx, model.DefinitionsOf(ownerID)) {
-		state.Delete[T, P](tx, id)
-	}
-}
-
 // copyTo copies all of an owner to another of the same organization.
 func (k Kind[T, D, P]) copyTo(tx *state.Tx, from, to string) error {
 	for _, id := range state.Keys[T, P](tx, model.DefinitionsOf(from)) {
@@ -297,14 +290,6 @@ func (k Kind[T, D, P]) copyTo(tx *state.Tx, from, to string) error {
 		}
 	}
 	return nil
-}
-
-// dropDefinitions deletes what is stored for an organization or an application that goes.
-func dropDefinitions(tx *state.Tx, ownerID string) {
-	Webhooks().drop(tx, ownerID)
-	NotificationChannels().drop(tx, ownerID)
-	RpmModules().drop(tx, ownerID)
-	Gits().drop(tx, ownerID)
 }
 
 // copyDefinitions gives a clone of an application its modules and repositories.

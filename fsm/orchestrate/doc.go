@@ -48,19 +48,25 @@ func OrganizationByName(r state.Reader, name string) (*model.OrganizationRow, er
 	return o, nil
 }
 
-// OrganizationByID finds an organization. Error: NotFound.
+// OrganizationByID finds an organization; one that is being deleted is not there. Error: NotFound.
 func OrganizationByID(r state.Reader, orgID string) (*model.OrganizationRow, error) {
 	o, ok := state.Get[model.OrganizationRow](r, orgID)
-	if !ok {
+	if !ok || o.Going != nil {
 		return nil, model.Errorf(model.NotFound, "organization not found")
 	}
 	return o, nil
 }
 
-// OrganizationThere says whether there is an organization of an id, and it is not being imported.
+// orgKept says whether an organization is not being deleted.
+func orgKept(r state.Reader, orgID string) bool {
+	_, err := OrganizationByID(r, orgID)
+	return err == nil
+}
+
+// OrganizationThere says whether there is an organization of an id, and it is being neither imported nor deleted.
 func OrganizationThere(r state.Reader, orgID string) bool {
 	o, ok := state.Get[model.OrganizationRow](r, orgID)
-	return ok && o.Importing == nil
+	return ok && o.Importing == nil && o.Going == nil
 }
 
 // OrganizationByAccessKey finds the organization that an access key identifies. Error: NotFound.
@@ -88,10 +94,14 @@ func EnvironmentByName(r state.Reader, orgID, name string) (*model.EnvironmentRo
 	return e, nil
 }
 
+// environmentByID finds an environment; one that is being deleted, or whose organization is, is not there.
 func environmentByID(r state.Reader, orgID, envID string) (*model.EnvironmentRow, error) {
 	e, ok := state.Get[model.EnvironmentRow](r, envID)
-	if !ok || e.OrgID != orgID {
+	if !ok || e.OrgID != orgID || e.Going != nil {
 		return nil, model.Errorf(model.NotFound, "environment not found")
+	}
+	if _, err := OrganizationByID(r, orgID); err != nil {
+		return nil, err
 	}
 	return e, nil
 }

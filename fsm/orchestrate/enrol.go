@@ -17,7 +17,7 @@ import (
 // once, to the person who asked.
 func CreateEnrolToken(tx *state.Tx, envID, id string, key ed25519.PublicKey, uses int, expires time.Time, creator string) (*model.EnrolToken, error) {
 	env, ok := state.Get[model.EnvironmentRow](tx, envID)
-	if !ok {
+	if !ok || env.Going != nil || !orgKept(tx, env.OrgID) {
 		return nil, model.Errorf(model.NotFound, "environment not found")
 	}
 	if uses < 0 {
@@ -120,6 +120,10 @@ func properties(facts map[string]string) []model.Property {
 // Conflict (the name), Invalid (the name's form).
 func Enrol(tx *state.Tx, e Enrolment) (*model.Agent, error) {
 	token, ok := state.Edit[model.EnrolToken](tx, e.TokenID)
+	if ok {
+		_, err := environmentByID(tx, token.OrgID, token.EnvID)
+		ok = err == nil || token.InstanceID != "" // a machine's host may have moved
+	}
 	if !ok {
 		return nil, model.Errorf(model.NotFound, "the enrolment token is unknown here: it was deleted, or belongs to another cluster; ask for a new one")
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
@@ -191,22 +190,5 @@ func (x *reach) triggers(app *model.ApplicationRow) bool {
 // Work works off intents until ctx ends or the store fails. wait returns once there may be some. Between two batches it
 // rests for as long as the last one took, so that requests come first.
 func (e *Expander) Work(ctx context.Context, wait func(ctx context.Context) error) error {
-	for {
-		start := time.Now()
-		_, more, err := e.Step(ctx)
-		if err != nil {
-			return err
-		}
-		if !more {
-			if err := wait(ctx); err != nil {
-				return nil //nolint:nilerr // it is the context's
-			}
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(min(time.Since(start), 50*time.Millisecond)):
-		}
-	}
+	return workOff(ctx, func(ctx context.Context) (bool, error) { _, more, err := e.Step(ctx); return more, err }, wait)
 }

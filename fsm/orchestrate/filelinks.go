@@ -78,10 +78,3 @@ func UseFileLink(tx *state.Tx, digest string) ([]byte, error) {
 	state.Delete[model.FileLinkRow](tx, digest)
 	return content, nil
 }
-
-// dropFileLinks deletes the addresses of a host that goes.
-func dropFileLinks(tx *state.Tx, hostID string) {
-	for _, digest := range state.Keys[model.FileLinkRow](tx, model.FileLinksOf(hostID)) {
-		state.Delete[model.FileLinkRow](tx, digest)
-	}
-}

@@ -48,7 +48,7 @@ func HostgroupDoc(r state.Reader, g *model.HostgroupRow, show Show, may func(*mo
 	}
 	for i, id := range g.Hosts {
 		h, ok := state.Get[model.HostRow](r, id)
-		if !ok || may != nil && !may(h) {
+		if !ok || may != nil && !may(h) || hostGoing(r, h) {
 			continue
 		}
 		org, env, host := placeOf(r, id)
@@ -197,14 +197,14 @@ func DeleteHostgroup(tx *state.Tx, orgID, id string) error {
 	})
 }
 
-// leaveHostgroups takes a host that goes out of its groups.
-func leaveHostgroups(tx *state.Tx, hostID string) {
-	for _, id := range state.Keys[model.HostgroupRow](tx, model.HostgroupsOfHost(hostID)) {
-		g, ok := state.Edit[model.HostgroupRow](tx, id)
-		if !ok {
+// leaveHostgroups takes hosts that go out of groups.
+func leaveHostgroups(tx *state.Tx, goes func(hostID string) bool, groups []string) {
+	for _, id := range groups {
+		if g, ok := state.Get[model.HostgroupRow](tx, id); !ok || !slices.ContainsFunc(g.Hosts, goes) {
 			continue
 		}
-		g.Hosts = slices.DeleteFunc(g.Hosts, func(h string) bool { return h == hostID })
+		g, _ := state.Edit[model.HostgroupRow](tx, id)
+		g.Hosts = slices.DeleteFunc(g.Hosts, goes)
 		g.Version++
 		_ = state.Put(tx, g) // the row was there and valid
 	}

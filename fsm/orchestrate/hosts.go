@@ -109,26 +109,8 @@ func DeleteHost(tx *state.Tx, orgID, hostID string) error {
 	if _, ok := state.Get[model.InstanceRow](tx, hostID); ok {
 		return model.Errorf(model.Conflict, "host %q has an instance: delete or forget it first", h.Name)
 	}
-	dropHost(tx, h)
+	dropAll(tx).host(h)
 	return nil
-}
-
-// dropHost deletes a host and every row below it.
-func dropHost(tx *state.Tx, h *model.HostRow) {
-	dropInstance(tx, h.ID)
-	for _, id := range state.Keys[model.ContextRow](tx, model.ContextsOf(h.ID)) {
-		dropOwned(tx, id)
-		state.Delete[model.ContextRow](tx, id)
-	}
-	for _, id := range state.Keys[model.Change](tx, model.ChangesOf(h.ID)) {
-		state.Delete[model.Change](tx, id)
-	}
-	state.Delete[model.ChangeCounter](tx, h.ID)
-	dropAttachments(tx, h.ID)
-	dropFileLinks(tx, h.ID)
-	leaveHostgroups(tx, h.ID)
-	dropOwned(tx, h.ID)
-	state.Delete[model.HostRow](tx, h.ID)
 }
 
 // CloneHost copies a host within its environment under a free name. Errors: NotFound.
@@ -183,8 +165,8 @@ func AdoptHost(tx *state.Tx, orgID, envID, name string, props ...model.Property)
 			return nil, err
 		}
 	}
-	if h.OrgID != orgID {
-		return nil, model.Errorf(model.NotFound, "environment not found")
+	if _, err := environmentByID(tx, orgID, h.EnvID); err != nil { // nothing gets a machine in what is being deleted
+		return nil, err
 	}
 	if _, ok := state.Get[model.InstanceRow](tx, h.ID); ok {
 		return nil, model.Errorf(model.Conflict, "a host named %q has a machine already: choose another name, or forget that host's instance first", name)

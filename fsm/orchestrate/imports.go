@@ -3,7 +3,6 @@ package orchestrate
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/muster-hq/muster/fsm/model"
@@ -15,7 +14,7 @@ import (
 const (
 	importQuiet  = 30 * time.Second // how often an import says that it goes on
 	importLost   = 10 * time.Minute // without a word, an import is given up
-	dropHosts    = 25               // hosts that are deleted in one commit of a clean-up
+	importDrops  = 300              // rows and ranges that a commit of a clean-up looks at
 	importsEvery = time.Minute
 )
 
@@ -92,17 +91,9 @@ func DropImport(tx *state.Tx, orgID string) (more bool, err error) {
 	if !ok || o.Importing == nil {
 		return false, nil
 	}
-	ids := state.Keys[model.HostRow](tx, model.HostsOfOrganization(orgID))
-	slices.Sort(ids)
-	for _, id := range ids[:min(len(ids), dropHosts)] {
-		if h, ok := state.Get[model.HostRow](tx, id); ok {
-			dropHost(tx, h)
-		}
-	}
-	if len(ids) > dropHosts {
-		return true, nil
-	}
-	return false, DeleteOrganization(tx, orgID)
+	d := &drops{tx: tx, left: importDrops}
+	d.organization(orgID)
+	return d.stopped(), nil
 }
 
 // DropImports deletes all imports that stopped without a word, and tells when to look again.

@@ -334,12 +334,3 @@ func describeIntent(r state.Reader, i *model.IntentRow) string {
 	}
 	return "Run handlers: " + strings.Join(i.Keys, ", ") + " changed"
 }
-
-// dropIntents deletes what an organization has of intents.
-func dropIntents(tx *state.Tx, orgID string) {
-	for _, key := range state.Keys[model.IntentRow](tx, model.IntentsOf(orgID)) {
-		state.Delete[model.IntentMark](tx, key)
-		state.Delete[model.IntentRow](tx, key)
-	}
-	state.Delete[model.IntentCounter](tx, orgID)
-}

@@ -113,10 +113,3 @@ func invite(tx *state.Tx, o model.Owner, group string, names []string) error {
 	}
 	return nil
 }
-
-// dropInvitations deletes the invitations to the groups of an owner.
-func dropInvitations(tx *state.Tx, ownerID string) {
-	for _, k := range state.Keys[model.InvitationRow](tx, model.InvitationsBelow(ownerID)) {
-		state.Delete[model.InvitationRow](tx, k)
-	}
-}

@@ -188,12 +188,6 @@ func notOrchestrated(r state.Reader, id, kind, name string) error {
 	return e
 }
 
-func dropOrchestrations(tx *state.Tx, orgID string) {
-	for _, id := range state.Keys[model.OrchestrationRow](tx, model.OrchestrationsOf(orgID)) {
-		state.Delete[model.OrchestrationRow](tx, id)
-	}
-}
-
 // orchestrationHandler finds a handler by name.
 func orchestrationHandler(o *model.OrchestrationRow, name string) (int, error) {
 	i := slices.IndexFunc(o.Handlers, func(h model.OrchestrationHandler) bool { return h.Name == name })

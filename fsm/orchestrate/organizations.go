@@ -109,78 +109,18 @@ func ResetAccess(tx *state.Tx, orgID string) (model.Access, error) {
 	return model.Access{AccessKey: o.AccessKey, SecretKey: o.SecretKey}, state.Put(tx, o)
 }
 
-// DeleteOrganization deletes an organization with all that it holds. Errors: NotFound, Conflict (a host
+// DeleteOrganization deletes an organization with all that it holds, in one transaction. Errors: NotFound, Conflict (a host
 // still has an instance).
 func DeleteOrganization(tx *state.Tx, orgID string) error {
 	o, err := OrganizationByID(tx, orgID)
 	if err != nil {
 		return err
 	}
-	// An instance's key is its host's.
-	with := state.Keys[model.InstanceRow](tx, model.InstancesOf(orgID))
-	if err := inUse(tx, with, "organization %q has %d host(s) with an instance: delete or forget the instances first", o.Name, len(with)); err != nil {
+	if err := mayGo(tx, o, nil); err != nil {
 		return err
 	}
-	if n := len(state.Keys[model.MachineWork](tx, model.MachineWorkOf(orgID))); n > 0 {
-		return model.Errorf(model.Conflict, "%d machine(s) of organization %q are still to be destroyed: look at its machines, and delete those there that are to be left alone", n, o.Name)
-	}
-	ResetQuota(tx, orgID)
-	dropOrchestrations(tx, orgID)
-	for _, e := range Environments(tx, orgID) {
-		for _, h := range Hosts(tx, orgID, e.ID) {
-			dropHost(tx, h)
-		}
-		dropEnvironment(tx, e)
-	}
-	for _, id := range state.Keys[model.ApplicationRow](tx, model.ApplicationsOf(orgID)) {
-		dropDefinitions(tx, id)
-		state.Delete[model.ApplicationRow](tx, id)
-	}
-	for _, id := range state.Keys[model.ApplicationKeyRow](tx, model.ApplicationKeysOf(orgID)) {
-		dropKey(tx, id)
-	}
-	for _, p := range Platforms(tx, orgID) {
-		dropOwned(tx, p.ID)
-		state.Delete[model.PlatformRow](tx, p.ID)
-	}
-	for _, d := range Distributions(tx, orgID) {
-		dropOwned(tx, d.ID)
-		state.Delete[model.DistributionRow](tx, d.ID)
-	}
-	for _, g := range Hostgroups(tx, orgID) {
-		dropOwned(tx, g.ID)
-		state.Delete[model.HostgroupRow](tx, g.ID)
-	}
-	dropDefinitions(tx, orgID)
-	for _, id := range state.Keys[model.JobRow](tx, model.DefinitionsOf(orgID)) {
-		state.Delete[model.JobRow](tx, id)
-	}
-	dropOwned(tx, orgID)
-	dropIntents(tx, orgID)
-	state.Delete[model.UsageRow](tx, orgID)
-	state.Delete[model.OrgKey](tx, orgID)
-	state.DropDataKeys(tx, orgID)
-	state.Delete[model.OrganizationRow](tx, orgID)
+	dropAll(tx).organization(orgID)
 	return nil
-}
-
-// dropOwned deletes the settings, groups and invitations of an owner.
-func dropOwned(tx *state.Tx, ownerID string) {
-	dropInvitations(tx, ownerID)
-	for _, k := range state.Keys[model.SettingRow](tx, model.SettingsOf(ownerID)) {
-		state.Delete[model.SettingRow](tx, k)
-	}
-	for _, k := range state.Keys[model.GroupRow](tx, model.GroupsOf(ownerID)) {
-		state.Delete[model.GroupRow](tx, k)
-	}
-}
-
-func dropEnvironment(tx *state.Tx, e *model.EnvironmentRow) {
-	dropOwned(tx, e.ID)
-	for _, k := range state.Keys[model.EnrolToken](tx, model.EnrolTokensOf(e.ID)) {
-		state.Delete[model.EnrolToken](tx, k)
-	}
-	state.Delete[model.EnvironmentRow](tx, e.ID)
 }
 
 // CreateEnvironment creates an environment with its settings. Errors: NotFound, Invalid, Conflict.
@@ -225,22 +165,17 @@ func UpdateEnvironment(tx *state.Tx, orgID, envID string, patch []byte) (*model.
 	return e, state.Put(tx, e)
 }
 
-// DeleteEnvironment deletes an environment with its hosts, all of which are DEFINED. Errors: NotFound, Conflict (InUse:
-// hosts with an instance).
+// DeleteEnvironment deletes an environment with its hosts, all of which are DEFINED, in one transaction. Errors: NotFound,
+// Conflict (InUse: hosts with an instance).
 func DeleteEnvironment(tx *state.Tx, orgID, envID string) error {
 	e, err := environmentByID(tx, orgID, envID)
 	if err != nil {
 		return err
 	}
-	hosts := Hosts(tx, orgID, envID)
-	with := withInstance(tx, hosts)
-	if err := inUse(tx, with, "environment %q has %d host(s) with an instance: delete or forget the instances first", e.Name, len(with)); err != nil {
+	if err := mayGo(tx, nil, e); err != nil {
 		return err
 	}
-	for _, h := range hosts {
-		dropHost(tx, h)
-	}
-	dropEnvironment(tx, e)
+	dropAll(tx).environment(e)
 	return nil
 }
 

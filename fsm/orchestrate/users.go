@@ -311,7 +311,7 @@ func KeyByAccess(r state.Reader, accessKey, secret string) (*model.ApplicationKe
 }
 
 func usable(r state.Reader, k *model.ApplicationKeyRow, ok bool) (*model.ApplicationKeyRow, error) {
-	if !ok {
+	if !ok || !orgKept(r, k.OrgID) {
 		return nil, model.Errorf(model.Unauthenticated, "unknown application key")
 	}
 	if !k.Expires.IsZero() && !r.Now().Before(k.Expires) {

@@ -16,8 +16,10 @@ const (
 	SchemaSeals  uint32 = 4 // rows may be sealed, with keys that are rows
 	// SchemaContents: contents are sealed, under names that keys make of their digests.
 	SchemaContents uint32 = 5
+	// SchemaGoing: organizations and environments may be marked as being deleted, and a leader deletes what is so marked.
+	SchemaGoing uint32 = 6
 	// Schema is the newest that this code understands. A node that meets a newer one stops.
-	Schema = SchemaContents
+	Schema = SchemaGoing
 )
 
 // The raised schema is a row of the store's own. Its value is fixed for good: the schema as uvarint, then the
