@@ -151,7 +151,11 @@ func crowded(t *testing.T, r *rig, hosts int) (org string) {
 	for from := 0; from < hosts; from += 100 {
 		err := r.nodes.Leader().Update(t.Context(), func(tx *state.Tx) error {
 			if from == 0 {
-				o, err := orchestrate.CreateOrganization(tx, model.Organization{Name: "acme"}, "", false)
+				admin, err := orchestrate.UserByName(tx, "admin")
+				if err != nil {
+					return err
+				}
+				o, err := orchestrate.CreateOrganization(tx, model.Organization{Name: "acme"}, admin.ID, false)
 				if err != nil {
 					return err
 				}
