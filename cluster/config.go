@@ -70,8 +70,9 @@ type Bootstrap struct {
 
 // Timing are time-outs and thresholds.
 type Timing struct {
-	Heartbeat       time.Duration // and election; 200 ms
-	LeaderLease     time.Duration // 100 ms
+	Multiplier      int           // of the defaults of Heartbeat and LeaderLease, for wide networks and machines that stall; 1
+	Heartbeat       time.Duration // and election; 300 ms. At 200 ms a machine with more to do than processors elects leaders
+	LeaderLease     time.Duration // 150 ms
 	CommitTimeout   time.Duration // 2 ms: how soon an idle leader tells followers of a commit
 	Deadline        time.Duration // of an Update or View whose context has none; 30 s
 	Attempt         time.Duration // of one question to another node; 1 s
@@ -131,8 +132,9 @@ func (c Config) withDefaults() (Config, error) {
 }
 
 func (t Timing) withDefaults() Timing {
-	def(&t.Heartbeat, 200*time.Millisecond)
-	def(&t.LeaderLease, 100*time.Millisecond)
+	def(&t.Multiplier, 1)
+	def(&t.Heartbeat, time.Duration(t.Multiplier)*300*time.Millisecond)
+	def(&t.LeaderLease, time.Duration(t.Multiplier)*150*time.Millisecond)
 	def(&t.CommitTimeout, 2*time.Millisecond)
 	def(&t.Deadline, 30*time.Second)
 	def(&t.Attempt, time.Second)

@@ -75,6 +75,20 @@ func TestTheLogStoreIsNamedInAnyOfTheWays(t *testing.T) {
 	}
 }
 
+func TestTheMultiplierIsNamedInAnyOfTheWays(t *testing.T) {
+	for file, want := range map[string]int{
+		"": 1, "raft:\n  multiplier: 3\n": 3, "raft.multiplier: 4\n": 4, "raft-multiplier: 5\n": 5,
+	} {
+		c, err := loaded(t, "name: n1\n"+file)
+		if err != nil || c.RaftMultiplier != want {
+			t.Errorf("%q gives %d, %v", file, c.RaftMultiplier, err)
+		}
+	}
+	if c, err := loaded(t, "name: n1\nraft.multiplier: 4\n", "--raft-multiplier", "2"); err != nil || c.RaftMultiplier != 2 {
+		t.Errorf("the flag over the file: %d, %v", c.RaftMultiplier, err)
+	}
+}
+
 func TestConfigurationThatIsRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		file string
@@ -99,6 +113,8 @@ func TestConfigurationThatIsRefused(t *testing.T) {
 		"no broker":                {args: []string{"--bus", "http://x"}, want: []string{"--bus is not a broker's address"}},
 		"a certificate of an hour": {args: []string{"--certificate-life", "1h"}, want: []string{"--certificate-life 1h0m0s", "24h to 43800h"}},
 		"a gossip key for ever":    {file: "gossip-key-life: 100000h\n", want: []string{"--gossip-key-life 100000h0m0s", "1h to 8760h"}},
+		"a multiplier of 0":        {args: []string{"--raft-multiplier", "0"}, want: []string{"--raft-multiplier 0", "1 to 10"}},
+		"a large multiplier":       {file: "raft.multiplier: 11\n", want: []string{"--raft-multiplier 11", "1 to 10"}},
 		"no such log store":        {args: []string{"--raft-store", "lmdb"}, want: []string{`--raft-store "lmdb"`, "boltdb or wal"}},
 		"two faults":               {args: []string{"--bus", "x", "--name", "-"}, want: []string{"--bus", "--name"}},
 	} {

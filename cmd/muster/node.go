@@ -253,7 +253,7 @@ func (m *server) openCore(ctx context.Context, boot cluster.Bootstrap) (*core, e
 		Name: m.cfg.Name, DataDir: m.cfg.clusterDir(), ClusterAddr: m.cfg.Cluster, ClusterAdvertise: m.cfg.advertised(m.cfg.Cluster),
 		GossipAddr: m.cfg.Gossip, GossipAdvertise: m.cfg.advertised(m.cfg.Gossip), APIAddr: m.cfg.advertised(m.httpLn.Addr().String()),
 		Version: version, Tables: orchestrate.Tables(), Bootstrap: boot, Duties: duties.list(), Answer: duties.asks.answer, Log: m.log.With("part", "cluster"), RaftStore: m.cfg.RaftStore,
-		Autopilot: m.cfg.Autopilot.cluster(), CertLife: m.cfg.Lives.Certificate, GossipKeyLife: m.cfg.Lives.GossipKey, Detail: func() string { return busState(hubs.Load(), m.cfg.Bus) },
+		Autopilot: m.cfg.Autopilot.cluster(), Timing: cluster.Timing{Multiplier: m.cfg.RaftMultiplier}, CertLife: m.cfg.Lives.Certificate, GossipKeyLife: m.cfg.Lives.GossipKey, Detail: func() string { return busState(hubs.Load(), m.cfg.Bus) },
 	})
 	if err != nil {
 		return nil, err
