@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/muster-hq/muster/api/client"
 	"github.com/muster-hq/muster/api/spec"
@@ -26,7 +27,7 @@ Each command asks one node: the one of --api, or the first of --server that answ
 		Example: "  muster cluster status --server n1:8000,n2:8000,n3:8000\n  muster cluster token create --uses 2 > token\n" +
 			"  muster cluster join 10.0.0.1:8001 --token-file token --api http://10.0.0.2:8000/api\n  muster cluster transfer-leadership n2",
 	}
-	cmd.PersistentFlags().StringSliceVar(&c.servers, "server", nil, "nodes to ask, in this order: host:port or an API root ($MUSTER_SERVERS)")
+	c.serverFlag(cmd.PersistentFlags())
 	cmd.AddCommand(
 		clusterStatus(c), clusterToken(c), clusterJoin(c),
 		c.member("remove NAME", "Take another member out of the cluster, also one that is dead; it can join again with an empty data folder", exactly("NAME"),
@@ -51,6 +52,11 @@ Each command asks one node: the one of --api, or the first of --server that answ
 			}))
 	cmd.AddCommand(clusterRecover(c), clusterKeyCommand(c))
 	return cmd
+}
+
+// serverFlag lets a command ask the first of several nodes that answers.
+func (c *cli) serverFlag(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&c.servers, "server", nil, "nodes to ask, in this order: host:port or an API root ($MUSTER_SERVERS)")
 }
 
 func atMostOne(cmd *cobra.Command, args []string) error {

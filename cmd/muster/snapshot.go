@@ -62,11 +62,14 @@ func snapshotCommand(c *cli) *cobra.Command {
 A snapshot is all that the cluster knows at one moment: organizations, hosts, settings, users, changes. Settings and
 other secrets in it are sealed, and open with the cluster's key only, which is in no snapshot: keep a copy of that
 elsewhere (muster cluster key export). Names and digests of passwords are not sealed: keep a
-snapshot as you keep a password. save and restore talk to a node and are for administrators of the site; inspect and verify read a file,
-or one of the folders in DATA/cluster/raft/snapshots, and need no server.`,
+snapshot as you keep a password. save and restore talk to a node, the one of --api or the first of --server that answers, and are for
+administrators of the site; inspect and verify read a file, or one of the folders in DATA/cluster/raft/snapshots, and need no server.`,
 		Example: "  muster snapshot save muster.snapshot\n  muster snapshot verify muster.snapshot\n  muster snapshot restore muster.snapshot",
 	}
-	cmd.AddCommand(snapshotSave(c), snapshotRestore(c),
+	save, restore := snapshotSave(c), snapshotRestore(c)
+	c.serverFlag(save.Flags())
+	c.serverFlag(restore.Flags())
+	cmd.AddCommand(save, restore,
 		snapshotLook(c, "inspect", "Say what a snapshot holds", `Say what a snapshot holds: rows for each table, index, term, epoch, schema, time and size. Of a damaged one, what could
 be read before the damage, and where that is; the status is then 1.`),
 		snapshotLook(c, "verify", "Read a snapshot through and check its checksums", `Read a snapshot through and check its checksums. The status is 0 when it is whole, and 1 when it is not; then it says where

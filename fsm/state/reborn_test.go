@@ -94,8 +94,8 @@ func TestReborn(t *testing.T) {
 	if _, _, err := state.Events(now.Local(), state.Version{Index: index}, 10, nil); model.CodeOf(err) != model.Gone {
 		t.Errorf("events from a cursor of before the restore: %v", err)
 	}
-	if got := state.SchemaOf(now.Local()); got != state.Schema {
-		t.Errorf("schema %d", got)
+	if got := state.SchemaOf(now.Local()); got != state.Schema || now.Local().Epoch() != 6 {
+		t.Errorf("schema %d, epoch %d: it must be after that of the present state, 5", got, now.Local().Epoch())
 	}
 }
 
