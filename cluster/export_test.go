@@ -130,3 +130,23 @@ func AppendToken(n *Node, id string) error {
 	e := fsm.Entry{Kind: fsm.KindCommits, Time: n.store.Now(), Commits: [][]byte{c.Encode(nil)}}
 	return n.raft.Apply(e.Encode(nil), 0).Error()
 }
+
+// LeaderOf is the node whose leadership it is, or was.
+func LeaderOf(l *Lead) *Node { return l.node }
+
+// Resume makes a leadership of before the present one of its node, until undo is called: as for a duty that looked at it just
+// before it ended.
+func Resume(l *Lead) (undo func()) {
+	now := l.node.leading.Swap(l)
+	return func() { l.node.leading.Store(now) }
+}
+
+// Forward sends the bytes of a commit to the leader, whatever they are.
+func (n *Node) Forward(ctx context.Context, commit []byte) error {
+	addr, err := n.leaderAddr()
+	if err != nil {
+		return err
+	}
+	_, err = n.rpc.ask(ctx, addr, opCommit, commit)
+	return err
+}

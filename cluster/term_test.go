@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/muster-hq/muster/cluster/clustertest"
+	"github.com/muster-hq/muster/fsm/model"
+	"github.com/muster-hq/muster/fsm/state"
 )
 
 // TestALaterTermEndsTheAnswers puts the term question to a leader whose time is over: its own term, the asker's or that of
@@ -36,4 +38,27 @@ func TestALaterTermEndsTheAnswers(t *testing.T) {
 	if c.Leader().Store().Term() != term {
 		t.Errorf("term %d in place of %d: what was asked is not known", c.Leader().Store().Term(), term)
 	}
+}
+
+// TestCommitThatCannotBeRead: the leader looks at what others send before it gets into the log, where it would stop every node.
+func TestCommitThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	c := clustertest.New(t, 3, clustertest.Steady())
+	f := c.Node(c.FollowerIndex())
+	commit, err := f.Store().Attempt(state.TxOptions{}, put("x", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := commit.Encode(nil)
+	for name, data := range map[string][]byte{"nothing": {}, "garbage": []byte("garbage"), "cut off": good[:len(good)-3], "of another form": append([]byte{200}, good[1:]...)} {
+		if err := f.Forward(t.Context(), data); model.CodeOf(err) != model.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, n := range c.Nodes() {
+		if err := n.Update(t.Context(), increment("y")); err != nil {
+			t.Errorf("%s afterwards: %v", n.Name(), err)
+		}
+	}
+	same(t, c)
 }
