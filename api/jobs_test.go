@@ -46,6 +46,14 @@ func TestJobsRefuse(t *testing.T) {
 		{"PUT", jobs + "j/_run", "", 409, "names no handler"},
 		{"PUT", jobs + "j", `{"input": "organizations/acme/environments/Dev/hosts/none"}`, 200, ""},
 		{"PUT", jobs + "j/_run", "", 409, "there is no host Dev/none"},
+		// A date that is past would make it run at once; one that it has, or with a table, or of a job that is off, is fine.
+		{"POST", jobs, `{"name": "late", "action": "X", "date": "2018-04-04T15:37:30.612+0200"}`, 400, "date is 2018-04-04T15:37:30.612+0200, which is past"},
+		{"POST", jobs, `{"name": "late", "action": "X", "enabled": false, "date": "2018-04-04T15:37:30.612+0200"}`, 201, ""},
+		{"PUT", jobs + "late", `{"description": "d"}`, 200, ""},
+		{"PUT", jobs + "late", `{"enabled": true}`, 400, "which is past"},
+		{"PUT", jobs + "late", `{"enabled": true, "cron": "* * * * *"}`, 200, ""},
+		{"PUT", jobs + "late", `{"cron": ""}`, 400, "which is past"},
+		{"DELETE", jobs + "late", "", 204, ""},
 		// What a job names follows when it is renamed.
 		{"PUT", jobs + "j", `{"action": "STOP_HOST", "input": "organizations/acme/environments/Dev/hosts/web1"}`, 200, ""},
 		{"PUT", inAcme + "/environments/Dev/", `{"name": "Test"}`, 200, ""},

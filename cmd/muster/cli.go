@@ -388,6 +388,9 @@ func (c *cli) verb(use, short string, args cobra.PositionalArgs, do run) *cobra.
 			if err := checkOutput(c.output); err != nil {
 				return err
 			}
+			if c.wait && c.timeout <= 0 {
+				return usagef("--timeout %s: give a time above 0, like 10m", c.timeout)
+			}
 			cl, err := c.client()
 			if err != nil {
 				return err

@@ -40,21 +40,41 @@ func JobDoc(r state.Reader, j *model.JobRow) model.Job {
 	return doc
 }
 
-// CreateJob creates a job that acts for maker. Errors: NotFound (the organization), Invalid, Conflict (the name is taken).
+func newJob(orgID string, doc model.Job) *model.JobRow {
+	doc.Normalize()
+	return &model.JobRow{Definition: model.Definition{ID: newID(), OrgID: orgID, OwnerID: orgID, Version: 1, Name: doc.Name}, Document: doc}
+}
+
+// CreateJob creates a job that acts for maker. Errors: NotFound (the organization), Invalid (also a date that is past, without a table), Conflict (the name is taken).
 func CreateJob(tx *state.Tx, orgID string, doc model.Job, maker model.JobMaker) (*model.JobRow, error) {
 	if _, err := OrganizationByID(tx, orgID); err != nil {
 		return nil, err
 	}
-	doc.Normalize()
-	j := &model.JobRow{Definition: model.Definition{ID: newID(), OrgID: orgID, OwnerID: orgID, Version: 1, Name: doc.Name}, Document: doc}
-	return j, putJob(tx, j, maker, "")
+	j := newJob(orgID, doc)
+	if err := putJob(tx, j, maker, ""); err != nil {
+		return nil, err
+	}
+	return j, notPast(tx, j, time.Time{})
+}
+
+// lateJob is how late the date of a job may come: who asks for now means now.
+const lateJob = time.Minute
+
+// notPast refuses a job that would run at once, once, since it was given a date that has passed. was is when it was due
+// before. Error: Invalid.
+func notPast(tx *state.Tx, j *model.JobRow, was time.Time) error {
+	if j.Document.Cron != "" || j.Next.IsZero() || j.Next.Equal(was) || j.Next.After(tx.Now().Add(-lateJob)) {
+		return nil
+	}
+	return model.Errorf(model.Invalid, "date is %s, which is past, and there is no cron: give a time to come, or run the job by hand", j.Document.Date)
 }
 
 // ImportJob creates a job of an organization that is being imported, as it was: enabled or not. It runs once the organization is
 // there. One that was due once, at a date that has passed, is not made up for: its organization went on elsewhere. Errors: as of
 // CreateJob.
 func ImportJob(tx *state.Tx, orgID string, doc model.Job, maker model.JobMaker) error {
-	j, err := CreateJob(tx, orgID, doc, maker)
+	j := newJob(orgID, doc)
+	err := putJob(tx, j, maker, "")
 	if err != nil || j.Document.Cron != "" || j.Next.After(tx.Now()) {
 		return err
 	}
@@ -99,9 +119,13 @@ func UpdateJob(tx *state.Tx, orgID, name string, patch []byte, maker model.JobMa
 	if doc.Date != j.Document.Date {
 		j.LastRun = time.Time{} // another date is another run
 	}
+	due := j.Next
 	j.Document = doc
 	j.Version++
-	return j, putJob(tx, j, maker, j.Name)
+	if err := putJob(tx, j, maker, j.Name); err != nil {
+		return nil, err
+	}
+	return j, notPast(tx, j, due)
 }
 
 // DeleteJob deletes a job. Error: NotFound.

@@ -2,6 +2,7 @@ package orchestrate
 
 import (
 	"slices"
+	"time"
 
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
@@ -61,7 +62,7 @@ func CreateApplicationKey(tx *state.Tx, orgID string, doc model.ApplicationKey, 
 	if _, err := keyNamed(tx, orgID, doc.Name); err == nil {
 		return none, taken409("application key", doc.Name)
 	}
-	expires, err := model.ParseTime("expirationDate", doc.ExpirationDate)
+	expires, err := expiryOf(tx, doc.ExpirationDate)
 	if err != nil {
 		return none, err
 	}
@@ -70,6 +71,15 @@ func CreateApplicationKey(tx *state.Tx, orgID string, doc model.ApplicationKey, 
 		Method: doc.Method, Group: doc.Group, Expires: expires,
 	}
 	return newKeySecret(tx, k)
+}
+
+// expiryOf reads when a key is to end; zero is never. Error: Invalid (it is past: the key would be dead from the start).
+func expiryOf(tx *state.Tx, text string) (time.Time, error) {
+	at, err := model.ParseTime("expirationDate", text)
+	if err == nil && !at.IsZero() && !at.After(tx.Now()) {
+		err = model.Errorf(model.Invalid, "expirationDate is %s, which is past: give a time to come, or leave it out", text)
+	}
+	return at, err
 }
 
 // newKeySecret gives a key a new secret, writes it, and answers the document that shows it.
@@ -115,8 +125,10 @@ func UpdateApplicationKey(tx *state.Tx, orgID, name string, patch []byte) (model
 			return none, taken409("application key", doc.Name)
 		}
 	}
-	if k.Expires, err = model.ParseTime("expirationDate", doc.ExpirationDate); err != nil {
-		return none, err
+	if doc.ExpirationDate != model.FormatTime(k.Expires) { // a key that has expired can still be renamed
+		if k.Expires, err = expiryOf(tx, doc.ExpirationDate); err != nil {
+			return none, err
+		}
 	}
 	k.Name, k.Description = doc.Name, doc.Description
 	k.Version++

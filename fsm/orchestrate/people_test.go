@@ -157,6 +157,18 @@ func TestApplicationKeys(t *testing.T) {
 		}
 		return err
 	})
+	w.refused(model.Invalid, "which is past", func(tx *state.Tx) error {
+		_, err := orchestrate.UpdateApplicationKey(tx, w.org, "u", []byte(`{"expirationDate":"2001-01-01T00:00:00.000+0000"}`))
+		return err
+	})
+	w.db.SetClock(func() time.Time { return time.Now().Add(1000 * 24 * time.Hour) })
+	w.do(func(tx *state.Tx) error { // one that has expired can be renamed, with its date sent back
+		_, err := orchestrate.UpdateApplicationKey(tx, w.org, "u", []byte(`{"name":"v","expirationDate":"`+expiry+`"}`))
+		if err == nil {
+			_, err = orchestrate.UpdateApplicationKey(tx, w.org, "v", []byte(`{"name":"u"}`))
+		}
+		return err
+	})
 	w.do(func(tx *state.Tx) error { return orchestrate.DeleteApplicationKey(tx, w.org, "u") })
 	for text, doc := range map[string]model.ApplicationKey{
 		"method is": {Name: "x", Group: "admin"}, "group is": {Name: "x", Method: "TOKEN", Group: "root"}, "name is missing": {Method: "TOKEN", Group: "admin"},

@@ -169,6 +169,14 @@ func TestRefusals(t *testing.T) {
 			_, err := orchestrate.CreateApplicationKey(tx, w.org, model.ApplicationKey{Name: "k", Method: "TOKEN", Group: "root"}, "alice")
 			return err
 		}},
+		"key that has expired": {model.Invalid, "2001-01-01T00:00:00Z, which is past: give a time to come", func(tx *state.Tx) error {
+			_, err := orchestrate.CreateApplicationKey(tx, w.org, model.ApplicationKey{Name: "k", Method: "TOKEN", Group: "admin", ExpirationDate: "2001-01-01T00:00:00Z"}, "alice")
+			return err
+		}},
+		"job of the past": {model.Invalid, "which is past, and there is no cron", func(tx *state.Tx) error {
+			_, err := orchestrate.CreateJob(tx, w.org, model.Job{Name: "j", Action: "X", Date: "2001-01-01T00:00:00Z"}, model.JobMaker{Name: "alice"})
+			return err
+		}},
 		"key with an odd time": {model.Invalid, "expirationDate", func(tx *state.Tx) error {
 			_, err := orchestrate.CreateApplicationKey(tx, w.org, model.ApplicationKey{Name: "k", Method: "TOKEN", Group: "admin", ExpirationDate: "9999-12-31T23:59:59.999-1200"}, "alice")
 			return err
