@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,9 +31,10 @@ const clusterKeyFile = "cluster-keys"
 type keeper struct {
 	ring  *seal.Keyring
 	path  string
-	mu    sync.Mutex // held while the file is written
-	lacks []string   // ids that the state names and this node has not
-	told  sync.Mutex // guards lacks
+	mu    sync.Mutex      // held while the file is written
+	lacks []string        // ids that the state names and this node has not
+	said  map[string]bool // lines that the wait for keys has logged since this node last had all
+	told  sync.Mutex      // guards lacks and said
 }
 
 // ClusterKeyPath is the file of cluster keys in a node's data folder.
@@ -114,6 +116,27 @@ func (k *keeper) ready() error {
 	}
 	return model.Errorf(model.Unavailable, "this node lacks the cluster key %s, which its state is sealed with: it asks the other members for it; "+
 		"if none has it, stop this one and give it your copy (muster cluster key import), or the file %s of one that had it", strings.Join(k.lacks, ", "), k.path)
+}
+
+// news says whether a line differs from all that was logged since this node last had its keys: each state is told once.
+func (k *keeper) news(line string) bool {
+	k.told.Lock()
+	defer k.told.Unlock()
+	if k.said[line] {
+		return false
+	}
+	if k.said == nil {
+		k.said = map[string]bool{}
+	}
+	k.said[line] = true
+	return true
+}
+
+// forgetNews lets all be told again.
+func (k *keeper) forgetNews() {
+	k.told.Lock()
+	defer k.told.Unlock()
+	k.said = nil
 }
 
 // holdKeys gets keys that the state names and this node lacks from the other members, until ctx ends.
@@ -350,11 +373,17 @@ const keyPatience = 3 * time.Second
 func (n *Node) awaitKeys(ctx context.Context) bool {
 	patience := time.NewTimer(keyPatience)
 	defer patience.Stop()
+	tell := func(level slog.Level, text string, args ...any) { // each duty waits here, and again every few seconds
+		if n.keys.news(fmt.Sprint(text, args)) {
+			n.log.Log(ctx, level, text, args...)
+		}
+	}
 	for ctx.Err() == nil {
 		ws := state.NewWatchSet()
 		v := n.Local().Watched(ws)
 		missing := n.keys.missing(v)
 		if len(missing) == 0 && (state.ClusterKeysOf(v).Active != "" || n.sealsNothing(v)) {
+			n.keys.forgetNews()
 			return true
 		}
 		wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
@@ -363,14 +392,14 @@ func (n *Node) awaitKeys(ctx context.Context) bool {
 		select {
 		case <-patience.C:
 			if len(missing) == 0 {
-				n.log.Warn("the cluster has no key yet: what is stored now is not sealed before it has")
+				tell(slog.LevelWarn, "the cluster has no key yet: what is stored now is not sealed before it has")
 				return true
 			}
 			patience.Reset(keyPatience)
-			n.log.Error("this node cannot lead without a key", "error", n.keys.ready())
+			tell(slog.LevelError, "this node cannot lead without a key", "keys", strings.Join(missing, ", "))
 			if n.voterCount() > 1 {
 				if err := n.handOver(ctx, ""); err != nil {
-					n.log.Warn("leadership stays here, though a key is missing", "error", err)
+					tell(slog.LevelWarn, "leadership stays here, though a key is missing", "error", err)
 				}
 			}
 		default:
