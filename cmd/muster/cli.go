@@ -277,8 +277,8 @@ func (c *cli) params(level string) (map[string]string, error) {
 	if level == "" {
 		return p, nil
 	}
-	if p["org"] = c.or(c.organization, "MUSTER_ORGANIZATION"); p["org"] == "" {
-		return nil, usagef("which organization? give --organization or set MUSTER_ORGANIZATION")
+	if p["org"] = c.inOrganization(); p["org"] == "" {
+		return nil, usagef("which organization? give --organization, set MUSTER_ORGANIZATION, or keep one with muster context set")
 	}
 	if level == "organization" {
 		return p, nil
@@ -289,8 +289,8 @@ func (c *cli) params(level string) (map[string]string, error) {
 		}
 		return p, nil
 	}
-	if p["env"] = c.or(c.environment, "MUSTER_ENVIRONMENT"); p["env"] == "" {
-		return nil, usagef("which environment? give --environment or set MUSTER_ENVIRONMENT")
+	if p["env"] = c.inEnvironment(p["org"]); p["env"] == "" {
+		return nil, usagef("which environment? give --environment, set MUSTER_ENVIRONMENT, or keep one with muster context set")
 	}
 	if level == "environment" {
 		return p, nil

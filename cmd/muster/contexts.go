@@ -5,12 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,11 +23,14 @@ type contexts struct {
 	Contexts map[string]loginContext `yaml:"contexts"`
 }
 
-// loginContext is one login. The token is that of a session, which the server can revoke.
+// loginContext is one login. The token is that of a session, which the server can revoke. Organization and environment are where
+// commands look that name none.
 type loginContext struct {
-	Server string `yaml:"server"`
-	User   string `yaml:"user"`
-	Token  string `yaml:"token"`
+	Server       string `yaml:"server"`
+	User         string `yaml:"user"`
+	Token        string `yaml:"token"`
+	Organization string `yaml:"organization,omitempty"`
+	Environment  string `yaml:"environment,omitempty"`
 }
 
 // contextsFile is where contexts are kept (XDG base directories); "" when there is no place.
@@ -170,7 +170,11 @@ func (c *cli) login(cmd *cobra.Command, name, code, expires string) error {
 		return err
 	}
 	all.Current = name
-	all.Contexts[name] = loginContext{Server: cfg.URL, User: cfg.User, Token: s.Token}
+	at := loginContext{Server: cfg.URL, User: cfg.User, Token: s.Token}
+	if was := all.Contexts[name]; was.Server == at.Server {
+		at.Organization, at.Environment = was.Organization, was.Environment
+	}
+	all.Contexts[name] = at
 	if err := all.write(c.getenv); err != nil {
 		return fmt.Errorf("keep the login: %w", err)
 	}
@@ -203,60 +207,6 @@ func logoutCommand(getenv func(string) string) *cobra.Command {
 			return all.write(getenv)
 		},
 	}
-}
-
-func contextCommand(getenv func(string) string) *cobra.Command {
-	c := &cli{getenv: getenv}
-	cmd := &cobra.Command{Use: "context", Short: "Logins that are kept on this machine",
-		Example: "  muster context list\n  muster context use production"}
-	cmd.PersistentFlags().StringVarP(&c.output, "output", "o", formTable, "table, wide, json, yaml, name or jsonpath=EXPRESSION")
-	change := func(use, short string, f func(all *contexts, name string)) *cobra.Command {
-		return &cobra.Command{Use: use + " NAME", Short: short, Args: exactly("NAME"), ValidArgsFunction: contextNames(getenv), RunE: func(_ *cobra.Command, args []string) error {
-			all, err := readContexts(getenv)
-			if err != nil {
-				return err
-			}
-			if _, ok := all.Contexts[args[0]]; !ok {
-				return usagef("there is no context %q: see muster context list", args[0])
-			}
-			f(&all, args[0])
-			return all.write(getenv)
-		}}
-	}
-	cmd.AddCommand(
-		&cobra.Command{Use: "list", Short: "List them, and which is in use", Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.listContexts(cmd.OutOrStdout())
-		}},
-		change("use", "Use another one from now on", func(all *contexts, name string) { all.Current = name }),
-		change("delete", "Forget one; its session goes on at the server until it is over", func(all *contexts, name string) {
-			delete(all.Contexts, name)
-			if all.Current == name {
-				all.Current = ""
-			}
-		}),
-	)
-	return cmd
-}
-
-// listContexts prints the contexts, without their tokens.
-func (c *cli) listContexts(w io.Writer) error {
-	if err := checkOutput(c.output); err != nil {
-		return err
-	}
-	all, err := readContexts(c.getenv)
-	if err != nil {
-		return err
-	}
-	var items []json.RawMessage
-	for _, name := range slices.Sorted(maps.Keys(all.Contexts)) {
-		at := all.Contexts[name]
-		b, err := json.Marshal(map[string]any{"name": name, "current": name == all.Current, "user": at.User, "server": at.Server})
-		if err != nil {
-			return fmt.Errorf("printing: %w", err)
-		}
-		items = append(items, b)
-	}
-	return c.printList(w, items, columns("NAME", "name", "CURRENT", "current", "USER", "user", "SERVER", "server"))
 }
 
 // accountCommand is for one's own account.

@@ -58,6 +58,63 @@ func TestLoginIsKeptAndEnded(t *testing.T) {
 	}
 }
 
+// The organization and the environment of a login are used where a command names none, at its own server and by its own user only.
+func TestContextKeepsAPlace(t *testing.T) {
+	sh := newShell(t)
+	api := sh.env["MUSTER_API"]
+	sh.env = map[string]string{"XDG_CONFIG_HOME": filepath.Join(sh.dir, "config")}
+	if _, errs, code := sh.run("context show"); code != exitUsage || !strings.Contains(errs, "muster login") {
+		t.Errorf("without a login: %d %s", code, errs)
+	}
+	login := "login --api " + api + " --user admin --password-file " + filepath.Join(sh.dir, "pw")
+	sh.ok(login)
+	for _, org := range []string{"acme", "corp"} {
+		sh.ok("organization create " + org)
+		sh.ok("environment create Prod -O " + org)
+		sh.ok("host create " + org + "1 -O " + org + " -E Prod")
+	}
+	refused := func(line, want string) {
+		t.Helper()
+		if _, errs, code := sh.run(line); code != exitUsage || !strings.Contains(errs, want) {
+			t.Errorf("%s: %d %s", line, code, errs)
+		}
+	}
+	hosts := func(line, want string) {
+		t.Helper()
+		if out := strings.TrimSpace(sh.ok("host list -o name" + line)); out != want {
+			t.Errorf("host list%s: %q, want %q", line, out, want)
+		}
+	}
+	refused("host list", "muster context set")
+	refused("context set", "set what?")
+	refused("context set -E Prod", "of which organization?")
+	refused("context set nowhere -O acme", "there is no context")
+	sh.ok("context set -O acme -E Prod")
+	hosts("", "acme1")
+	if out := sh.ok("context show"); !strings.Contains(out, "acme") || !strings.Contains(out, "Prod") || strings.Contains(out, "token") {
+		t.Errorf("shown: %s", out)
+	}
+	// Flags and variables win, and the environment is not that of another organization.
+	hosts(" -O corp -E Prod", "corp1")
+	refused("host list -O corp", "which environment?")
+	sh.env["MUSTER_ORGANIZATION"] = "corp"
+	refused("host list", "which environment?")
+	delete(sh.env, "MUSTER_ORGANIZATION")
+	// What the completion offers is of there, too.
+	if out := sh.ok("__complete host show ac"); !strings.Contains(out, "acme1") {
+		t.Errorf("completed: %s", out)
+	}
+	sh.ok(login) // again, at the same server
+	hosts("", "acme1")
+	refused("host list --user admin --password-file "+filepath.Join(sh.dir, "pw")+" --api "+api, "which organization?")
+	sh.ok("context set -O corp")
+	refused("host list", "which environment?")
+	sh.ok("context set default -E Prod")
+	hosts("", "corp1")
+	sh.ok("context set --organization= --environment=")
+	refused("host list", "which organization?")
+}
+
 func TestInvitationCommands(t *testing.T) {
 	sh := newShell(t)
 	sh.ok("organization create acme")

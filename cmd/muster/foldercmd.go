@@ -36,6 +36,9 @@ func (f *folders) read(dir string) (*folder.Tree, error) {
 		org = tree.Organization
 	}
 	if org == "" {
+		org = f.c.inOrganization()
+	}
+	if org == "" {
 		return nil, usagef("which organization? %s names none: give --organization or set MUSTER_ORGANIZATION", dir)
 	}
 	if org != tree.Organization {

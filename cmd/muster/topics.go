@@ -69,7 +69,8 @@ JSON arrays, so an expression for a list begins with [*]:`,
   muster host list -O acme -E Dev -o jsonpath='[*].name'
   muster host list -O acme -E Dev -o jsonpath='[?@.state == "READY"].name'
   muster host show web1 -O acme -E Dev -o jsonpath='{.name} is {.state}{"\n"}'`},
-		{Use: "variables", Short: "What comes from the environment", Long: `Flags win over variables, and variables over the login that muster login keeps:
+		{Use: "variables", Short: "What comes from the environment", Long: `Flags win over variables, and variables over the login that muster login keeps,
+with the organization and environment that muster context set gave it:
 
   MUSTER_API             root of the API, ending in /api; default http://localhost:8000/api
   MUSTER_SERVERS         nodes, parted by commas: the first that listens is asked, unless --api is given
