@@ -160,6 +160,9 @@ func TestAnEnvironmentThatGoes(t *testing.T) {
 	s.play([]exchange{{"POST", inAcme + "/hostgroups/", `{"name": "some", "hosts": [{"environment": "Big", "host": "h00001"}, {"environment": "Dev", "host": "web1"}]}`, 201, ""}})
 	got := s.later("DELETE", big, "")
 	s.going()
+	if rec := s.lastOf("acme"); rec.Action != "environments.delete" || len(rec.Changes) != 1 || rec.Changes[0].Action != "deleted" || len(rec.Changes[0].Fields) == 0 {
+		t.Errorf("it is recorded as %+v", rec)
+	}
 	s.play([]exchange{
 		{"GET", big, "", 404, ""},
 		{"DELETE", big, "", 404, ""},

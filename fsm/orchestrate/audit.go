@@ -185,6 +185,8 @@ func (a *auditor) change(c state.Change) (model.AuditChange, bool) {
 		out.Action = "created"
 	case c.New == nil:
 		out.Action, row = "deleted", before
+	case len(model.FieldOf(after, "going")) > 0: // it is as good as gone
+		out.Action, row, after = "deleted", before, nil
 	}
 	h, ok := headOf(row)
 	if !ok {

@@ -14,7 +14,7 @@ const (
 	// hostsWithTheirs is how many hosts go in one transaction with what they belong to: a commit of that many fits.
 	hostsWithTheirs = 200
 	// firstDrops and leastDrops are how many rows and ranges a commit of a deletion looks at: fewer where it does not fit.
-	firstDrops = 1000
+	firstDrops = 400
 	leastDrops = 16
 )
 

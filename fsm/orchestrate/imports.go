@@ -14,7 +14,7 @@ import (
 const (
 	importQuiet  = 30 * time.Second // how often an import says that it goes on
 	importLost   = 10 * time.Minute // without a word, an import is given up
-	importDrops  = 300              // rows and ranges that a commit of a clean-up looks at
+	importDrops  = 400              // rows and ranges that a commit of a clean-up looks at
 	importsEvery = time.Minute
 )
 
