@@ -150,3 +150,15 @@ func (n *Node) Forward(ctx context.Context, commit []byte) error {
 	_, err = n.rpc.ask(ctx, addr, opCommit, commit)
 	return err
 }
+
+// CurrentWith makes a node like n current, with a leader in these epochs, one after the other. It tells how often that was asked.
+func CurrentWith(ctx context.Context, n *Node, epochs ...uint64) (asked int, err error) {
+	like := &Node{cfg: n.cfg, log: n.log, store: n.store, proven: proven{base: time.Now()}, life: life{done: make(chan struct{})}}
+	like.question = &sharer{ask: func(context.Context) (current, error) {
+		epoch := epochs[min(asked, len(epochs)-1)]
+		asked++
+		return current{index: n.store.AppliedIndex(), nanos: time.Now().UnixNano(), epoch: epoch}, nil
+	}}
+	_, err = like.makeCurrent(ctx, 0)
+	return asked, err
+}

@@ -66,7 +66,7 @@ func (n *Node) Status(ctx context.Context) (*Status, error) {
 		wg.Go(func() {
 			in, err := n.askInfo(ctx, m.ClusterAddr)
 			if err != nil {
-				m.Error = "does not answer: " + err.Error()
+				m.Error = "does not answer: " + strings.TrimPrefix(err.Error(), errNotDone.Error()+": ")
 				return
 			}
 			mu.Lock()
@@ -137,6 +137,8 @@ func ailment(in info, leader string, lag uint64, lastContact time.Duration) stri
 	switch {
 	case in.Fault != "":
 		return in.Fault
+	case leader != "" && in.Leader == "":
+		return fmt.Sprintf("knows no leader, while %s leads", leader)
 	case leader != "" && in.Leader != leader:
 		return fmt.Sprintf("follows %q, and not %s", in.Leader, leader)
 	case in.ContactMs < 0:

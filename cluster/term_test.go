@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"testing"
 
+	"github.com/muster-hq/muster/cluster"
 	"github.com/muster-hq/muster/cluster/clustertest"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
@@ -61,4 +62,22 @@ func TestCommitThatCannotBeRead(t *testing.T) {
 		}
 	}
 	same(t, c)
+}
+
+// TestTheLeadersEpochIsWaitedFor: a node whose state is not of the leader's epoch, since a restore is on its way to it, asks
+// again, and serves nothing meanwhile. One that is in a later epoch than the leader holds what the cluster did not take.
+func TestTheLeadersEpochIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	c := clustertest.New(t, 1, clustertest.Steady())
+	n := c.Leader()
+	own := n.Store().Epoch()
+	if asked, err := cluster.CurrentWith(t.Context(), n, own+1, own+1, own); asked != 3 || err != nil {
+		t.Errorf("a leader in a later epoch was asked %d times: %v", asked, err)
+	}
+	if asked, err := cluster.CurrentWith(t.Context(), n, 0); asked != 1 || err != nil { // it does not tell
+		t.Errorf("a leader of an earlier version was asked %d times: %v", asked, err)
+	}
+	if _, err := cluster.CurrentWith(t.Context(), n, own-1); model.CodeOf(err) != model.Unavailable {
+		t.Errorf("a leader in an earlier epoch: %v", err)
+	}
 }

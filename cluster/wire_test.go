@@ -225,6 +225,24 @@ func TestNodesThatTellNoPatience(t *testing.T) {
 	}
 }
 
+func TestAilments(t *testing.T) {
+	for want, in := range map[string]info{
+		"":                                {Leader: "a", ContactMs: 10},
+		"its disk is full":                {Leader: "a", ContactMs: 10, Fault: "its disk is full"},
+		"knows no leader, while a leads":  {ContactMs: 10},
+		"follows \"b\", and not a":        {Leader: "b", ContactMs: 10},
+		"has heard no leader":             {Leader: "a", ContactMs: -1},
+		"has heard no leader for 2000 ms": {Leader: "a", ContactMs: 2000},
+	} {
+		if got := ailment(in, "a", 0, time.Second); got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+	}
+	if got := ailment(info{Leader: "a"}, "a", maxTrailing+1, time.Second); got != "is 1025 entries behind" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestAskAndAnswer(t *testing.T) {
 	ca, err := pki.NewAuthority("c", time.Now())
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/memberlist"
+
 	"github.com/muster-hq/muster/cluster/gossip"
 )
 
@@ -35,6 +37,10 @@ func TestOtherClustersStayApart(t *testing.T) {
 		if err := b.Join([]string{a.Addr()}); err == nil {
 			t.Errorf("another %s: joined", name)
 		}
+	}
+	// Should one come in all the same, over a version without labels for instance, it is not listed.
+	for name, meta := range map[string]string{"dave": `{"c":"c2","a":"dave:8001"}`, "erin": `{"a":"erin:8001"}`, "frank": `{"c":"c1","a":"nowhere"}`} {
+		a.NotifyJoin(&memberlist.Node{Name: name, Meta: []byte(meta)})
 	}
 	if m := a.Members(); len(m) != 1 {
 		t.Errorf("members %+v", m)
