@@ -24,8 +24,8 @@ import (
 
 const (
 	snapshotsKept = 2
-	snapshotTmp   = ".tmp"  // ends the name of a folder that is not finished
-	flushEvery    = 8 << 20 // bytes, after which the disk is told to begin
+	snapshotTmp   = ".tmp"    // ends the name of a folder that is not finished
+	flushEvery    = 512 << 10 // bytes, after which the disk is told to begin: the log waits behind what was told at once
 )
 
 // snapshotStore keeps raft's snapshots in DATA/raft/snapshots, in the folders and files of raft's own
