@@ -65,6 +65,27 @@ func TestRestoreLosesNoRowOfTheCluster(t *testing.T) {
 		t.Errorf("x is %d, %v", count(v, "x"), err)
 	}
 	same(t, c)
+	// A restore leaves a hole in the log, which is no damage.
+	l := c.LeaderIndex()
+	c.Kill(l)
+	f, err := cluster.OpenFolder(c.DataDir(l), clustertest.Tables())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	holes := 0
+	err = f.Log(0, 0, func(line cluster.LogLine) error {
+		if line.Damage != "" {
+			t.Errorf("%+v", line)
+		}
+		if line.Kind == "absent" {
+			holes++
+		}
+		return nil
+	})
+	if err != nil || holes != 1 {
+		t.Errorf("%d holes, %v", holes, err)
+	}
 }
 
 // calledFrom says whether a function of that name is on the stack.

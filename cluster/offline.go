@@ -123,7 +123,7 @@ type WriteLine struct {
 }
 
 // Log calls each with the entries from one index to another, 0 for the ends of the log, until it fails. It goes on after
-// entries that are damaged.
+// entries that are damaged. Those that a snapshot took the place of, in a restore for instance, are told as one line.
 func (f *Folder) Log(from, to uint64, each func(LogLine) error) error {
 	first, err := f.logs.FirstIndex()
 	if err != nil {
@@ -136,12 +136,43 @@ func (f *Folder) Log(from, to uint64, each func(LogLine) error) error {
 	if to == 0 || to > last {
 		to = last
 	}
+	replaced := f.newestSnapshot()
 	for i := max(from, first); i <= to && i > 0; i++ {
-		if err := each(f.line(i)); err != nil {
+		end := i
+		for end <= min(to, replaced) && f.absent(end) {
+			end++
+		}
+		line := LogLine{Index: i, Kind: "absent", Detail: fmt.Sprintf("up to %d: the snapshot of entry %d took their place", end-1, replaced)}
+		if end == i {
+			line = f.line(i)
+		} else {
+			i = end - 1
+		}
+		if err := each(line); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// absent says whether the log has no entry of that index, which is no damage by itself.
+func (f *Folder) absent(i uint64) bool {
+	_, err := f.entry(i)
+	return errors.Is(err, raft.ErrLogNotFound)
+}
+
+// newestSnapshot is the index of the newest snapshot whose note can be read; 0 when there is none.
+func (f *Folder) newestSnapshot() (index uint64) {
+	notes, err := filepath.Glob(filepath.Join(f.dir, "raft", "snapshots", "*", noteFile))
+	if err != nil {
+		return 0
+	}
+	for _, path := range notes {
+		if n, err := readSnapshotNote(filepath.Dir(path)); err == nil {
+			index = max(index, n.Index)
+		}
+	}
+	return index
 }
 
 func (f *Folder) entry(i uint64) (*raft.Log, error) {

@@ -52,8 +52,8 @@ func debugLog(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "log DATA", Short: "Print the entries of the node's log", Args: exactly("DATA"),
 		Long: `Print the entries of the node's log: who wrote which rows, and when. Values are not shown, only their size. An entry
-that is damaged is told with its index, and the reading goes on; the status is then 1. The last entries may never have
-been committed.`,
+that is damaged is told with its index, and the reading goes on; the status is then 1. Where a snapshot took the place of
+entries, as in a restore, they are told as absent. The last entries may never have been committed.`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if err := checkOutput(c.output); err != nil {
 				return err
