@@ -87,7 +87,8 @@ type applier interface {
 }
 
 // packer packs the commits that wait into entries: one goroutine makes entries, one hands out the answers. Big commits
-// have a lane of their own, an entry each, and only one of them is on its way at any time.
+// have a lane of their own: an entry has as many of them as the largest commit is long, and only one such entry is on its way
+// at any time.
 type packer struct {
 	raft    applier
 	now     func() time.Time
@@ -95,6 +96,7 @@ type packer struct {
 	small   *lane
 	big     *lane
 	bigAway bool          // a big entry is on its way; pack's own
+	bigHeld *waiting      // claimed, but it did not fit into the big entry before; pack's own
 	bigDone chan struct{} // it has been answered
 	flying  chan flight
 	away    atomic.Int32  // entries of small commits that are on their way
@@ -251,9 +253,11 @@ func (p *packer) pack() {
 				}
 			}
 		}
-		f := flight{batch: []*waiting{w}, big: len(w.data) > bigCommit}
-		if !f.big {
-			f.batch, held = p.fill(w)
+		f := flight{big: len(w.data) > bigCommit}
+		if f.big {
+			f.batch, p.bigHeld = p.fill(p.big, w, p.maxBig())
+		} else {
+			f.batch, held = p.fill(p.small, w, p.max)
 			p.away.Add(1)
 		}
 		f.future = p.propose(f.batch)
@@ -276,6 +280,9 @@ func (p *packer) next() *waiting {
 		bigs := p.big.queue
 		if p.bigAway {
 			bigs = nil
+		} else if w := p.bigHeld; w != nil {
+			p.bigHeld, p.bigAway = nil, true
+			return w
 		}
 		select {
 		case w := <-smalls:
@@ -303,6 +310,10 @@ func (p *packer) nextBig() *waiting {
 		p.bigAway = false
 	default:
 	}
+	if w := p.bigHeld; w != nil && !p.bigAway {
+		p.bigHeld, p.bigAway = nil, true
+		return w
+	}
 	for !p.bigAway {
 		select {
 		case w := <-p.big.queue:
@@ -317,16 +328,25 @@ func (p *packer) nextBig() *waiting {
 	return nil
 }
 
-// fill packs what waits in the small lane behind w. The last result is one that is claimed and did not fit.
-func (p *packer) fill(w *waiting) (batch []*waiting, held *waiting) {
+// maxBig is how many bytes of big commits an entry has: no more than one commit may have, so that packing makes nobody wait
+// longer than the largest commit does.
+func (p *packer) maxBig() int {
+	if p.max < bigCommit {
+		return p.max // commits are not packed
+	}
+	return state.MaxCommit
+}
+
+// fill packs what waits in a lane behind w. The last result is one that is claimed and did not fit.
+func (p *packer) fill(l *lane, w *waiting, max int) (batch []*waiting, held *waiting) {
 	batch = []*waiting{w}
-	for size := len(w.data); size < p.max; {
+	for size := len(w.data); size < max; {
 		select {
-		case w := <-p.small.queue:
-			if !p.claim(p.small, w) {
+		case w := <-l.queue:
+			if !p.claim(l, w) {
 				continue
 			}
-			if size+len(w.data) > p.max {
+			if size+len(w.data) > max {
 				return batch, w
 			}
 			batch, size = append(batch, w), size+len(w.data)

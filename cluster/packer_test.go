@@ -43,7 +43,7 @@ func (e *fakeEntry) Error() error {
 
 // Response is the state machine's.
 func (e *fakeEntry) Response() any { return make([]state.Result, len(e.commits)) }
-func (e *fakeEntry) big() bool     { return len(e.commits) == 1 && len(e.commits[0]) > bigCommit }
+func (e *fakeEntry) big() bool     { return len(e.commits[0]) > bigCommit }
 
 // Apply implements applier.
 func (r *fakeRaft) Apply(cmd []byte, _ time.Duration) raft.ApplyFuture {
@@ -86,8 +86,9 @@ func commitOf(size, n int) []byte {
 	return append(bytes.Repeat([]byte{'c'}, size-8), fmt.Appendf(nil, "%08d", n)...)
 }
 
-// TestOneBigCommitAtATime floods both lanes: no small one ever has more than one big one before it.
-func TestOneBigCommitAtATime(t *testing.T) {
+// TestOneEntryOfBigCommitsAtATime floods both lanes: no small one ever has more than one entry of big ones before it, which
+// is no longer than the largest commit.
+func TestOneEntryOfBigCommitsAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, r, end := testPacker(Timing{})
 		defer end()
@@ -108,12 +109,12 @@ func TestOneBigCommitAtATime(t *testing.T) {
 		submit(small)
 		synctest.Wait()
 		if !r.proposed(small) {
-			t.Error("a small commit waits behind more than one big one")
+			t.Error("a small commit waits behind more than one entry of big ones")
 		}
 		for range 50 {
 			submit(commitOf(8<<10, 2))
 		}
-		bigs, smalls := 0, 0
+		bigs, smalls, together := 0, 0, 0
 		for at := 0; bigs < n || smalls < 51; at++ {
 			synctest.Wait()
 			open, list := 0, r.list()
@@ -126,10 +127,14 @@ func TestOneBigCommitAtATime(t *testing.T) {
 				}
 			}
 			if open > 1 {
-				t.Fatalf("%d big ones at the same time", open)
+				t.Fatalf("%d entries of big ones at the same time", open)
 			}
 			if e := list[at]; e.big() {
-				bigs++
+				bigs += len(e.commits)
+				if size := len(bytes.Join(e.commits, nil)); size > state.MaxCommit {
+					t.Errorf("%d bytes of big commits are packed into an entry", size)
+				}
+				together = max(together, len(e.commits))
 			} else {
 				smalls += len(e.commits)
 				if size := len(bytes.Join(e.commits, nil)); size > 64<<10 {
@@ -137,6 +142,9 @@ func TestOneBigCommitAtATime(t *testing.T) {
 				}
 			}
 			close(list[at].done)
+		}
+		if together != 2 {
+			t.Errorf("up to %d big ones share an entry, which has room for 2", together)
 		}
 		wg.Wait()
 	})
