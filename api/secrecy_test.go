@@ -136,3 +136,41 @@ func TestWallsBetweenEnvironments(t *testing.T) {
 		t.Errorf("who reads the organization: %d %s", a.status, a.body)
 	}
 }
+
+// What a webhook or a repository sends to its server is not got by who may not see it: neither by a name of another server, nor
+// by the word that it is no secret.
+func TestSecretsGoToTheirServer(t *testing.T) {
+	s := newSite(t).furnish()
+	s.user("otto", "auditors", "acme")
+	s.user("uwe", "users", "acme")
+	const hook, git = inAcme + "/webhooks/h", inAcme + "/applications/web/gits/g"
+	s.play([]exchange{
+		{"POST", inAcme + "/webhooks/", `{"name": "h", "serverName": "hooks.example.org", "path": "/", "token": "s3cret", "headers": [{"name": "A", "value": "s3cret", "secret": true}]}`, 201, ""},
+		{"POST", inAcme + "/applications/web/gits/", `{"name": "g", "endpoint": "https://git.example.org/x.git", "branch": "main", "token": "s3cret"}`, 201, ""},
+	})
+	for _, c := range []struct {
+		path, body string
+		status     int
+	}{
+		{hook, `{"headers": [{"name": "A", "value": "********", "secret": false}]}`, 400},
+		{hook, `{"serverName": "evil.example.org"}`, 403},
+		{hook, `{"port": 8443}`, 403},
+		{hook, `{"protocol": "HTTP"}`, 403},
+		{hook, `{"serverName": "evil.example.org", "token": "********", "headers": []}`, 403},
+		{hook, `{"serverName": "evil.example.org", "token": "mine"}`, 403},
+		{hook, `{"serverName": "evil.example.org", "token": "mine", "headers": [{"name": "A", "value": "********", "secret": true}]}`, 403},
+		{hook, `{"path": "/other", "description": "same server"}`, 200},
+		{git, `{"endpoint": "https://evil.example.org/x.git"}`, 403},
+		{git, `{"branch": "other"}`, 200},
+		{git, `{"endpoint": "https://evil.example.org/x.git", "token": "mine"}`, 200},
+		{hook, `{"serverName": "evil.example.org", "token": "mine", "headers": []}`, 200},
+	} {
+		if a := s.act("otto", "PUT", c.path, c.body); a.status != c.status || strings.Contains(a.body, "s3cret") {
+			t.Errorf("%s %s: %d %s, expected %d", c.path, c.body, a.status, a.body, c.status)
+		}
+	}
+	s.play([]exchange{{"PUT", hook, `{"token": "s3cret"}`, 200, ""}})
+	if a := s.act("uwe", "PUT", hook, `{"serverName": "new.example.org"}`); a.status != 200 || !strings.Contains(a.body, "s3cret") {
+		t.Errorf("who sees them moves the webhook: %d %s", a.status, a.body)
+	}
+}

@@ -74,10 +74,10 @@ func TestFolderGoesThereAndBack(t *testing.T) {
 	if got, _, code := sh.run("diff " + a + " -O copy --detailed-exitcode"); code != exitDone || got != "" {
 		t.Errorf("the folder and its copy differ: %d %s", code, got)
 	}
-	// The copy lacks the secret, whose value is told nowhere.
-	want := "~ environment Dev\n    settings/word: \"********\" -> (none)\n"
+	// The copy lacks the secrets, whose values are told nowhere.
+	want := "~ environment Dev\n    settings/word: \"********\" -> (none)\n~ webhook hook\n    token: \"********\" -> (none)\n"
 	if got, _, code := sh.run("diff " + b + " -O acme --detailed-exitcode"); code != exitDifferences || got != want {
-		t.Errorf("the copy lacks the secret alone: %d %s", code, got)
+		t.Errorf("the copy lacks the secrets alone: %d %s", code, got)
 	}
 	if got := sh.ok("setting show big -O copy -E Dev -o json"); !strings.Contains(got, "9007199254740993") {
 		t.Errorf("a number beyond 2^53: %s", got)
@@ -260,5 +260,49 @@ func TestApplyDoesNotWriteOver(t *testing.T) {
 	}
 	if exitCode(model.Errorf(model.Conflict, "x")) != exitConflict {
 		t.Error("a conflict does not end with 6")
+	}
+}
+
+// A folder whose application has a secret default comes to rest, and what an export leaves out is named and is not made a mask
+// where it is imported.
+func TestFolderWithSecretDefault(t *testing.T) {
+	t.Parallel()
+	sh := newShell(t).furnish()
+	dir, out := filepath.Join(sh.dir, "vault"), filepath.Join(sh.dir, "out")
+	doc := filepath.Join(dir, "applications/vault/definition.json")
+	if err := os.MkdirAll(filepath.Dir(doc), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(doc, []byte(`{"name": "vault", "parameters": [{"name": "Password", "key": "pw", "value": "planted-secret", "schema": {"type": "string", "secret": true}}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{"planted-secret", "planted-other"} {
+		edit(t, doc, "planted-secret", value)
+		if got, _, code := sh.run("diff " + dir + " --only applications/vault --detailed-exitcode"); code != exitDifferences || strings.Contains(got, "planted") {
+			t.Errorf("what is to do: %d %s", code, got)
+		}
+		sh.ok("apply -f " + dir)
+		if got, _, code := sh.run("diff " + dir + " --only applications/vault --detailed-exitcode"); code != exitDone || got != "" {
+			t.Errorf("after it was done: %d %s", code, got)
+		}
+	}
+	sh.ok("webhook create hook -f " + sh.file("w.yaml", "serverName: example.org\ntoken: planted-secret\nheaders: [{name: A, value: planted-secret, secret: true}]\n"))
+	_, errs, code := sh.run("export " + out)
+	for _, left := range []string{"applications/vault parameters/Password", "webhooks/hook token", "webhooks/hook headers/A"} {
+		if code != exitDone || !strings.Contains(errs, "secret left out: "+left) {
+			t.Errorf("the export does not name %s: %d %s", left, code, errs)
+		}
+	}
+	sh.ok("import " + out + " -O copy")
+	for _, line := range []string{"parameter show Password --application vault -O copy -o json", "webhook show hook -O copy -o json"} {
+		if got := sh.ok(line); strings.Contains(got, "***") || strings.Contains(got, "planted") {
+			t.Errorf("%s: %s", line, got)
+		}
+	}
+	if got := sh.ok("apply -f " + out); got != "" { // the masks leave what is there
+		t.Errorf("applying the export does %s", got)
+	}
+	if got := sh.ok("parameter show Password --application vault -o json"); !strings.Contains(got, "planted-other") {
+		t.Errorf("the default after all that: %s", got)
 	}
 }

@@ -2,6 +2,7 @@ package orchestrate
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
@@ -22,7 +23,7 @@ type Kind[T, D any, P definitionRow[T]] struct {
 	fill func(*D)                          // completes and clears a document that was given; server fields too
 	ok   func(*D) error                    // validates
 	hide func(*D)                          // masks what is secret
-	keep func(was, is *D)                  // puts back what was sent back masked
+	keep func(was, is *D, p patched) error // puts back what was sent back masked
 	show func(d *D, id, org string, v int) // what the server sets
 	made func(tx *state.Tx, row *T) error  // does what else is due before the row is put; nil: nothing
 }
@@ -39,12 +40,7 @@ func Webhooks() Kind[model.WebhookRow, model.Webhook, *model.WebhookRow] {
 			d.Token, d.Headers, d.Parameters = masked(d.Token), maskedPairs(d.Headers), maskedPairs(d.Parameters)
 			d.SigningSecret = masked(d.SigningSecret)
 		},
-		keep: func(was, is *model.Webhook) {
-			is.Token = kept(was.Token, is.Token)
-			is.SigningSecret = kept(was.SigningSecret, is.SigningSecret)
-			keepPairs(was.Headers, is.Headers)
-			keepPairs(was.Parameters, is.Parameters)
-		},
+		keep: keepWebhook,
 		show: func(d *model.Webhook, id, org string, v int) { d.UUID, d.Organization, d.Version = id, org, v },
 		made: webhookMade,
 	}
@@ -59,7 +55,10 @@ func NotificationChannels() Kind[model.NotificationRow, model.NotificationChanne
 		fill: func(d *model.NotificationChannel) { d.UUID, d.Version, d.Organization = "", 0, ""; d.Normalize() },
 		ok:   (*model.NotificationChannel).Validate,
 		hide: func(d *model.NotificationChannel) { d.Value = masked(d.Value) },
-		keep: func(was, is *model.NotificationChannel) { is.Value = kept(was.Value, is.Value) },
+		keep: func(was, is *model.NotificationChannel, _ patched) error {
+			is.Value = kept(was.Value, is.Value)
+			return nil
+		},
 		show: func(d *model.NotificationChannel, id, org string, v int) {
 			d.UUID, d.Organization, d.Version = id, org, v
 		},
@@ -76,7 +75,7 @@ func RpmModules() Kind[model.RpmModuleRow, model.RpmModule, *model.RpmModuleRow]
 		fill: func(d *model.RpmModule) { d.UUID, d.Version = "", 0 },
 		ok:   (*model.RpmModule).Validate,
 		hide: func(*model.RpmModule) {},
-		keep: func(_, _ *model.RpmModule) {},
+		keep: func(_, _ *model.RpmModule, _ patched) error { return nil },
 		show: func(d *model.RpmModule, id, _ string, v int) { d.UUID, d.Version = id, v },
 	}
 }
@@ -90,11 +89,15 @@ func Gits() Kind[model.GitRow, model.Git, *model.GitRow] {
 		fill: func(d *model.Git) { d.UUID, d.Version = "", 0 },
 		ok:   (*model.Git).Validate,
 		hide: func(d *model.Git) { d.Token, d.Endpoint = masked(d.Token), model.MaskedAddresses(d.Endpoint, maskText) },
-		keep: func(was, is *model.Git) {
-			is.Token = kept(was.Token, is.Token)
+		keep: func(was, is *model.Git, p patched) error {
 			if is.Endpoint == model.MaskedAddresses(was.Endpoint, maskText) {
 				is.Endpoint = was.Endpoint
 			}
+			if was.Endpoint != is.Endpoint && was.Token != "" && p.keeps("token", is.Token) {
+				return p.elsewhere("git repository", was.Name)
+			}
+			is.Token = kept(was.Token, is.Token)
+			return nil
 		},
 		show: func(d *model.Git, id, _ string, v int) { d.UUID, d.Version = id, v },
 	}
@@ -129,14 +132,57 @@ func maskedPairs(pairs []model.Pair) []model.Pair {
 	return out
 }
 
-func keepPairs(was, is []model.Pair) {
+// keepPairs puts back the values of secret pairs that were sent back masked, and tells whether there are any. Error:
+// Invalid (one is to be no secret any more).
+func keepPairs(was, is []model.Pair) (any bool, err error) {
 	for i := range is {
 		for _, w := range was {
-			if w.Name == is[i].Name && w.Hidden() {
-				is[i].Value = kept(w.Value, is[i].Value)
+			if w.Name != is[i].Name || !w.Hidden() || w.Value == "" || is[i].Value != maskText {
+				continue
 			}
+			if !is[i].Hidden() {
+				return false, model.Errorf(model.Invalid, "%q is secret: give its value, or another, to make it public", w.Name)
+			}
+			is[i].Value, any = w.Value, true
 		}
 	}
+	return any, nil
+}
+
+// patched is a change of a document by somebody who may see its secrets, or may not.
+type patched struct {
+	body []byte
+	sees bool
+}
+
+// keeps tells whether a secret field stays as it is for somebody who may not see it.
+func (p patched) keeps(field, value string) bool {
+	return !p.sees && (value == maskText || !sends(p.body, field))
+}
+
+// elsewhere refuses to send secrets to another address, where who may not see them would get them.
+func (p patched) elsewhere(word, name string) error {
+	return model.Errorf(model.Forbidden, "%s %q: another address would get secrets that you may not see: give them again, empty or others, or ask who may see them", word, name)
+}
+
+// keepWebhook puts back what was sent back masked. Errors: Invalid; Forbidden (secrets would go to another server).
+func keepWebhook(was, is *model.Webhook, p patched) error {
+	secrets := was.Token != "" && p.keeps("token", is.Token)
+	is.Token = kept(was.Token, is.Token)
+	is.SigningSecret = kept(was.SigningSecret, is.SigningSecret)
+	for field, pairs := range map[string][2][]model.Pair{"headers": {was.Headers, is.Headers}, "parameters": {was.Parameters, is.Parameters}} {
+		masked, err := keepPairs(pairs[0], pairs[1])
+		if err != nil {
+			return err
+		}
+		unsent := !sends(p.body, field) && slices.ContainsFunc(pairs[0], func(w model.Pair) bool { return w.Hidden() && w.Value != "" })
+		secrets = secrets || !p.sees && (masked || unsent)
+	}
+	samePort := was.Port == is.Port || was.Port != nil && is.Port != nil && *was.Port == *is.Port
+	if secrets && (was.Protocol != is.Protocol || was.ServerName != is.ServerName || !samePort) {
+		return p.elsewhere("webhook", was.Name)
+	}
+	return nil
 }
 
 // owner refuses an owner that is not of the organization. A locked application refuses changes. Errors: NotFound, Conflict.
@@ -259,7 +305,9 @@ func (k Kind[T, D, P]) Update(tx *state.Tx, orgID, ownerID, name string, patch [
 	if err != nil {
 		return none, err
 	}
-	k.keep(&was, &doc)
+	if err := k.keep(&was, &doc, patched{body: patch, sees: secret}); err != nil {
+		return none, err
+	}
 	return k.put(tx, row, doc, secret)
 }
 

@@ -142,8 +142,10 @@ func (o *Object) newDoc(org string) *ordered.Object {
 			}
 		case key == "settings" && o.embeds(key):
 			v = told(v)
-		case !o.sent(key) && !o.embeds(key):
+		case !o.sent(key) && !o.embeds(key), v == Mask:
 			continue
+		default:
+			v = unmasked(v)
 		}
 		out.SetValueForKey(key, v)
 	}
@@ -163,6 +165,27 @@ func told(list any) any {
 		}
 	}
 	return out
+}
+
+// unmasked is a value without the secrets that are not told: the mask would become the secret of what is made of it.
+func unmasked(v any) any {
+	switch v := v.(type) {
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = unmasked(v[i])
+		}
+		return out
+	case *ordered.Object:
+		out := ordered.New()
+		for _, key := range v.Keys() {
+			if is := v.Get(key); is != Mask {
+				out.SetValueForKey(key, unmasked(is))
+			}
+		}
+		return out
+	}
+	return v
 }
 
 // update makes an object like the folder's: first the files and parameters that its document may name, then the document,
@@ -214,11 +237,13 @@ func (a *applier) parts(ctx context.Context, d *Difference) error {
 		if f.extra || f.part != "files" && f.part != "parameters" {
 			continue
 		}
+		item := without(embedded(d.local.Doc, f.part)[f.name])
 		op := d.local.kitOp(f.part+".create", a.org, "", "")
+		op.Body = unmasked(item)
 		if embedded(d.server.Doc, f.part)[f.name] != nil {
 			op = d.local.kitOp(f.part+".update", a.org, partParam(f.part), f.name)
+			op.Body = item // the mask leaves a secret as it is
 		}
-		op.Body = without(embedded(d.local.Doc, f.part)[f.name])
 		if err := a.call(ctx, op); err != nil {
 			return fmt.Errorf("%s: %w", f.Name, err)
 		}

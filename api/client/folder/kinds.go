@@ -3,6 +3,7 @@ package folder
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/muster-hq/muster/api/client"
@@ -236,9 +237,11 @@ func (t *Tree) Rename(org string) {
 // with it.
 func (t *Tree) MayHoldSecrets() bool {
 	for _, o := range t.Objects {
-		for _, s := range embedded(o.Doc, "settings") {
-			if v, ok := s.ValueForKey("value"); ok && secret(s) && v != Mask {
-				return true
+		for _, list := range []string{"settings", "parameters"} {
+			for _, s := range embedded(o.Doc, list) {
+				if v, ok := s.ValueForKey("value"); ok && secret(s) && v != Mask {
+					return true
+				}
 			}
 		}
 	}
@@ -255,9 +258,35 @@ func (t *Tree) Masked() []string {
 			}
 		}
 		for _, key := range o.Doc.Keys() {
-			if isCredential(key) && o.Doc.Get(key) == Mask {
-				out = append(out, strings.TrimSpace(o.Path()+" "+key))
+			if key == "settings" {
+				continue
 			}
+			for _, at := range masks(key, o.Doc.Get(key)) {
+				out = append(out, strings.TrimSpace(o.Path()+" "+at))
+			}
+		}
+	}
+	return out
+}
+
+// masks names where masks stand in a value: "token", "parameters/Password", "headers/Authorization".
+func masks(at string, v any) (out []string) {
+	switch v := v.(type) {
+	case string:
+		if v == Mask {
+			return []string{strings.TrimSuffix(at, "/value")}
+		}
+	case []any:
+		for i, it := range v {
+			name, ok := field(it, "name").(string)
+			if !ok {
+				name = strconv.Itoa(i)
+			}
+			out = append(out, masks(at+"/"+name, it)...)
+		}
+	case *ordered.Object:
+		for _, key := range v.Keys() {
+			out = append(out, masks(at+"/"+key, v.Get(key))...)
 		}
 	}
 	return out
