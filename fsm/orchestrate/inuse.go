@@ -40,14 +40,3 @@ func canonicalName(r state.Reader, h *model.HostRow) string {
 	}
 	return h.Name
 }
-
-// withInstance gives those of hosts that have a machine.
-func withInstance(r state.Reader, hosts []*model.HostRow) []string {
-	var out []string
-	for _, h := range hosts {
-		if _, ok := state.Get[model.InstanceRow](r, h.ID); ok {
-			out = append(out, h.ID)
-		}
-	}
-	return out
-}
