@@ -225,6 +225,20 @@ func TestNodesThatTellNoPatience(t *testing.T) {
 	}
 }
 
+// TestFate: what raft refused was not done, and may be tried elsewhere; whatever else it says, nobody knows.
+func TestFate(t *testing.T) {
+	for _, err := range []error{raft.ErrNotLeader, raft.ErrEnqueueTimeout, raft.ErrLeadershipTransferInProgress} {
+		if got := fate(err); !errors.Is(got, errNotDone) || errors.Is(got, errUnknown) || !errors.Is(got, err) {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+	for _, err := range []error{raft.ErrLeadershipLost, raft.ErrRaftShutdown, raft.ErrAbortedByRestore, errors.New("another")} {
+		if got := fate(err); errors.Is(got, errNotDone) || !errors.Is(got, errUnknown) || !errors.Is(got, err) {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+}
+
 func TestAilments(t *testing.T) {
 	for want, in := range map[string]info{
 		"":                                {Leader: "a", ContactMs: 10},
