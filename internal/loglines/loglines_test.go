@@ -14,18 +14,35 @@ import (
 	"github.com/muster-hq/muster/internal/loglines"
 )
 
-// sink counts how often it is written to.
+// sink counts how often it is written to. It is safe for concurrent use.
 type sink struct {
-	bytes.Buffer
+	mu    sync.Mutex
+	text  bytes.Buffer
 	calls int
 	err   error
 }
 
 func (s *sink) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.calls++; s.err != nil {
 		return 0, s.err
 	}
-	return s.Buffer.Write(p)
+	return s.text.Write(p)
+}
+
+// got is what was written, in how many calls.
+func (s *sink) got() (text string, calls int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String(), s.calls
+}
+
+// breaks makes the next calls fail; nil makes them work again.
+func (s *sink) breaks(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
 }
 
 func logTo(s *sink) (*slog.Logger, *loglines.Writer) {
@@ -41,19 +58,19 @@ func TestLinesGoTogetherWithinTheDelay(t *testing.T) {
 		for i := range 100 {
 			log.Info("request", "n", i)
 		}
-		if s.calls != 0 {
-			t.Fatal("written at once", s.calls)
+		if text, _ := s.got(); text != "" {
+			t.Fatal("written at once:", text)
 		}
 		time.Sleep(loglines.Delay) // of the bubble's clock
 		synctest.Wait()
-		if s.calls != 1 || strings.Count(s.String(), "\n") != 100 || !strings.Contains(s.String(), "node=n1 g.n=99") {
-			t.Fatal(s.calls, s.String())
+		if text, calls := s.got(); calls != 1 || strings.Count(text, "\n") != 100 || !strings.Contains(text, "node=n1 g.n=99") {
+			t.Fatal(calls, text)
 		}
 		log.Info("one more")
 		time.Sleep(loglines.Delay)
 		synctest.Wait()
-		if s.calls != 2 || !strings.HasSuffix(s.String(), "msg=\"one more\" node=n1\n") {
-			t.Fatal(s.calls, s.String())
+		if text, calls := s.got(); calls != 2 || !strings.HasSuffix(text, "msg=\"one more\" node=n1\n") {
+			t.Fatal(calls, text)
 		}
 	})
 }
@@ -63,8 +80,8 @@ func TestWarningsGoAtOnceBehindWhatCameBefore(t *testing.T) {
 	log, _ := logTo(&s)
 	log.Info("first")
 	log.With("a", 1).Warn("second")
-	if text := s.String(); s.calls != 1 || strings.Index(text, "first") > strings.Index(text, "second") || !strings.Contains(text, "second") {
-		t.Fatal(s.calls, text)
+	if text, calls := s.got(); calls != 1 || strings.Index(text, "first") > strings.Index(text, "second") || !strings.Contains(text, "second") {
+		t.Fatal(calls, text)
 	}
 }
 
@@ -78,18 +95,20 @@ func TestManyBytesDoNotWait(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if s.Len() < 128<<10 {
-			t.Fatal("200 KiB wait, written:", s.Len())
+		if text, _ := s.got(); len(text) < 128<<10 {
+			t.Fatal("200 KiB wait, written:", len(text))
 		}
-		if err := w.Flush(); err != nil || s.Len() != 200<<10 {
-			t.Fatal(err, s.Len())
+		err := w.Flush()
+		if text, _ := s.got(); err != nil || len(text) != 200<<10 {
+			t.Fatal(err, len(text))
 		}
 	})
 }
 
 func TestAnErrorIsToldOnce(t *testing.T) {
 	broken := errors.New("no space")
-	s := sink{err: broken}
+	var s sink
+	s.breaks(broken)
 	w := loglines.New(&s)
 	if _, err := w.Write([]byte("a\n")); err != nil {
 		t.Fatal(err)
@@ -97,12 +116,13 @@ func TestAnErrorIsToldOnce(t *testing.T) {
 	if err := w.Flush(); !errors.Is(err, broken) {
 		t.Fatal(err)
 	}
-	s.err = nil
+	s.breaks(nil)
 	if _, err := w.Write([]byte("b\n")); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Flush(); err != nil || s.String() != "b\n" {
-		t.Fatal(err, s.String())
+	err := w.Flush()
+	if text, _ := s.got(); err != nil || text != "b\n" {
+		t.Fatal(err, text)
 	}
 }
 
@@ -122,7 +142,8 @@ func TestLinesOfManyStayWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := [8]int{}
-	for line := range strings.Lines(s.String()) {
+	text, _ := s.got()
+	for line := range strings.Lines(text) {
 		var n, i int
 		if _, err := fmt.Sscanf(line[strings.Index(line, "of="):], "of=%d i=%d\n", &n, &i); err != nil || i != next[n] {
 			t.Fatal(line, err)
