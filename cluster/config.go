@@ -71,8 +71,8 @@ type Bootstrap struct {
 // Timing are time-outs and thresholds.
 type Timing struct {
 	Multiplier      int           // of the defaults of Heartbeat and LeaderLease, for wide networks and machines that stall; 1
-	Heartbeat       time.Duration // and election; 300 ms. At 200 ms a machine with more to do than processors elects leaders
-	LeaderLease     time.Duration // 150 ms
+	Heartbeat       time.Duration // and election; 250 ms. At 200 a machine with more to do than processors elects leaders; at 300 the death of one is felt for 0.7 s
+	LeaderLease     time.Duration // 125 ms
 	CommitTimeout   time.Duration // 2 ms: how soon an idle leader tells followers of a commit
 	Deadline        time.Duration // of an Update or View whose context has none; 30 s
 	Attempt         time.Duration // of one question to another node; 1 s
@@ -133,8 +133,8 @@ func (c Config) withDefaults() (Config, error) {
 
 func (t Timing) withDefaults() Timing {
 	def(&t.Multiplier, 1)
-	def(&t.Heartbeat, time.Duration(t.Multiplier)*300*time.Millisecond)
-	def(&t.LeaderLease, time.Duration(t.Multiplier)*150*time.Millisecond)
+	def(&t.Heartbeat, time.Duration(t.Multiplier)*250*time.Millisecond)
+	def(&t.LeaderLease, time.Duration(t.Multiplier)*125*time.Millisecond)
 	def(&t.CommitTimeout, 2*time.Millisecond)
 	def(&t.Deadline, 30*time.Second)
 	def(&t.Attempt, time.Second)

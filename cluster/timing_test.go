@@ -12,9 +12,9 @@ func TestTheMultiplierIsOfTheDefaults(t *testing.T) {
 		timing           cluster.Timing
 		heartbeat, lease time.Duration
 	}{
-		{cluster.Timing{}, 300 * time.Millisecond, 150 * time.Millisecond},
-		{cluster.Timing{Multiplier: 10}, 3 * time.Second, 1500 * time.Millisecond},
-		{cluster.Timing{Multiplier: 10, Heartbeat: time.Second}, time.Second, 1500 * time.Millisecond},
+		{cluster.Timing{}, 250 * time.Millisecond, 125 * time.Millisecond},
+		{cluster.Timing{Multiplier: 10}, 2500 * time.Millisecond, 1250 * time.Millisecond},
+		{cluster.Timing{Multiplier: 10, Heartbeat: time.Second}, time.Second, 1250 * time.Millisecond},
 	} {
 		got := c.timing.RaftConfig("n1")
 		if got.HeartbeatTimeout != c.heartbeat || got.ElectionTimeout != c.heartbeat || got.LeaderLeaseTimeout != c.lease {

@@ -206,7 +206,7 @@ func (c *serverConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Join, "join", "", "become a member of the cluster that answers at this cluster address (more than one with commas between)")
 	fs.StringVar(&c.TokenFile, "token-file", "", "`file` with the join token that muster cluster token printed on a member; with --bootstrap-expect, the secret")
 	fs.StringVar(&c.RaftStore, "raft-store", cluster.StoreBolt, "what keeps the raft log: boltdb or wal (raft.store in the file); a data folder keeps the one that it was made with")
-	fs.IntVar(&c.RaftMultiplier, "raft-multiplier", 1, "makes the nodes wait so many times as long for one another, for wide networks and machines that stall: 1 notices a dead leader within 0.3 to 0.6 s; the same on all nodes (raft.multiplier in the file)")
+	fs.IntVar(&c.RaftMultiplier, "raft-multiplier", 1, "makes the nodes wait so many times as long for one another, for wide networks and machines that stall: 1 notices a dead leader within about half a second; the same on all nodes (raft.multiplier in the file)")
 	fs.DurationVar(&c.Snapshot.Every, "snapshot-every", time.Hour, "write a snapshot of the cluster to this node's disk at this interval; 0 writes none")
 	fs.IntVar(&c.Snapshot.Keep, "snapshot-keep", 24, "how many of them to keep")
 	fs.DurationVar(&c.Snapshot.Age, "snapshot-age", 0, "remove those that are older, but for the newest; 0 goes by --snapshot-keep alone")
@@ -292,7 +292,7 @@ func unknownKey() *regexp.Regexp {
 	return regexp.MustCompile(`field (\S+) not found in type \S+`)
 }
 
-// maxMultiplier makes raft notice a dead leader within 3 to 6 s; beyond, clients give up first.
+// maxMultiplier makes raft notice a dead leader after some 5 s; beyond, clients give up first.
 const maxMultiplier = 10
 
 func (c *serverConfig) validate() error {

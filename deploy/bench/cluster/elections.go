@@ -17,7 +17,7 @@ const (
 	electionsClients = 256
 	// A machine that stalls for as long as the leader's lease as shipped takes it from anybody. An election is put
 	// down to that when the stall ended so shortly before the new term was opened, or began within it.
-	stallExcuses = 150 * time.Millisecond
+	stallExcuses = 125 * time.Millisecond
 	stallBefore  = 3 * time.Second
 )
 
