@@ -37,11 +37,8 @@ func (n *Node) viewAlone() (*state.View, bool) {
 	}
 	voters := 0
 	for _, s := range n.raft.GetConfiguration().Configuration().Servers {
-		if s.Suffrage != raft.Voter {
-			continue
-		}
-		if voters++; string(s.ID) != n.cfg.Name {
-			return nil, false
+		if voters++; s.Suffrage != raft.Voter || string(s.ID) != n.cfg.Name {
+			return nil, false // others may have applied, and shown, what this node has not yet
 		}
 	}
 	if voters != 1 {
@@ -115,8 +112,8 @@ func (n *Node) askCurrent(ctx context.Context) (current, error) {
 
 // answerCurrent is the leader's side (design section 5). The answer is true once a majority of the voters, each
 // asked after the question came, is in no later term than the leader's: then nobody else had been elected when
-// the question came. The asker is one of those asked, the leader another. The index is that of the applied state,
-// which holds whatever this leader acknowledged and, since its term was opened, all of the terms before.
+// the question came. The asker is one of those asked, the leader another. The index is that of what is committed: a follower
+// may have applied that, and shown it to a reader, before the leader has. Since its term was opened it holds all of the terms before.
 func (n *Node) answerCurrent(ctx context.Context, asker string, askerTerm uint64) (current, error) {
 	lead := n.leading.Load()
 	if lead == nil || n.raft.CurrentTerm() != lead.Term {
@@ -126,7 +123,11 @@ func (n *Node) answerCurrent(ctx context.Context, asker string, askerTerm uint64
 		return current{}, fmt.Errorf("%w: the asker is in a later term", errNotLeading)
 	}
 	// Read after the question came: at least as new as all that was acknowledged before.
-	cur := current{index: n.store.AppliedIndex(), nanos: n.now().UnixNano()}
+	index, err := n.committed()
+	if err != nil {
+		return current{}, err
+	}
+	cur := current{index: index, nanos: n.now().UnixNano()}
 	if n.sums() { // else the asker may not know of it
 		cur.epoch = n.store.Epoch()
 	}
@@ -150,6 +151,24 @@ func (n *Node) answerCurrent(ctx context.Context, asker string, askerTerm uint64
 		}
 	}
 	return cur, nil
+}
+
+// committed is how far the state is that any node may have shown: the index of the newest committed entry that the machine is
+// given. Raft keeps the others to itself, so nobody's state ever gets to their index.
+func (n *Node) committed() (uint64, error) {
+	applied := n.store.AppliedIndex()
+	for i := n.raft.CommitIndex(); i > applied; i-- {
+		var l raft.Log
+		if err := n.disk.logs.GetLog(i, &l); errors.Is(err, raft.ErrLogNotFound) { // a snapshot took its place meanwhile
+			return n.store.AppliedIndex(), nil
+		} else if err != nil {
+			return 0, fmt.Errorf("%w: reading the log: %w", errNotDone, err)
+		}
+		if l.Type == raft.LogCommand || l.Type == raft.LogConfiguration {
+			return i, nil
+		}
+	}
+	return applied, nil
 }
 
 // askOthers asks voters for their term until enough are in no later one.
