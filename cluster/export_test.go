@@ -162,3 +162,6 @@ func CurrentWith(ctx context.Context, n *Node, epochs ...uint64) (asked int, err
 	_, err = like.makeCurrent(ctx, 0)
 	return asked, err
 }
+
+// HoldMachine lets a node apply nothing until release is called, once.
+func HoldMachine(n *Node) (release func()) { return n.store.Batch().Abort }
