@@ -11,7 +11,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
@@ -93,8 +95,8 @@ func (k *idempotency) known(r state.Reader) bool {
 	return ok
 }
 
-// recall gives what was answered under the key; false when nothing was.
-func (k *idempotency) recall(r state.Reader) (reply, bool, error) {
+// recall gives what was answered under the key, as far as mayHear has no objection; false when nothing was.
+func (k *idempotency) recall(r state.Reader, mayHear func(*model.RequestRow) error) (reply, bool, error) {
 	if k == nil {
 		return reply{}, false, nil
 	}
@@ -110,11 +112,15 @@ func (k *idempotency) recall(r state.Reader) (reply, bool, error) {
 	if row.Large {
 		return reply{}, true, model.Errorf(model.Conflict, "this was done when it was sent before; its answer was too large to be kept: read what came of it")
 	}
-	k.replayed, k.caused = true, row.Caused
 	answer := reply{status: row.Status}
 	if len(row.Answer) == 0 {
+		k.replayed, k.caused = true, row.Caused
 		return answer, true, nil
 	}
+	if err := mayHear(row); err != nil {
+		return reply{}, true, err
+	}
+	k.replayed, k.caused = true, row.Caused
 	plain, err := k.open(row.Answer)
 	if err != nil {
 		return reply{}, true, err
@@ -124,12 +130,16 @@ func (k *idempotency) recall(r state.Reader) (reply, bool, error) {
 	return answer, true, nil
 }
 
-// keep puts the answer beside what was done.
-func (k *idempotency) keep(tx *state.Tx, answer reply, caused string) error {
+// keep puts the answer beside what was done, and what its sender is allowed where it was done.
+func (k *idempotency) keep(tx *state.Tx, answer reply, c *call, at scope) error {
 	if k == nil {
 		return nil
 	}
-	row := model.RequestRow{ID: k.id, Digest: k.request, Status: answer.status, Caused: caused}
+	row := model.RequestRow{ID: k.id, Digest: k.request, Status: answer.status, Caused: c.caused.Token()}
+	if at.org != nil {
+		row.OrgID = at.org.ID
+	}
+	row.Rights = k.rights(tx, c.caller, row.OrgID)
 	switch {
 	case len(answer.body) > maxReplays:
 		row.Large = true
@@ -141,6 +151,39 @@ func (k *idempotency) keep(tx *state.Tx, answer reply, caused string) error {
 		row.Answer = sealed
 	}
 	return orchestrate.KeepRequest(tx, row)
+}
+
+// rights digests what a caller is allowed in an organization, or without one at the site: its groups at every level, by
+// ids, so that they are the same after a rename.
+func (k *idempotency) rights(r state.Reader, who caller, orgID string) string {
+	mac := hmac.New(sha256.New, k.secret[32:])
+	if orgID == "" {
+		admin := false
+		if who.user != nil {
+			user, ok := state.Get[model.UserRow](r, who.user.ID)
+			admin = ok && user.Admin
+		}
+		fmt.Fprintf(mac, "site %t", admin)
+		return hex.EncodeToString(mac.Sum(nil))
+	}
+	groups := who.grantsOf(r, orgID).at
+	fmt.Fprintf(mac, "organization %q", orgID)
+	for _, id := range slices.Sorted(maps.Keys(groups)) {
+		fmt.Fprintf(mac, "%q%q", id, slices.Sorted(slices.Values(groups[id])))
+	}
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// mayHear tells why an answer that is kept is not told again: its sender has other rights than when it was given, and it
+// may hold what those of now do not show. What it was sent to may be gone or have another name, which is no reason.
+func (c *call) mayHear(r state.Reader, end endpoint, key *idempotency, row *model.RequestRow) error {
+	if row.Rights != "" && hmac.Equal([]byte(row.Rights), []byte(key.rights(r, c.caller, row.OrgID))) {
+		return nil
+	}
+	if _, err := c.scope(r, end); err != nil || row.Rights == "" {
+		return err
+	}
+	return model.Errorf(model.Conflict, "this was done when it was sent before; your groups have changed since, so its answer is not told again: read what came of it")
 }
 
 func (k *idempotency) cipher() (cipher.AEAD, error) {

@@ -106,7 +106,8 @@ func (c *call) mayTry(view *state.View, end endpoint, key *idempotency) error {
 
 // writeOnce is one run of the transaction.
 func (c *call) writeOnce(tx *state.Tx, end endpoint, key *idempotency) (reply, error) {
-	if answer, done, err := key.recall(tx); done || err != nil {
+	hear := func(row *model.RequestRow) error { return c.mayHear(tx, end, key, row) }
+	if answer, done, err := key.recall(tx, hear); done || err != nil {
 		return answer, err
 	}
 	at, err := c.scope(tx, end)
@@ -137,7 +138,7 @@ func (c *call) writeOnce(tx *state.Tx, end endpoint, key *idempotency) (reply, e
 	if err := c.audit(tx, at, answer); err != nil {
 		return reply{}, err
 	}
-	return answer, key.keep(tx, answer, c.caused.Token())
+	return answer, key.keep(tx, answer, c, at)
 }
 
 // maxNamed is how many hosts an error names.

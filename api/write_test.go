@@ -88,6 +88,71 @@ func TestKeyIsForOneRequestOfOneSender(t *testing.T) {
 	}
 }
 
+// An answer that was kept is told again to nobody whose rights were taken away, or became others.
+func TestKeptAnswersAreForWhoMayStillHearThem(t *testing.T) {
+	s := newSite(t).furnish()
+	const inDev = "/organizations/acme/environments/Dev"
+	secret := func(key string) string {
+		return `{"key": "` + key + `", "value": "s3cret", "schema": {"secret": true}}`
+	}
+	for i, c := range []struct {
+		name, group, where, method, path, body string
+		then                                   func(who string) // what happens to the sender
+		status                                 int              // of the repeat
+	}{
+		{"left as it was", "users", "acme", "POST", inDev + "/settings/", secret("k0"), func(string) {}, 201},
+		{"removed", "users", "acme", "POST", inDev + "/settings/", secret("k1"), func(string) { s.group("acme", "users") }, 404},
+		{"now an auditor", "users", "acme", "POST", inDev + "/settings/", secret("k2"), func(who string) { s.group("acme", "users"); s.join(who, "auditors", "acme") }, 409},
+		{"now a reader", "users", "acme/Dev", "POST", inDev + "/settings/", secret("k3"), func(who string) {
+			s.group("acme/Dev", "users")
+			s.join(who, "readonly", "acme/Dev")
+		}, 403},
+		{"shut out of the environment", "users", "acme", "POST", inDev + "/settings/", secret("k4"), func(who string) { s.join(who, "no access", "acme/Dev") }, 404},
+		{"no administrator any more", "admin", "acme", "POST", "/organizations/acme/access", "", func(who string) { s.group("acme", "admin", "admin"); s.join(who, "users", "acme") }, 403},
+		{"removed, of what had no answer", "users", "acme", "DELETE", inDev + "/settings/k0", "", func(string) { s.group("acme", "users") }, 204},
+	} {
+		who, key := "sender"+string(rune('a'+i)), aKey+string(rune('a'+i))
+		s.user(who, c.group, c.where)
+		auth := basicAuth(who, who+"-password")
+		first := s.keyed(c.method, c.path, c.body, key, "Authorization", auth)
+		if first.status/100 != 2 {
+			t.Fatalf("%s: %d %s", c.name, first.status, first.body)
+		}
+		c.then(who)
+		again := s.keyed(c.method, c.path, c.body, key, "Authorization", auth)
+		if again.status != c.status || c.status < 300 && again.body != first.body || c.status >= 300 && len(again.errors(t)) < 10 {
+			t.Errorf("%s: %d %s, again %d %s, want %d", c.name, first.status, first.body, again.status, again.body, c.status)
+		}
+		if c.status >= 300 && (strings.Contains(again.body, "s3cret") || strings.Contains(again.body, "secretKey") || again.header.Get(spec.HeaderReplayed) != "") {
+			t.Errorf("%s tells: %s", c.name, again.body)
+		}
+	}
+	// A rename and a deletion take the thing from its path, not the rights from its sender.
+	s.play([]exchange{{"POST", "/organizations/acme/environments/", `{"name": "Old"}`, 201, ""}})
+	first := s.keyed("PUT", "/organizations/acme/environments/Old", `{"name": "New"}`, aKey+"-r")
+	again := s.keyed("PUT", "/organizations/acme/environments/Old", `{"name": "New"}`, aKey+"-r")
+	if first.status != 200 || again.status != 200 || again.body != first.body {
+		t.Errorf("a rename: %d %s, again %d %s", first.status, first.body, again.status, again.body)
+	}
+	if a := s.keyed("PUT", "/organizations/acme", `{"name": "acme2"}`, aKey+"-o"); a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := s.keyed("PUT", "/organizations/acme", `{"name": "acme2"}`, aKey+"-o"); a.status != 200 || !strings.Contains(a.body, "acme2") {
+		t.Errorf("a rename of the organization, again: %d %s", a.status, a.body)
+	}
+}
+
+// group sets who is in a group of an organization or environment.
+func (s *site) group(where, group string, members ...string) {
+	s.t.Helper()
+	path := "/organizations/" + strings.Replace(where, "/", "/environments/", 1) + "/groups/" + group
+	users := []string{}
+	for _, m := range members {
+		users = append(users, `{"username": "`+m+`"}`)
+	}
+	s.do("PUT", path, `{"users": [`+strings.Join(users, ", ")+`]}`)
+}
+
 // Whoever sends the same request many times at once has it done once.
 func TestRepeatsAtTheSameTime(t *testing.T) {
 	s := newSite(t).furnish()

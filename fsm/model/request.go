@@ -14,6 +14,8 @@ type RequestRow struct {
 	Answer []byte    `json:"answer,omitempty"` // sealed with the key; absent when it was too large
 	Large  bool      `json:"large,omitempty"`  // the answer was too large to be kept
 	Caused string    `json:"caused,omitempty"` // the changes that it set in motion
+	OrgID  string    `json:"orgId,omitempty"`  // of the organization it was sent to; "" for the site and the sender's own account
+	Rights string    `json:"rights,omitempty"` // digest of the sender's groups there; absent in rows of older nodes
 	Made   time.Time `json:"made"`
 }
 
