@@ -17,7 +17,12 @@ type ObjectField struct {
 // name that is there twice the last one. The data must be valid JSON, as what is stored is; it is read once, and not checked.
 // Names and values are parts of it, so nobody may change it. False where it is no object.
 func ObjectFields(data []byte) ([]ObjectField, bool) {
-	list, ok := scanFields(data)
+	return ReadObjectFields(make([]ObjectField, 0, 10), data)
+}
+
+// ReadObjectFields is ObjectFields in the memory of list, of which it overwrites what there is.
+func ReadObjectFields(list []ObjectField, data []byte) ([]ObjectField, bool) {
+	list, ok := scanFields(list[:0], data)
 	if !ok {
 		return decodeFields(data)
 	}
@@ -40,12 +45,11 @@ func ObjectFields(data []byte) ([]ObjectField, bool) {
 const scanManyFields = 64
 
 // scanFields gives the fields as they stand; false for what it leaves to encoding/json: names with escapes, too.
-func scanFields(data []byte) ([]ObjectField, bool) {
+func scanFields(list []ObjectField, data []byte) ([]ObjectField, bool) {
 	i := plainSpace(data, 0)
 	if i >= len(data) || data[i] != '{' {
 		return nil, false
 	}
-	list := make([]ObjectField, 0, 10)
 	if i = plainSpace(data, i+1); i < len(data) && data[i] == '}' {
 		return list, true
 	}

@@ -45,7 +45,7 @@ func TestObjectFields(t *testing.T) {
 		checkObject(t, []byte(s))
 	}
 	for _, s := range []string{`{"b":1,"a":"x"}`, `{"a":1,"b":3,"a":{"c":[1,"]}",{"d":"\""}]}}`} {
-		if _, ok := scanFields([]byte(s)); !ok {
+		if _, ok := scanFields(nil, []byte(s)); !ok {
 			t.Errorf("%s is not read at a glance", s)
 		}
 	}

@@ -117,6 +117,9 @@ func FuzzPlainSetting(f *testing.F) {
 		f.Add([]byte(`{"key":"k","value":`+v+`}`), "k\x00", v, 0)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, text, value string, n int) {
+		if got, want := plainLen(data), slowPlainLen(data); got != want {
+			t.Errorf("%q: %d plain bytes in place of %d", data, got, want)
+		}
 		checkRow(t, data)
 		checkBulk(t, data)
 		checkBulk(t, []byte(`{"newOrUpdatedSettings":[`+string(data)+`]}`))

@@ -147,10 +147,10 @@ type Schema struct {
 
 // ParseSchema reads a schema; none is the zero schema. Errors are Invalid.
 func ParseSchema(raw json.RawMessage) (Schema, error) {
-	var s Schema
 	if len(raw) == 0 || string(raw) == "null" {
-		return s, nil
+		return Schema{}, nil
 	}
+	var s Schema
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return s, Errorf(Invalid, "schema: %v", decodeError(raw, err))
 	}

@@ -18,7 +18,7 @@ const (
 // orgID is "". Call it once, after all writes. The objects before and after are added to the record here; what is
 // secret in them is masked. It reads nothing that the transaction could conflict on.
 func Audit(tx *state.Tx, orgID string, rec model.AuditRecord) error {
-	a := auditor{before: tx.Before(), after: tx.Quiet()}
+	a := auditor{before: tx.Before(), after: tx.Quiet(), room: auditBytes}
 	for _, c := range tx.Changes() {
 		switch {
 		case c.Table == (&model.Change{}).Table():
@@ -82,6 +82,10 @@ func wordless(table string) bool {
 // auditor makes the changes of one record.
 type auditor struct {
 	before, after state.Reader
+	// room is what the values told so far leave of a record. Once there is none, the record is cut before what comes then, whose
+	// values need not be made: of a bulk write that is most.
+	room  int
+	lists [2][]model.ObjectField // fields of a row before and after, made again for each
 	// Of the owner whose setting came last: a bulk write changes many of one.
 	owned   model.Owner
 	path    ownerPlace
@@ -164,7 +168,8 @@ func headOf(row []model.ObjectField) (h audHead, ok bool) {
 }
 
 func ownerIn(raw json.RawMessage, o *model.Owner) bool {
-	list, ok := model.ObjectFields(raw)
+	var room [4]model.ObjectField
+	list, ok := model.ReadObjectFields(room[:0], raw)
 	level, ok1 := model.RawText(model.FieldOf(list, "level"))
 	org, ok2 := model.RawText(model.FieldOf(list, "orgId"))
 	id, ok3 := model.RawText(model.FieldOf(list, "id"))
@@ -174,8 +179,8 @@ func ownerIn(raw json.RawMessage, o *model.Owner) bool {
 
 func (a *auditor) change(c state.Change) (model.AuditChange, bool) {
 	out := model.AuditChange{Kind: c.Table, Action: "updated"}
-	before, ok := fieldsOf(c.Old)
-	after, ok2 := fieldsOf(c.New)
+	before, ok := a.rowFields(0, c.Old)
+	after, ok2 := a.rowFields(1, c.New)
 	if !ok || !ok2 {
 		return out, false // not a row of ours
 	}
@@ -196,7 +201,7 @@ func (a *auditor) change(c state.Change) (model.AuditChange, bool) {
 	if wordless(c.Table) {
 		return out, true
 	}
-	d := differ{most: maxAuditFields}
+	d := differ{most: maxAuditFields, beyond: a.room < 0}
 	switch c.Table {
 	case "notification":
 		d.secret = "document.value"
@@ -209,7 +214,22 @@ func (a *auditor) change(c state.Change) (model.AuditChange, bool) {
 	}
 	d.fieldsOf("", before, after)
 	out.Fields, out.Cut = d.fields, d.cut
+	for i := range d.fields {
+		a.room -= len(d.fields[i].Before) + len(d.fields[i].After)
+	}
 	return out, out.Action != "updated" || len(out.Fields) > 0
+}
+
+// rowFields reads a row as fieldsOf does, into a list that the next call with the same number takes.
+func (a *auditor) rowFields(side int, row []byte) ([]model.ObjectField, bool) {
+	if len(row) == 0 || row[0] != '{' {
+		return nil, row == nil
+	}
+	list, ok := model.ReadObjectFields(a.lists[side][:0], row)
+	if ok {
+		a.lists[side] = list
+	}
+	return list, ok
 }
 
 // place is the path of a row within its organization, and the environment and host that it is in.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/muster-hq/muster/fsm/model"
 )
@@ -22,6 +23,7 @@ const (
 type differ struct {
 	secret string // path of a field whose values are masked
 	most   int
+	beyond bool // what is found has no room in the record: that it is there is enough
 	fields []model.AuditField
 	cut    bool
 }
@@ -42,7 +44,7 @@ func (d *differ) diff(path string, before, after json.RawMessage, secret bool) {
 		d.cut = true
 		return
 	}
-	d.fields = append(d.fields, model.AuditField{Field: path, Before: shownValue(before, secret), After: shownValue(after, secret)})
+	d.fields = append(d.fields, model.AuditField{Field: path, Before: shownValue(before, secret || d.beyond), After: shownValue(after, secret || d.beyond)})
 }
 
 // objects compares objects key by key; false when one is something else.
@@ -208,11 +210,18 @@ func shownValue(raw json.RawMessage, secret bool) json.RawMessage {
 	if secret {
 		return json.RawMessage(mask)
 	}
-	raw = json.RawMessage(model.MaskedAddresses(string(maskedValue(raw)), maskText))
+	raw = maskedValue(raw)
+	if bytes.Contains(raw, []byte("://")) { // few values have an address; it is masked before the value is cut, perhaps within it
+		raw = json.RawMessage(model.MaskedAddresses(string(raw), maskText))
+	}
 	if len(raw) <= maxAuditValue {
 		return raw
 	}
-	text := append(make([]byte, 0, maxAuditValue/2+32), bytes.ToValidUTF8(raw[:maxAuditValue/2], nil)...)
+	head := raw[:maxAuditValue/2]
+	if !utf8.Valid(head) { // a character is cut
+		head = bytes.ToValidUTF8(head, nil)
+	}
+	text := append(make([]byte, 0, maxAuditValue/2+32), head...)
 	text = append(strconv.AppendInt(append(text, "... ("...), int64(len(raw)), 10), " bytes)"...)
 	return model.AppendText(make([]byte, 0, len(text)+32), string(text))
 }

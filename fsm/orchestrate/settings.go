@@ -186,13 +186,15 @@ func (p *settingPlace) put(tx *state.Tx, doc model.Setting, old *model.SettingRo
 		return nil, err
 	}
 	row := &model.SettingRow{
-		ID: newID(), Owner: p.owner, Name: doc.Key, Version: 1, Value: doc.Value, Link: doc.Link, Property: doc.Property, Schema: doc.Schema,
+		Owner: p.owner, Name: doc.Key, Version: 1, Value: doc.Value, Link: doc.Link, Property: doc.Property, Schema: doc.Schema,
 	}
 	if string(row.Schema) == "null" {
 		row.Schema = nil
 	}
 	if old != nil {
 		row.ID, row.Version = old.ID, old.Version+1
+	} else {
+		row.ID = newID()
 	}
 	return row, state.Put(tx, row)
 }
