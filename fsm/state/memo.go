@@ -1,25 +1,34 @@
 package state
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // How much a transaction remembers of what it has read of its view. Verbs ask for the same rows and ranges several times,
 // and a look is cheaper than memdb's way to them; a transaction that reads much reads each thing once.
 const (
-	rememberedRows   = 24
+	rememberedRows   = 512
 	rememberedRanges = 12
 )
 
 // memo remembers rows and ranges of a view, which never changes. The zero value is empty.
 type memo struct {
-	rows   []*record
-	absent []Read // of kind ReadRow
-	lists  []memberList
-	keys   []keyList
+	rows  []found
+	many  map[rowAt]*record // all of rows, once there are many
+	lists []memberList
+	keys  []keyList
+}
+
+// found is what was at a place; nil for nothing.
+type found struct {
+	rowAt
+	rec *record
 }
 
 type memberList struct {
 	table, rng string
-	recs       []*record
+	recs       []*record // by key
 }
 
 type keyList struct {
@@ -28,23 +37,51 @@ type keyList struct {
 }
 
 func (m *memo) row(v *View, table, key string) *record {
-	for _, rec := range m.rows {
-		if rec.key == key && rec.table == table {
+	at := rowAt{table, key}
+	if m.many != nil {
+		if rec, ok := m.many[at]; ok {
 			return rec
 		}
+	} else {
+		for i := range m.rows {
+			if m.rows[i].rowAt == at {
+				return m.rows[i].rec
+			}
+		}
 	}
-	none := Read{Kind: ReadRow, Table: table, Name: key}
-	if slices.Contains(m.absent, none) {
-		return nil
+	if rec := m.listed(table, key); rec != nil {
+		return rec
 	}
 	rec := v.row(table, key)
 	switch {
-	case rec == nil && len(m.absent) < rememberedRows:
-		m.absent = append(m.absent, none)
-	case rec != nil && len(m.rows) < rememberedRows:
-		m.rows = append(m.rows, rec)
+	case m.many != nil:
+		if len(m.many) < rememberedRows {
+			m.many[at] = rec
+		}
+	case len(m.rows) < fewInSet:
+		m.rows = append(m.rows, found{at, rec})
+	default:
+		m.many = make(map[rowAt]*record, 4*fewInSet)
+		for _, f := range m.rows {
+			m.many[f.rowAt] = f.rec
+		}
+		m.many[at] = rec
 	}
 	return rec
+}
+
+// listed finds a row in a range that was read; nil when it is in none.
+func (m *memo) listed(table, key string) *record {
+	for i := range m.lists {
+		if m.lists[i].table != table {
+			continue
+		}
+		recs := m.lists[i].recs
+		if at, ok := slices.BinarySearchFunc(recs, key, func(r *record, key string) int { return strings.Compare(r.key, key) }); ok {
+			return recs[at]
+		}
+	}
+	return nil
 }
 
 // membersOf gives the members of a range. They are shared: nobody may change the list.

@@ -60,15 +60,16 @@ func (s *readSet) all() []Read {
 
 // writeSet holds the rows that a transaction writes. The zero value is empty; it is not to be copied.
 type writeSet struct {
-	list []*pending
-	many map[string]*pending // all of list by rowID, once there are many
-	room [2]*pending         // of the first ones
+	list  []*pending
+	many  map[rowAt]*pending // all of list, once there are many
+	room  [2]*pending        // of the first ones
+	order bool               // list is in order
 }
 
 // of gives the row's entry, nil when it has none.
 func (s *writeSet) of(table, key string) *pending {
 	if s.many != nil {
-		return s.many[rowID(table, key)]
+		return s.many[rowAt{table, key}]
 	}
 	for _, p := range s.list {
 		if p.key == key && p.table == table {
@@ -83,20 +84,24 @@ func (s *writeSet) add(p *pending) {
 	if s.list == nil {
 		s.list = s.room[:0]
 	}
-	s.list = append(s.list, p)
+	s.list, s.order = append(s.list, p), false
 	switch {
 	case s.many != nil:
-		s.many[rowID(p.table, p.key)] = p
+		s.many[rowAt{p.table, p.key}] = p
 	case len(s.list) > fewInSet:
-		s.many = make(map[string]*pending, 4*fewInSet)
+		s.many = make(map[rowAt]*pending, 4*fewInSet)
 		for _, old := range s.list {
-			s.many[rowID(old.table, old.key)] = old
+			s.many[rowAt{old.table, old.key}] = old
 		}
 	}
 }
 
 // sorted gives the entries by table and key, as a commit has its writes.
 func (s *writeSet) sorted() []*pending {
+	if s.order {
+		return s.list
+	}
+	s.order = true
 	slices.SortFunc(s.list, func(a, b *pending) int {
 		if c := strings.Compare(a.table, b.table); c != 0 {
 			return c

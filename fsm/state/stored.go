@@ -149,7 +149,7 @@ func CountStored(v *View) (map[string]int64, error) {
 // once it is committed.
 func Grown(tx *Tx) map[string]int64 {
 	out := map[string]int64{}
-	seals := tx.base.st.vault.ring != nil
+	seals, asked := tx.base.st.vault.ring != nil, ""
 	for _, p := range tx.writes.list {
 		if p.old == p.rec || !counts(p.table) {
 			continue
@@ -160,7 +160,13 @@ func Grown(tx *Tx) map[string]int64 {
 		if p.rec == nil {
 			continue
 		}
-		if p.domain == "" || !seals || !tx.hasKey(p.domain) {
+		sealed := p.domain != "" && seals
+		if sealed && p.domain != asked { // most writes are of one domain, which is asked about once
+			if sealed = tx.hasKey(p.domain); sealed {
+				asked = p.domain
+			}
+		}
+		if !sealed {
 			out[string(ownerOf(p.table, p.key, p.rec.value))] += int64(len(p.key) + len(p.rec.value))
 		} else if isOrganization(p.domain) {
 			out[p.domain] += int64(len(p.key) + seal.SealedSize(p.domain, len(p.rec.value)))

@@ -182,14 +182,11 @@ func (p *published) keys(table, rng string) []string {
 // members gives the records of a range by key order.
 func (p *published) members(table, rng string) []*record {
 	keys := p.keys(table, rng)
-	txn := p.reader()
 	out := make([]*record, 0, len(keys))
 	for _, key := range keys {
-		row, err := txn.First(tableRows, "id", rowID(table, key))
-		if err != nil || row == nil {
-			continue
+		if rec := p.row(table, key); rec != nil {
+			out = append(out, rec)
 		}
-		out = append(out, row.(*record))
 	}
 	return out
 }
