@@ -5,8 +5,8 @@ type SettingBulk struct {
 	Settings *[]Setting `json:"newOrUpdatedSettings"`
 }
 
-// DecodeBulk is Decode for a bulk change: the same result, at once where the body is plain. Values are parts of data then,
-// which nobody may change from then on.
+// DecodeBulk is Decode for a bulk change: the same result, at once where the body is plain but for values and schemas. These
+// are parts of data then, which nobody may change from then on. Data must be valid JSON.
 func DecodeBulk(data []byte) (SettingBulk, error) {
 	if list, ok := plainBulk(data); ok {
 		return SettingBulk{&list}, nil
@@ -45,7 +45,7 @@ func plainSettings(data []byte, i int) (list []Setting, end int, ok bool) {
 	}
 	for {
 		var s Setting
-		if i, ok = plainObject(data, i, nil, s.take); !ok {
+		if i, ok = plainObject(data, i, anySettingJSON, nil, s.take); !ok {
 			return nil, 0, false
 		}
 		list = append(list, s)

@@ -37,12 +37,13 @@ func plainSpace(data []byte, i int) int {
 // false. It stops when yield answers false. The result says that data is such an object and nothing else, and that
 // all fields were given; on false, what was given says nothing.
 func PlainFields(data []byte, yield func(name, value []byte) bool) bool {
-	end, ok := plainObject(data, plainSpace(data, 0), nil, yield)
+	end, ok := plainObject(data, plainSpace(data, 0), nil, nil, yield)
 	return ok && plainSpace(data, end) == len(data)
 }
 
-// plainObject reads the object at i and gives the place after it. Objects in it are handed to inner, if there is one.
-func plainObject(data []byte, i int, inner func(name []byte, i int) (int, bool), yield func(name, value []byte) bool) (int, bool) {
+// plainObject reads the object at i and gives the place after it. Objects in it are handed to inner, if there is one. Values of
+// which anyJSON says so, if there is one, are given whatever they are: then data must be valid JSON.
+func plainObject(data []byte, i int, anyJSON func(name []byte) bool, inner func(name []byte, i int) (int, bool), yield func(name, value []byte) bool) (int, bool) {
 	if i >= len(data) || data[i] != '{' {
 		return 0, false
 	}
@@ -59,13 +60,20 @@ func plainObject(data []byte, i int, inner func(name []byte, i int) (int, bool),
 			return 0, false
 		}
 		i = plainSpace(data, i+1)
-		if i < len(data) && data[i] == '{' && inner != nil {
+		switch {
+		case anyJSON != nil && anyJSON(name):
+			end := scanValue(data, i)
+			if end <= i || !yield(name, data[i:end]) {
+				return 0, false
+			}
+			i = end
+		case i < len(data) && data[i] == '{' && inner != nil:
 			end, ok := inner(name, i)
 			if !ok {
 				return 0, false
 			}
 			i = end
-		} else {
+		default:
 			n := plainValue(data[i:])
 			if n == 0 || !yield(name, data[i:i+n]) {
 				return 0, false
@@ -208,8 +216,11 @@ func (s *SettingRow) AppendRow(b []byte) ([]byte, bool) {
 	return append(b, '}'), ok && ok2 && ok3 && ok4 && ok5 && ok6 && ok7 && ok8 && ok9
 }
 
-// ReadRow reads the row from JSON; false when that is not plain or has more than the fields of the row, and then the
-// row is of no use. What the row holds are parts of data, which nobody may change from then on.
+// anySettingJSON tells the fields of settings that are any JSON.
+func anySettingJSON(name []byte) bool { return string(name) == "value" || string(name) == "schema" }
+
+// ReadRow reads the row from JSON, which is valid, as what is stored is; false when names and texts are not plain or there are more
+// than the fields of the row, and then the row is of no use. What the row holds are parts of data, which nobody may change from then on.
 func (s *SettingRow) ReadRow(data []byte) bool {
 	owner := func(name, value []byte) bool {
 		switch string(name) {
@@ -226,9 +237,9 @@ func (s *SettingRow) ReadRow(data []byte) bool {
 		if string(name) != "owner" {
 			return 0, false
 		}
-		return plainObject(data, i, nil, owner)
+		return plainObject(data, i, nil, nil, owner)
 	}
-	end, ok := plainObject(data, 0, inner, func(name, value []byte) bool {
+	end, ok := plainObject(data, 0, anySettingJSON, inner, func(name, value []byte) bool {
 		switch string(name) {
 		case "id":
 			return plainPart(&s.ID, value)

@@ -37,7 +37,7 @@ func checkSetting(t *testing.T, s Setting) {
 func checkRow(t *testing.T, data []byte) {
 	t.Helper()
 	var got, want SettingRow
-	if !got.ReadRow(data) {
+	if !got.ReadRow(data) || !json.Valid(data) { // else it must come to an end
 		return
 	}
 	if err := json.Unmarshal(data, &want); err != nil || !reflect.DeepEqual(got, want) {
@@ -75,6 +75,9 @@ func TestPlainSettings(t *testing.T) {
 	if b, ok := (&SettingRow{ID: "1", Name: "k", Value: s.Value}).AppendRow(nil); !ok || !row.ReadRow(b) {
 		t.Error("a plain row is not taken for one")
 	}
+	if !row.ReadRow([]byte(`{"id":"1","owner":{"level":"host","orgId":"o","id":"h"},"key":"k","version":1,"value":{"a":["\"}"]},"schema":{"type":"object"}}`)) {
+		t.Error("a row with a value of several parts is not read at once")
+	}
 }
 
 func TestPlainPatches(t *testing.T) {
@@ -90,6 +93,9 @@ func TestPlainPatches(t *testing.T) {
 func checkBulk(t *testing.T, data []byte) {
 	t.Helper()
 	got, err := DecodeBulk(data)
+	if !json.Valid(data) { // it must come to an end
+		return
+	}
 	want, wantErr := Decode[SettingBulk](data)
 	if (err == nil) != (wantErr == nil) || err == nil && !reflect.DeepEqual(got, want) {
 		t.Errorf("%s reads as %+v, %v in place of %+v, %v", data, got, err, want, wantErr)
@@ -106,7 +112,7 @@ func TestPlainBulk(t *testing.T) {
 		`{"newOrUpdatedSettings":[],"newOrUpdatedSettings":[{"key":"a"}]}`, `{`, `{"`} {
 		checkBulk(t, []byte(s))
 	}
-	if list, ok := plainBulk([]byte(`{"newOrUpdatedSettings": [{"key":"a","value":"b"},{"key":"c","value":1}]}`)); !ok || len(list) != 2 {
+	if list, ok := plainBulk([]byte(`{"newOrUpdatedSettings": [{"key":"a","value":"b"},{"key":"c","value": [1, {"x": "\n\""}] , "schema":{"type":"x"}}]}`)); !ok || len(list) != 2 {
 		t.Error("a plain bulk change is not taken for one")
 	}
 }
