@@ -1,6 +1,7 @@
 package orchestrate
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 
@@ -86,6 +87,9 @@ type auditor struct {
 	// values need not be made: of a bulk write that is most.
 	room  int
 	lists [2][]model.ObjectField // fields of a row before and after, made again for each
+	// The owner that was read last, and what it was read from: rows of one write often have one.
+	ownerRaw json.RawMessage
+	ownerWas *model.Owner
 	// Of the owner whose setting came last: a bulk write changes many of one.
 	owned   model.Owner
 	path    ownerPlace
@@ -126,7 +130,7 @@ type audHead struct {
 }
 
 // headOf reads it off a row; false where that is not a row of ours.
-func headOf(row []model.ObjectField) (h audHead, ok bool) {
+func (a *auditor) headOf(row []model.ObjectField) (h audHead, ok bool) {
 	ok = true
 	for i := range row {
 		var into *string
@@ -155,8 +159,14 @@ func headOf(row []model.ObjectField) (h audHead, ok bool) {
 			if string(row[i].Value) == "null" {
 				continue
 			}
-			h.Owner = &model.Owner{}
-			ok = ok && ownerIn(row[i].Value, h.Owner)
+			if !bytes.Equal(row[i].Value, a.ownerRaw) {
+				o := &model.Owner{}
+				if !ownerIn(row[i].Value, o) {
+					return h, false
+				}
+				a.ownerRaw, a.ownerWas = row[i].Value, o
+			}
+			h.Owner = a.ownerWas
 			continue
 		default:
 			continue
@@ -193,7 +203,7 @@ func (a *auditor) change(c state.Change) (model.AuditChange, bool) {
 	case len(model.FieldOf(after, "going")) > 0: // it is as good as gone
 		out.Action, row, after = "deleted", before, nil
 	}
-	h, ok := headOf(row)
+	h, ok := a.headOf(row)
 	if !ok {
 		return out, false
 	}

@@ -50,9 +50,11 @@ func mayIntend(tx *state.Tx) bool { return tx.Schema() >= state.SchemaEvents }
 
 // listening is how many applications on hosts the places concern at most.
 func listening(r state.Reader, places []place) int {
-	n := 0
-	for _, p := range places {
-		below, bounded := hostsBelow(r, p.owner)
+	n, below, bounded := 0, 0, false
+	for i, p := range places {
+		if i == 0 || p.owner != places[i-1].owner {
+			below, bounded = hostsBelow(r, p.owner)
+		}
 		if bounded && below <= 1 {
 			n++
 			continue
@@ -93,8 +95,9 @@ func affected(r state.Reader, o model.Owner, keys []string) watch {
 		return nil
 	}
 	byCtx := map[string]*watched{}
+	apps := state.List[model.ApplicationRow](r, model.ApplicationsOf(o.OrgID))
 	for _, at := range placesOf(o.OrgID, o, keys, r) {
-		for _, ctx := range listeners(r, at.owner, at.key) {
+		for _, ctx := range listeners(r, apps, at.owner, at.key) {
 			w := byCtx[ctx.ID]
 			if w == nil {
 				w = &watched{ctx: ctx, before: map[string]string{}, direct: map[string]bool{}}
@@ -131,10 +134,10 @@ func valueNow(r state.Reader, ctx *model.ContextRow, key string) string {
 	return string(e.Value)
 }
 
-// listeners are the applications on provisioned hosts at or below an owner with a handler on key.
-func listeners(r state.Reader, o model.Owner, key string) []*model.ContextRow {
+// listeners are the applications, of all of the organization, on provisioned hosts at or below an owner with a handler on key.
+func listeners(r state.Reader, apps []*model.ApplicationRow, o model.Owner, key string) []*model.ContextRow {
 	var out []*model.ContextRow
-	for _, a := range state.List[model.ApplicationRow](r, model.ApplicationsOf(o.OrgID)) {
+	for _, a := range apps {
 		if !slices.ContainsFunc(a.Document.Handlers, func(h model.Handler) bool { return h.Triggers(key) }) {
 			continue
 		}

@@ -99,18 +99,34 @@ func (d *DataKey) Name(text string) string {
 
 // Open decrypts what was sealed for this place. The result is the caller's. Errors wrap ErrForm or ErrAuth.
 func (d *DataKey) Open(value []byte, at Place) ([]byte, error) {
-	h, err := ParseHead(value)
-	if err != nil {
-		return nil, err
-	}
-	if h.id != d.id || h.Domain != d.domain {
+	size, ok := d.sealed(value)
+	if !ok {
+		h, err := ParseHead(value)
+		if err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("a sealed value of %q: %w", h.Domain, ErrAuth)
 	}
-	clear, err := d.aead.Open(nil, nil, value[h.size:], bind("muster value 1", d.domain, at.Table, at.Key, string(d.id[:])))
+	clear, err := d.aead.Open(nil, nil, value[size:], bind("muster value 1", d.domain, at.Table, at.Key, string(d.id[:])))
 	if err != nil {
-		return nil, fmt.Errorf("a sealed value of %q: %w", h.Domain, ErrAuth)
+		return nil, fmt.Errorf("a sealed value of %q: %w", d.domain, ErrAuth)
 	}
 	return clear, nil
+}
+
+// Sealed says whether a value tells that it was sealed with this key.
+func (d *DataKey) Sealed(value []byte) bool {
+	_, ok := d.sealed(value)
+	return ok
+}
+
+// sealed is Sealed that gives the size of the head, without making anything of it.
+func (d *DataKey) sealed(value []byte) (size int, ok bool) {
+	if !Sealed(value) || len(value) < headSize+1 || value[1] != version || [idSize]byte(value[2:headSize]) != d.id {
+		return 0, false
+	}
+	domain, size, ok := domainIn(value)
+	return size, ok && string(domain) == d.domain
 }
 
 // bind writes texts so that no two lists of them give the same bytes.

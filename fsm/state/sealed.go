@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-hq/muster/fsm/model"
@@ -96,7 +97,8 @@ func (d *DataKeys) newest() DataKeyNote { return d.Versions[len(d.Versions)-1] }
 // vault has the cluster's keys and remembers the domains' keys that were opened.
 type vault struct {
 	ring *seal.Keyring
-	open sync.Map // id -> *seal.DataKey
+	open sync.Map                     // id -> *seal.DataKey
+	last atomic.Pointer[seal.DataKey] // of open, the one that opened a row last: mostly that of the next row, too
 }
 
 // dataKey gives an opened key of a domain.
@@ -248,6 +250,12 @@ var errKeyGone = errors.New("the key that it was sealed with is gone")
 var errNoKeys = errors.New("it is sealed, and this store has no keys")
 
 func unseal(r Reader, rec *record) ([]byte, error) {
+	at := seal.Place{Table: rec.table, Key: rec.key}
+	if r != nil {
+		if k := r.store().vault.last.Load(); k != nil && k.Sealed(rec.value) {
+			return k.Open(rec.value, at)
+		}
+	}
 	h, err := seal.ParseHead(rec.value)
 	if err != nil {
 		return nil, err
@@ -273,7 +281,8 @@ func unseal(r Reader, rec *record) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return k.(*seal.DataKey).Open(rec.value, seal.Place{Table: rec.table, Key: rec.key})
+	v.last.Store(k.(*seal.DataKey))
+	return k.(*seal.DataKey).Open(rec.value, at)
 }
 
 // unreadable is the error for a stored row that cannot be read.
