@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -87,5 +88,31 @@ func TestMeasureFindsWhatIsWrong(t *testing.T) {
 	}
 	if _, err := measured(t, &shelf{garbled: true}, "get"); err == nil || !strings.Contains(err.Error(), "in place of") {
 		t.Errorf("a read of something else: %v", err)
+	}
+}
+
+// TestABulkReplyIsChecked: each setting must be there with its value, and no other.
+func TestABulkReplyIsChecked(t *testing.T) {
+	keys, values := []string{"k-0", "k-1"}, []string{"k-0 7 xx", "k-1 7 xx"}
+	reply := func(a, b string) []byte {
+		return []byte(`{"count":2,"items":[{"uuid":"1","key":"k-0","value":"` + a + `","version":41},{"version":42,"value":"` + b + `","key":"k-1"}]}`)
+	}
+	if v, err := checkBulk(reply(values[0], values[1]), keys, values); err != nil || v != 41 {
+		t.Errorf("a right reply: version %d, %v", v, err)
+	}
+	for name, b := range map[string][]byte{
+		"an old value":    reply(values[0], "k-1 6 xx"),
+		"values swapped":  reply(values[1], values[0]),
+		"one lacks":       []byte(`{"items":[{"key":"k-0","value":"k-0 7 xx","version":41}]}`),
+		"one too many":    append(bytes.TrimSuffix(reply(values[0], values[1]), []byte("]}")), `,{"key":"k-2","value":"","version":1}]}`...),
+		"it is cut off":   reply(values[0], values[1])[:90],
+		"no version":      bytes.Replace(reply(values[0], values[1]), []byte(`"version":41`), []byte(`"vision":41`), 1),
+		"another answer":  []byte(`{"error":["busy"]}`),
+		"nothing":         nil,
+		"an empty answer": []byte(`{"items":[]}`),
+	} {
+		if v, err := checkBulk(b, keys, values); err == nil {
+			t.Errorf("%s was taken for right, version %d", name, v)
+		}
 	}
 }
