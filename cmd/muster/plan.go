@@ -45,6 +45,12 @@ func writePlan(b *strings.Builder, p *model.Plan) {
 	}
 	fmt.Fprintf(b, "hosts that would get changes: %d\n", p.Count)
 	for _, h := range p.Hosts {
+		if len(h.Machine) > 0 {
+			fmt.Fprintf(b, "\n%s/%s: for its machine, before there is one\n", oneLine(h.Environment), oneLine(h.Host))
+		}
+		for _, t := range h.Machine {
+			writePlanTask(b, &t)
+		}
 		for _, ch := range h.Changes {
 			fmt.Fprintf(b, "\n%s/%s: change %d, %s\n", oneLine(h.Environment), oneLine(h.Host), ch.OrderNum, oneLine(ch.Description))
 			for _, t := range ch.Tasks {

@@ -40,11 +40,11 @@ func TestDryRun(t *testing.T) {
 
 func TestWritePlan(t *testing.T) {
 	p := model.Plan{DryRun: true, Count: 3, LeftOut: 2, NoAccessToAllResources: true, Objects: []model.PlanObjects{{Kind: "setting.updated", Count: 1}},
-		Hosts: []model.PlanHost{{Environment: "Dev", Host: "web1", Changes: []model.PlanChange{{OrderNum: 4, Description: "Run\x1b[2J", Tasks: []model.PlanTask{
+		Hosts: []model.PlanHost{{Environment: "Dev", Host: "web1", Machine: []model.PlanTask{{Description: "Render file ks", Diff: "--- /dev/null\n"}}, Changes: []model.PlanChange{{OrderNum: 4, Description: "Run\x1b[2J", Tasks: []model.PlanTask{
 			{Description: "Update file a", Diff: "--- a/x\n+++ b/x\n"}, {OrderNum: 1, Description: "Restart", Error: "no", Note: "binary"}}}}}}}
 	var b strings.Builder
 	writePlan(&b, &p)
-	want := "Nothing was done.\nsetting would be updated: 1\nhosts that would get changes: 3\n\nDev/web1: change 4, Run [2J\n  0. Update file a\n" +
+	want := "Nothing was done.\nsetting would be updated: 1\nhosts that would get changes: 3\n\nDev/web1: for its machine, before there is one\n  0. Render file ks\n     --- /dev/null\n\nDev/web1: change 4, Run [2J\n  0. Update file a\n" +
 		"     --- a/x\n     +++ b/x\n  1. Restart\n     would fail: no\n     binary\n\nand 2 more hosts\n\nand hosts that you may not read\n"
 	if b.String() != want {
 		t.Errorf("%q\nwant\n%q", b.String(), want)

@@ -138,6 +138,12 @@ func (m *machineTest) commands(info devInfo) {
 		m.t.Errorf("host sensor prints %s", out)
 	}
 	do("host", "create", "h2", "--platform", "cloud")
+	if out := do("host", "provision", "h2", "--dry-run"); !strings.HasPrefix(out, "Nothing was done.\n") || !strings.Contains(out, "instance would be created: 1\n") {
+		m.t.Errorf("host provision --dry-run prints %s", out)
+	}
+	if out := do("host", "show", "h2"); !strings.Contains(out, "DEFINED") {
+		m.t.Errorf("host show after a dry run prints %s", out)
+	}
 	do("host", "provision", "h2", "--wait")
 	if out := do("instance", "show", "h2"); !strings.Contains(out, "RUNNING") || !strings.Contains(out, "Up") {
 		m.t.Errorf("instance show prints %s", out)

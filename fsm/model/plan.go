@@ -24,9 +24,11 @@ type PlanObjects struct {
 
 // PlanHost is what a host would get.
 type PlanHost struct {
-	Environment string       `json:"environment"`
-	Host        string       `json:"host"`
-	Changes     []PlanChange `json:"changes"`
+	Environment string `json:"environment"`
+	Host        string `json:"host"`
+	// Machine are the files of platform and distribution that would be rendered for a machine which is to be made.
+	Machine []PlanTask   `json:"machine,omitempty"`
+	Changes []PlanChange `json:"changes"`
 }
 
 // PlanChange is a change that would be queued.
@@ -43,7 +45,7 @@ type PlanTask struct {
 	Application string `json:"application,omitempty"`
 	Collection  string `json:"collection"`
 	Resource    string `json:"resource"`
-	Action      string `json:"action"`          // apply, forget, or what is done: restart, reload, run
+	Action      string `json:"action"`          // apply, forget, render, or what is done: restart, reload, run
 	Error       string `json:"error,omitempty"` // with which the step would end, as its file cannot be rendered
 	// Diff leads from what the file was described as to what it would be, unified, secrets masked.
 	Diff string `json:"diff,omitempty"`

@@ -194,7 +194,7 @@ func enrolMachine(tx *state.Tx, t *model.EnrolToken, facts map[string]string) (*
 		return nil, model.Errorf(model.Conflict, "the machine of host %q has an agent already", h.Name)
 	}
 	i.Provisioning, i.State, i.Error = false, model.InstanceRunning, ""
-	i.Properties = sortedProperties(sortedProperties([]model.Property{{Key: "hostname", Value: h.Name}}, i.Properties), properties(facts))
+	i.Properties = knownProperties(h, i, facts)
 	i.Version++
 	if err := state.Put(tx, i); err != nil {
 		return nil, err

@@ -3,7 +3,9 @@ package orchestrate
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
@@ -19,7 +21,8 @@ const (
 
 // Outlook tells what a rehearsal would do: the hosts that may sees, their changes, and how their files would differ
 // from what is described now, with secrets masked. What the write leaves as an intent is planned for the first hosts; of
-// the others it is told how many have other values, or the application. It ends with ctx.
+// the others it is told how many have other values, or the application. Of a machine that is to be made it is told what is
+// rendered for it, and what it gets once its agent is there. It ends with ctx.
 func Outlook(ctx context.Context, tx *state.Tx, may func(*model.HostRow) bool) (model.Plan, error) {
 	out := model.Plan{DryRun: true, Objects: []model.PlanObjects{}, Hosts: []model.PlanHost{}}
 	for _, d := range tx.Deeds() {
@@ -72,18 +75,26 @@ func outlookShown(ctx context.Context, tx *state.Tx, out *model.Plan, shown []ou
 	for _, c := range state.Fresh[model.Change](tx) {
 		byHost[c.HostID] = append(byHost[c.HostID], c)
 	}
-	room := maxOutlookDiffs
+	room, machines := maxOutlookDiffs, awaited(tx)
 	for _, p := range shown {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if len(byHost[p.host.ID]) == 0 { // nothing differs there
+		o := outlook{tx: tx, host: p.host, room: &room, data: map[string]*renderer{}}
+		doc := model.PlanHost{Environment: p.env, Host: p.host.Name, Changes: []model.PlanChange{}}
+		changes := byNumber(byHost[p.host.ID])
+		if i := machines[p.host.ID]; i != nil {
+			var err error
+			if changes, err = arrival(tx, p.host, i); err != nil {
+				return err
+			}
+			o.bare, doc.Machine = true, o.machine()
+		}
+		if len(changes)+len(doc.Machine) == 0 { // nothing differs there
 			out.Count--
 			continue
 		}
-		o := outlook{tx: tx, host: p.host, room: &room, data: map[string]*renderer{}}
-		doc := model.PlanHost{Environment: p.env, Host: p.host.Name, Changes: []model.PlanChange{}}
-		for _, c := range byNumber(byHost[p.host.ID]) {
+		for _, c := range changes {
 			doc.Changes = append(doc.Changes, o.change(c))
 		}
 		out.Hosts = append(out.Hosts, doc)
@@ -97,6 +108,7 @@ func outlookHosts(ctx context.Context, tx *state.Tx) ([]string, error) {
 	for _, c := range state.Fresh[model.Change](tx) {
 		ids = append(ids, c.HostID)
 	}
+	ids = slices.AppendSeq(ids, maps.Keys(awaited(tx)))
 	for _, i := range state.Fresh[model.IntentRow](tx) {
 		x, err := newReach(tx.Before(), tx, i)
 		if err != nil {
@@ -121,6 +133,7 @@ type outlook struct {
 	host *model.HostRow
 	room *int                 // bytes of diffs that may still be told
 	data map[string]*renderer // by context, and whether it is before
+	bare bool                 // there is no machine yet: nothing is on it
 }
 
 func (o *outlook) change(c *model.Change) model.PlanChange {
@@ -134,6 +147,9 @@ func (o *outlook) change(c *model.Change) model.PlanChange {
 		if t.Collection == model.TypeFiles && t.Verb == verbApply && t.Fail == "" {
 			doc.Diff, doc.Note = o.diff(t)
 		}
+		if t.Fail != "" && o.bare {
+			doc.Note = o.unknown()
+		}
 		out.Tasks = append(out.Tasks, doc)
 	}
 	return out
@@ -141,9 +157,13 @@ func (o *outlook) change(c *model.Change) model.PlanChange {
 
 // diff tells a file as it is described without the write from what the task would make of it.
 func (o *outlook) diff(t *model.Task) (diff, note string) {
-	was, had, err := o.text(o.tx.Before(), "before", t)
-	if err != nil {
-		return "", "the file as it is described now cannot be rendered: " + err.Error()
+	var was []byte
+	var had bool
+	if !o.bare {
+		var err error
+		if was, had, err = o.text(o.tx.Before(), "before", t); err != nil {
+			return "", "the file as it is described now cannot be rendered: " + err.Error()
+		}
 	}
 	is, has, err := o.text(o.tx, "after", t)
 	if err != nil {
@@ -152,10 +172,15 @@ func (o *outlook) diff(t *model.Task) (diff, note string) {
 	if t.Content == "" && string(is) != "" { // it goes, although another thing describes it
 		is, has = nil, false
 	}
+	return o.differ(t.Resource, was, is, had, has)
+}
+
+// differ tells what a file was, if it had been, from what it is, if it is to be.
+func (o *outlook) differ(path string, was, is []byte, had, has bool) (diff, note string) {
 	if !isText(was) || !isText(is) {
 		return "", "a binary file: its content is not shown"
 	}
-	from, to := "a"+t.Resource, "b"+t.Resource
+	from, to := "a/"+strings.TrimPrefix(path, "/"), "b/"+strings.TrimPrefix(path, "/")
 	if !had {
 		from = "/dev/null"
 	}
