@@ -88,11 +88,19 @@ type AuditField struct {
 func (a AuditRecord) Encode(most int) []byte {
 	b := make([]byte, 0, min(a.roughly(), most+auditSpare))
 	for {
-		var fits bool
-		if b, fits = a.appendWithin(b[:0], most); fits {
+		var written int
+		if b, written = a.appendWithin(b[:0], most); len(b) <= most {
 			return b
 		}
-		switch n := len(a.Changes); {
+		n := len(a.Changes)
+		for ; n > written; n /= 2 { // the changes before are too long already: the last one makes no difference
+			a.More += n - n/2
+		}
+		if n < len(a.Changes) {
+			a.Changes = a.Changes[:n]
+			continue
+		}
+		switch {
 		case n == 0:
 			a.Object, a.Message = cutText(a.Object, most/8), cutText(a.Message, most/8)
 			a.Fullname = cutText(a.Fullname, most/8)

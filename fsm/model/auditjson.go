@@ -13,8 +13,9 @@ func (a *AuditRecord) AppendJSON(b []byte) []byte {
 	return b
 }
 
-// appendWithin is AppendJSON that gives up once the record is longer than most: what it gives is of no use then.
-func (a *AuditRecord) appendWithin(b []byte, most int) (out []byte, fits bool) {
+// appendWithin is AppendJSON that gives up once the record is longer than most: what it gives is of no use then. It tells how many
+// of the changes were written.
+func (a *AuditRecord) appendWithin(b []byte, most int) (out []byte, written int) {
 	start := len(b)
 	w := jsonWriter{b: append(b, '{')}
 	w.text("actor", a.Actor)
@@ -31,12 +32,13 @@ func (a *AuditRecord) appendWithin(b []byte, most int) (out []byte, fits bool) {
 	w.list("changes", len(a.Changes), func(i int) {
 		if len(w.b)-start <= most {
 			a.Changes[i].write(&w)
+			written++
 		}
 	})
 	w.count("more", a.More)
 	w.count("queued", a.Queued)
 	w.b = append(w.b, '}')
-	return w.b, len(w.b)-start <= most
+	return w.b, written
 }
 
 func (c *AuditChange) write(w *jsonWriter) {

@@ -76,6 +76,47 @@ func TestAuditRecordWithinBounds(t *testing.T) {
 	}
 }
 
+// slowEncode is Encode that leaves out one after the other and tries each time.
+func (a AuditRecord) slowEncode(most int) []byte {
+	for {
+		b := a.AppendJSON(nil)
+		if len(b) <= most {
+			return b
+		}
+		switch n := len(a.Changes); {
+		case n == 0:
+			return a.Encode(most)
+		case len(a.Changes[n-1].Fields) > 0:
+			c := a.Changes[n-1]
+			c.Fields, c.Cut = c.Fields[:len(c.Fields)/2], true
+			a.Changes = append(a.Changes[:n-1:n-1], c)
+		default:
+			a.Changes, a.More = a.Changes[:n/2], a.More+n-n/2
+		}
+	}
+}
+
+// TestAuditRecordLeavesOutTheSame: what Encode leaves out without a try would have been left out anyway.
+func TestAuditRecordLeavesOutTheSame(t *testing.T) {
+	for n := range 40 {
+		for _, size := range []int{0, 7, 150, 600} {
+			rec := AuditRecord{Actor: "ann"}
+			for i := range n {
+				c := AuditChange{Kind: "setting", Object: strings.Repeat("o", (i*37)%50)}
+				for j := range i % 4 {
+					c.Fields = append(c.Fields, AuditField{Field: "value", After: json.RawMessage(`"` + strings.Repeat("x", (size*(i+j+1))%(size+300)) + `"`)})
+				}
+				rec.Changes = append(rec.Changes, c)
+			}
+			for _, most := range []int{100, 300, 1000, 3000, 8 << 10} {
+				if got, want := rec.Encode(most), rec.slowEncode(most); !bytes.Equal(got, want) {
+					t.Fatalf("%d changes within %d bytes:\n%s in place of\n%s", n, most, got, want)
+				}
+			}
+		}
+	}
+}
+
 // TestAppendText: as encoding/json.
 func TestAppendText(t *testing.T) {
 	for _, s := range []string{"", "plain", `a"b\c"`, `"`, `\`, "<&>", "\n", "é", "\xff", strings.Repeat(`x"`, 40) + "\u2028"} {

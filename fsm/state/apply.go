@@ -21,6 +21,7 @@ type Batch struct {
 	tails   map[string]*tail // the ends of logs that this batch has appended to
 	base    *published       // what was published before
 	shares  shares
+	writes  int // of the present commit
 }
 
 // Batch begins to apply entries. End it with Publish, or with Abort after an error.
@@ -85,7 +86,7 @@ func (b *Batch) Commit(c *Commit) (Result, error) {
 		res.Outcome = Malformed
 		return res, err
 	}
-	res.Outcome, res.Pos = Applied, b.pos
+	res.Outcome, res.Pos, b.writes = Applied, b.pos, len(c.Writes)
 	for i := range c.Writes {
 		if err := b.write(&c.Writes[i]); err != nil {
 			return Result{}, fmt.Errorf("apply commit %s at index %d: %w", c.ID, b.next.index, err)

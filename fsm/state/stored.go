@@ -93,8 +93,8 @@ func (b *Batch) count(w *Write, rec *record) {
 				b.shares.share(w.Table, w.Key, old.value).add(-1)
 			}
 		}
-		if b.shares.rows == nil {
-			b.shares.rows = map[rowAt]share{}
+		if b.shares.rows == nil { // room for the present commit, which is large if any is
+			b.shares.rows = make(map[rowAt]share, b.writes)
 		}
 		if rec != nil {
 			at = rowAt{rec.table, rec.key}
