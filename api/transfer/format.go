@@ -30,6 +30,8 @@ const (
 	maxDepth   = 64      // of nested lists and objects
 	maxRecords = 5_000_000
 	maxBytes   = 4 << 30   // unpacked
+	freeBytes  = 64 << 20  // unpacked, however small the file is
+	maxRatio   = 200       // of what is unpacked beyond that to what was sent; organizations come to 10 to 50
 	maxContent = 8 << 20   // of one file, as uploads have it
 	partSize   = 192 << 10 // of a content or of the sealed secrets in one record
 	maxSealed  = 64 << 20  // of all secrets
@@ -208,6 +210,7 @@ func (w *writer) end(secrets int) error {
 // Reader reads the records of a file, and checks their order, the limits and the checksum. It does not look into
 // documents. It is for one goroutine.
 type Reader struct {
+	sent    *counted
 	zip     *zstd.Decoder
 	in      *bufio.Reader
 	sum     hash.Hash
@@ -218,13 +221,26 @@ type Reader struct {
 	done    bool
 }
 
+// counted counts what is read through it.
+type counted struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
 // NewReader reads from r. Close it.
 func NewReader(r io.Reader) (*Reader, error) {
-	zip, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderMaxWindow(32<<20))
+	sent := &counted{r: r}
+	zip, err := zstd.NewReader(sent, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderMaxWindow(32<<20))
 	if err != nil {
 		return nil, fmt.Errorf("unpack the file: %w", err)
 	}
-	return &Reader{zip: zip, in: bufio.NewReaderSize(zip, 64<<10), sum: sha256.New()}, nil
+	return &Reader{sent: sent, zip: zip, in: bufio.NewReaderSize(zip, 64<<10), sum: sha256.New()}, nil
 }
 
 // Close frees what the reader holds.
@@ -285,6 +301,8 @@ func (r *Reader) line() ([]byte, error) {
 			return nil, r.large("record %d is longer than %d bytes", r.records+1, maxLine)
 		case r.bytes > maxBytes || r.records >= maxRecords:
 			return nil, r.large("it holds more than %d bytes or %d records", int64(maxBytes), maxRecords)
+		case r.bytes > freeBytes+maxRatio*r.sent.n:
+			return nil, r.large("%d bytes of it unpack to %d, more than %d times as many: no organization is like that", r.sent.n, r.bytes, maxRatio)
 		case err == nil:
 			return line, nil
 		case errors.Is(err, bufio.ErrBufferFull):

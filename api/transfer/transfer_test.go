@@ -220,6 +220,38 @@ func TestHostileFiles(t *testing.T) {
 	}
 }
 
+// A file may be whole and right in every record and still be a bomb: little that would fill the state of every node.
+func TestFilesThatUnpackToFarTooMuch(t *testing.T) {
+	value := strings.Repeat("a", 900_000)
+	lines := []string{header, organ}
+	for i := range 80 {
+		lines = append(lines, fmt.Sprintf(`{"kind":"setting","name":"k%d","doc":{"key":"k%d","value":"%s"}}`, i, i, value))
+	}
+	file := whole(t, lines...)
+	r, err := transfer.NewReader(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for err == nil {
+		_, err = r.Next()
+	}
+	if model.CodeOf(err) != model.TooLarge || !strings.Contains(err.Error(), "200 times") {
+		t.Errorf("%d bytes that unpack to %d: %v", len(file), len(lines)*len(value), err)
+	}
+	fits := whole(t, lines[:60]...) // 52 MB of little is within what is free
+	if r, err = transfer.NewReader(bytes.NewReader(fits)); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for err == nil {
+		_, err = r.Next()
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Errorf("%d bytes that unpack to %d: %v", len(fits), 60*len(value), err)
+	}
+}
+
 // A file's quota is set by who may set quotas; its jobs act for who imports, run not before the organization is there, and what they
 // missed is not made up for.
 func TestImportOfQuotaAndJobs(t *testing.T) {
