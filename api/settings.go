@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 
 	"github.com/muster-hq/muster/api/auth"
 	"github.com/muster-hq/muster/fsm/model"
@@ -64,7 +63,7 @@ func (c *call) setting(r state.Reader, at scope, doc model.Setting, err error) (
 	if err != nil || len(doc.Value) == 0 {
 		return doc, err
 	}
-	sees, sent := at.role.May(auth.ReadSecret), sends(c.body, "value")
+	sees, sent := at.role.May(auth.ReadSecret), model.Sends(c.body, "value")
 	if sees && sent {
 		return doc, nil
 	}
@@ -77,16 +76,6 @@ func (c *call) setting(r state.Reader, at scope, doc model.Setting, err error) (
 		return nil, err
 	}
 	return doc, nil
-}
-
-// sends tells whether a body, a JSON object, has a field.
-func sends(body []byte, field string) bool {
-	var doc map[string]json.RawMessage
-	if json.Unmarshal(body, &doc) != nil {
-		return false
-	}
-	_, ok := doc[field]
-	return ok
 }
 
 // explainSetting tells why a setting has the value that it has. A secret is masked for who may not see it, and what stands

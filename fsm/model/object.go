@@ -159,6 +159,12 @@ func FieldOf(list []ObjectField, name string) json.RawMessage {
 	return nil
 }
 
+// Sends says whether a body, a JSON object, has a field.
+func Sends(body []byte, name string) bool {
+	list, ok := ObjectFields(body)
+	return ok && FieldOf(list, name) != nil
+}
+
 // RawText reads a JSON text; nil and null are an empty one. False where it is something else.
 func RawText(raw json.RawMessage) (string, bool) {
 	if len(raw) == 0 {

@@ -60,3 +60,11 @@ func FuzzObjectFields(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) { checkObject(t, data) })
 }
+
+func TestSends(t *testing.T) {
+	for body, want := range map[string]bool{`{"value": null}`: true, `{"Value": 1}`: false, `{"v\u0061lue": 1}`: true, `{"a": {"value": 1}}`: false, `[]`: false, ``: false, `{"value":1}`: true} {
+		if Sends([]byte(body), "value") != want {
+			t.Errorf("%s: %v", body, !want)
+		}
+	}
+}

@@ -157,7 +157,7 @@ type patched struct {
 
 // keeps tells whether a secret field stays as it is for somebody who may not see it.
 func (p patched) keeps(field, value string) bool {
-	return !p.sees && (value == maskText || !sends(p.body, field))
+	return !p.sees && (value == maskText || !model.Sends(p.body, field))
 }
 
 // elsewhere refuses to send secrets to another address, where who may not see them would get them.
@@ -175,7 +175,7 @@ func keepWebhook(was, is *model.Webhook, p patched) error {
 		if err != nil {
 			return err
 		}
-		unsent := !sends(p.body, field) && slices.ContainsFunc(pairs[0], func(w model.Pair) bool { return w.Hidden() && w.Value != "" })
+		unsent := !model.Sends(p.body, field) && slices.ContainsFunc(pairs[0], func(w model.Pair) bool { return w.Hidden() && w.Value != "" })
 		secrets = secrets || !p.sees && (masked || unsent)
 	}
 	samePort := was.Port == is.Port || was.Port != nil && is.Port != nil && *was.Port == *is.Port

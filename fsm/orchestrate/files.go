@@ -306,7 +306,7 @@ func UpdateParameter(tx *state.Tx, orgID, ofID, name string, patch []byte) (mode
 	if err != nil {
 		return model.Parameter{}, err
 	}
-	if isSecret(p.Schema) && len(p.Value) > 0 && (string(doc.Value) == mask || !sends(patch, "value")) {
+	if isSecret(p.Schema) && len(p.Value) > 0 && (string(doc.Value) == mask || !model.Sends(patch, "value")) {
 		if doc.Value = p.Value; !isSecret(doc.Schema) {
 			return model.Parameter{}, model.Errorf(model.Invalid, "parameter %q is secret: give its value, another one or none, with a schema that is not", name)
 		}

@@ -216,16 +216,6 @@ func (p *settingPlace) keepSecret(r state.Reader, doc *model.Setting, old *model
 	return true, nil
 }
 
-// sends tells whether a patch, a JSON object, has a field.
-func sends(patch []byte, field string) bool {
-	var doc map[string]json.RawMessage
-	if json.Unmarshal(patch, &doc) != nil {
-		return false
-	}
-	_, ok := doc[field]
-	return ok
-}
-
 // replaceSetting puts a setting, sets off what that means, and shows what was put.
 func replaceSetting(tx *state.Tx, o model.Owner, doc model.Setting, old *model.SettingRow, t Trigger) (model.Setting, error) {
 	var row *model.SettingRow
@@ -286,7 +276,7 @@ func UpdateSetting(tx *state.Tx, o model.Owner, key string, patch []byte, t Trig
 	if err != nil {
 		return model.Setting{}, err
 	}
-	if len(old.Value) > 0 && bytes.Equal(doc.Value, old.Value) && !sends(patch, "value") && (isSecret(old.Schema) || isSecret(parameterSchema(tx, o, key))) {
+	if len(old.Value) > 0 && bytes.Equal(doc.Value, old.Value) && !model.Sends(patch, "value") && (isSecret(old.Schema) || isSecret(parameterSchema(tx, o, key))) {
 		doc.Value = json.RawMessage(mask) // a secret that is not sent is kept as one whose mask is
 	}
 	if doc.Key != key {
