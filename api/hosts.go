@@ -1,8 +1,6 @@
 package api
 
 import (
-	"encoding/json"
-
 	"github.com/muster-hq/muster/api/auth"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
@@ -59,19 +57,18 @@ func (c *call) host(r state.Reader, at scope, row *model.HostRow, err error) (an
 // mayMove checks the other end of a move: a host may only go where the caller may make one. An environment that is
 // not there or not visible is a wrong value: of a 404 the published client says that the host was not found.
 func (c *call) mayMove(r state.Reader, at scope) error {
-	var to struct {
-		Environment *string `json:"environment"`
-	}
-	if err := json.Unmarshal(c.body, &to); err != nil || to.Environment == nil || *to.Environment == "" || *to.Environment == at.env.Name {
+	fields, _ := model.ObjectFields(c.body)
+	to, ok := model.RawText(model.FieldOf(fields, "environment"))
+	if !ok || to == "" || to == at.env.Name {
 		return nil // a wrong kind of value is refused with the rest of the document
 	}
 	var role auth.Role
-	if env, err := orchestrate.EnvironmentByName(r, at.org.ID, *to.Environment); err == nil {
+	if env, err := orchestrate.EnvironmentByName(r, at.org.ID, to); err == nil {
 		role = c.caller.grantsOf(r, at.org.ID).env(at.org.ID, env.ID)
 	}
 	switch {
 	case !role.May(auth.Enter):
-		return model.Errorf(model.Invalid, "environment %q does not exist: the host cannot move there", *to.Environment)
+		return model.Errorf(model.Invalid, "environment %q does not exist: the host cannot move there", to)
 	case !role.May(auth.Operate):
 		return forbidden()
 	}

@@ -179,7 +179,7 @@ func (p *Parameter) Validate() error {
 	if err := checkKey("parameter", p.Key); err != nil {
 		return err
 	}
-	if _, err := ParseSchema(p.Schema); err != nil {
+	if err := checkSchema(p.Schema); err != nil {
 		return Errorf(Invalid, "parameter %q: %v", p.Name, err)
 	}
 	return nil

@@ -10,8 +10,24 @@ import (
 	"strings"
 )
 
-// Decode reads one JSON object into T. Errors are Invalid and say where the text is wrong.
+// Decode reads one JSON object that somebody sent into T. Names of fields are exact: one that differs by case only is refused.
+// Errors are Invalid and say where the text is wrong.
 func Decode[T any](data []byte) (T, error) {
+	v, err := Reread[T](data)
+	if err != nil {
+		return v, err
+	}
+	if t := reflect.TypeFor[T](); hasNames(t) {
+		if err := checkNames(data, t); err != nil {
+			var zero T
+			return zero, err
+		}
+	}
+	return v, nil
+}
+
+// Reread is Decode for what was checked when it was stored: names that differ by case only are no error.
+func Reread[T any](data []byte) (T, error) {
 	var v T
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if err := dec.Decode(&v); err != nil {
@@ -88,21 +104,24 @@ func article(v string) string {
 }
 
 // Merge lays the fields that patch has over doc and answers the result: a field that is absent keeps its
-// value, one that is present replaces it (contract section 1.6). doc is not touched. Errors are Invalid.
+// value, one that is present replaces it (contract section 1.6). doc is not touched. Errors are Invalid, as of Decode.
 func Merge[T any](doc T, patch []byte) (T, error) {
 	var zero T
-	over, err := Decode[map[string]json.RawMessage](patch)
+	over, err := Reread[map[string]json.RawMessage](patch)
 	if err != nil {
 		return zero, err
 	}
 	if over == nil {
 		return zero, Errorf(Invalid, "the document must be an object, not null")
 	}
+	if err := checkNames(patch, reflect.TypeFor[T]()); err != nil {
+		return zero, err
+	}
 	text, err := json.Marshal(doc)
 	if err != nil {
 		return zero, Errorf(Internal, "document cannot be written: %v", err)
 	}
-	all, err := Decode[map[string]json.RawMessage](text)
+	all, err := Reread[map[string]json.RawMessage](text)
 	if err != nil {
 		return zero, err
 	}
@@ -112,7 +131,7 @@ func Merge[T any](doc T, patch []byte) (T, error) {
 	if text, err = json.Marshal(all); err != nil {
 		return zero, Errorf(Internal, "document cannot be written: %v", err)
 	}
-	return Decode[T](text)
+	return Reread[T](text)
 }
 
 // carried holds what a document had beside, or instead of, what its type models, so that it comes back

@@ -2,6 +2,7 @@ package model
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 )
 
@@ -50,7 +51,7 @@ func (s *Setting) Validate() error {
 			return err
 		}
 	}
-	if _, err := ParseSchema(s.Schema); err != nil {
+	if err := checkSchema(s.Schema); err != nil {
 		return Errorf(Invalid, "setting %q: %v", s.Key, err)
 	}
 	return nil
@@ -156,6 +157,18 @@ func ParseSchema(raw json.RawMessage) (Schema, error) {
 	}
 	s.Secret = s.Secret || s.Password
 	return s, nil
+}
+
+// checkSchema refuses a schema that does not read, or has a word that differs from one of ours by case only: it would count for
+// us, and not for who checks values.
+func checkSchema(raw json.RawMessage) error {
+	if _, err := ParseSchema(raw); err != nil {
+		return err
+	}
+	if m := findMisnamed(raw, reflect.TypeFor[Schema](), 0); m != nil {
+		return Errorf(Invalid, "schema has %q, which is %q but for its case: write %q, or leave it out", m.key, m.name, m.name)
+	}
+	return nil
 }
 
 // Level is a level that owns settings and groups.

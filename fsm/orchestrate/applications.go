@@ -45,7 +45,7 @@ func CreateApplication(tx *state.Tx, orgID string, doc model.Application) (*mode
 
 // cloneDocument copies so deeply that the copy can be changed: through its JSON, which loses nothing.
 func cloneDocument(doc model.Application) model.Application {
-	out, err := model.Decode[model.Application](toJSON(doc))
+	out, err := model.Reread[model.Application](toJSON(doc))
 	if err != nil {
 		return doc // a document that was decoded once can be again
 	}

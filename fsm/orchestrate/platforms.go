@@ -72,7 +72,7 @@ func CreatePlatform(tx *state.Tx, orgID string, doc model.Platform) (*model.Plat
 }
 
 // cloneOf copies so deeply that the copy can be changed: through its JSON, which loses nothing.
-func cloneOf[T any](doc T) (T, error) { return model.Decode[T](toJSON(doc)) }
+func cloneOf[T any](doc T) (T, error) { return model.Reread[T](toJSON(doc)) }
 
 // UpdatePlatform changes name, description and driver; settings, files and parameters have collections of their own
 // (contract section 1.6). Errors: NotFound, Invalid, Conflict (the name is taken).
