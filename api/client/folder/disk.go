@@ -30,7 +30,7 @@ func Read(dir string) (*Tree, error) {
 		return nil, model.Errorf(model.Invalid, "the folder cannot be read: %s", err)
 	}
 	defer func() { _ = root.Close() }()
-	r := &reader{root: root, dir: dir, tree: newTree("")}
+	r := &reader{seen: map[place]bool{}, root: root, dir: dir, tree: newTree("")}
 	org := &Object{kind: organizationKind(), Doc: ordered.New()}
 	if doc, err := r.document(definition); err == nil {
 		if err := r.adopt(org, doc, definition); err != nil {
@@ -50,7 +50,15 @@ func Read(dir string) (*Tree, error) {
 	return r.tree, nil
 }
 
+// place is what no two objects share.
+type place struct {
+	parent *Object
+	kind   *kind
+	path   string
+}
+
 type reader struct {
+	seen    map[place]bool
 	root    *os.Root
 	dir     string
 	tree    *Tree
@@ -138,11 +146,11 @@ func (r *reader) one(parent *Object, k *kind, file, below string) error {
 	if err := r.adopt(o, doc, file); err != nil {
 		return err
 	}
-	for _, other := range r.tree.Objects {
-		if other.parent == parent && other.kind == k && other.Path() == o.Path() {
-			return r.fault(file, "another file describes %s, too: remove one", o.Title())
-		}
+	at := place{parent, k, o.Path()}
+	if r.seen[at] {
+		return r.fault(file, "another file describes %s, too: remove one", o.Title())
 	}
+	r.seen[at] = true
 	r.tree.Objects = append(r.tree.Objects, o)
 	if k.kit != "" {
 		if err := r.contents(o, below); err != nil {
