@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // NewUUID makes an id in the contract's form (section 1.6): 32 upper-case hexadecimal digits, no dashes.
@@ -24,9 +26,39 @@ func NewUUID(random io.Reader) string {
 // maxName is the longest name in bytes: names are path segments and row keys.
 const maxName = 255
 
-// CheckName refuses a name that cannot be a segment of an address (contract section 1.1). kind is the word
-// for the thing in the text: "host", "organization". Errors are Invalid.
+// CheckName refuses a name that cannot be a segment of an address (contract section 1.1), or that could look like another
+// without being it: with characters that nobody sees, spaces of other kinds, or letters that are not in composed form. kind is the
+// word for the thing in the text: "host", "organization". Errors are Invalid.
 func CheckName(kind, name string) error {
+	if err := CheckStoredName(kind, name); err != nil {
+		return err
+	}
+	for _, r := range name {
+		switch {
+		case unseen(r):
+			return Errorf(Invalid, "%s: name %+q contains U+%04X, which nobody sees, so that it looks like another name: remove it", kind, name, r)
+		case r != ' ' && unicode.IsSpace(r):
+			return Errorf(Invalid, "%s: name %+q contains U+%04X, a blank that looks like another one: write an ordinary space", kind, name, r)
+		}
+	}
+	if !norm.NFC.IsNormalString(name) {
+		return Errorf(Invalid, "%s: name %+q is not in composed form (NFC), so that it looks like %+q: write it so", kind, name, norm.NFC.String(name))
+	}
+	return nil
+}
+
+// unseen says whether a character has no look of its own: those that turn the direction of the text, of no width, fillers,
+// variants of the character before, and ends of lines. Unicode calls all but the last ignorable by default.
+func unseen(r rune) bool {
+	if r < 0x80 {
+		return false // control characters are refused before
+	}
+	return unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, unicode.Zl, unicode.Zp) &&
+		!unicode.Is(unicode.Prepended_Concatenation_Mark, r)
+}
+
+// CheckStoredName is CheckName for a name that was given before it refused look-alikes: it stays until somebody changes it.
+func CheckStoredName(kind, name string) error {
 	switch {
 	case name == "":
 		return Errorf(Invalid, "%s: name is missing: give one", kind)

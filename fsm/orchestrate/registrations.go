@@ -23,6 +23,11 @@ func CheckAccount(doc model.User) error {
 	if strings.Contains(doc.Username, ":") {
 		return model.Errorf(model.Invalid, "user: name %q contains a colon, which Basic authentication cannot carry: remove it", doc.Username)
 	}
+	return checkPerson(doc)
+}
+
+// checkPerson is CheckAccount for an account whose name was checked when it was given.
+func checkPerson(doc model.User) error {
 	if len(doc.Fullname) > 200 || len(doc.Email) > 254 {
 		return model.Errorf(model.Invalid, "fullname has at most 200 bytes, email at most 254")
 	}

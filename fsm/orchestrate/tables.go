@@ -10,10 +10,10 @@ import (
 // the cluster's own affair: nothing is told of them.
 func Tables() []state.TableDef {
 	return append([]state.TableDef{
-		sealed(func(o *model.OrganizationRow) string { return o.ID }, func(o *model.OrganizationRow) error { return model.CheckName("organization", o.Name) }, state.SchemaFirst, false),
-		told(func(e *model.EnvironmentRow) string { return e.OrgID }, func(e *model.EnvironmentRow) error { return model.CheckName("environment", e.Name) }),
-		told(func(h *model.HostRow) string { return h.OrgID }, func(h *model.HostRow) error { return model.CheckName("host", h.Name) }),
-		sealed(func(a *model.ApplicationRow) string { return a.OrgID }, func(a *model.ApplicationRow) error { return model.CheckName("application", a.Name) }, state.SchemaFirst, false),
+		sealed(func(o *model.OrganizationRow) string { return o.ID }, func(o *model.OrganizationRow) error { return model.CheckStoredName("organization", o.Name) }, state.SchemaFirst, false),
+		told(func(e *model.EnvironmentRow) string { return e.OrgID }, func(e *model.EnvironmentRow) error { return model.CheckStoredName("environment", e.Name) }),
+		told(func(h *model.HostRow) string { return h.OrgID }, func(h *model.HostRow) error { return model.CheckStoredName("host", h.Name) }),
+		sealed(func(a *model.ApplicationRow) string { return a.OrgID }, func(a *model.ApplicationRow) error { return model.CheckStoredName("application", a.Name) }, state.SchemaFirst, false),
 		told(func(c *model.ContextRow) string { return c.OrgID }, nil),
 		sealed(func(s *model.SettingRow) string { return s.Owner.OrgID }, nil, state.SchemaFirst, false),
 		told(func(i *model.InstanceRow) string { return i.OrgID }, nil),
@@ -41,8 +41,8 @@ func tablesOfSchema2() []state.TableDef {
 		furnished[model.PlatformRow](), furnished[model.DistributionRow](),
 		since2(func(c *model.PlatformContextRow) string { return c.OrgID }, nil, false),
 		since2(func(c *model.DistributionContextRow) string { return c.OrgID }, nil, false),
-		since2(func(h *model.HostgroupRow) string { return h.OrgID }, func(h *model.HostgroupRow) error { return model.CheckName("host group", h.Name) }, false),
-		sealed(func(o *model.OrchestrationRow) string { return o.OrgID }, func(o *model.OrchestrationRow) error { return model.CheckName("orchestration", o.Name) }, state.SchemaEvents, false),
+		since2(func(h *model.HostgroupRow) string { return h.OrgID }, func(h *model.HostgroupRow) error { return model.CheckStoredName("host group", h.Name) }, false),
+		sealed(func(o *model.OrchestrationRow) string { return o.OrgID }, func(o *model.OrchestrationRow) error { return model.CheckStoredName("orchestration", o.Name) }, state.SchemaEvents, false),
 		sealed(func(w *model.WebhookRow) string { return w.OrgID }, nil, state.SchemaEvents, true),
 		sealed(func(n *model.NotificationRow) string { return n.OrgID }, nil, state.SchemaEvents, true),
 		since2(func(m *model.RpmModuleRow) string { return m.OrgID }, nil, false),
@@ -87,7 +87,7 @@ func furnished[T any, P interface {
 	row[T]
 	model.Furnished
 }]() state.TableDef {
-	return sealed[T, P](func(r *T) string { return P(r).Base().OrgID }, func(r *T) error { return model.CheckName(P(r).Table(), P(r).Base().Name) }, state.SchemaEvents, false)
+	return sealed[T, P](func(r *T) string { return P(r).Base().OrgID }, func(r *T) error { return model.CheckStoredName(P(r).Table(), P(r).Base().Name) }, state.SchemaEvents, false)
 }
 
 // since2 is told for a table that came with schema 2.

@@ -70,7 +70,7 @@ func UpdateUser(tx *state.Tx, userID string, patch []byte) (*model.UserRow, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckAccount(doc); err != nil {
+	if err := checkPerson(doc); err != nil {
 		return nil, err
 	}
 	if doc.Username != u.Username {

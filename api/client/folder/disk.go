@@ -169,7 +169,7 @@ func (r *reader) adopt(o *Object, doc *ordered.Object, file string) error {
 	if !ok {
 		return r.fault(file, "%q is missing: it must be a text, the name", o.kind.id)
 	}
-	if err := model.CheckName(o.kind.word, name); err != nil {
+	if err := model.CheckStoredName(o.kind.word, name); err != nil {
 		return r.fault(file, "%s", err)
 	}
 	o.Doc = doc

@@ -190,7 +190,7 @@ func (f *fetcher) collection(ctx context.Context, parent *Object, k *kind) ([]*O
 			if err := json.Unmarshal(item[k.id], &name); err != nil {
 				return nil, fmt.Errorf("list %s of %s: an item has no %s: %w", k.dir, parent.Title(), k.id, err)
 			}
-			if err := model.CheckName(k.word, name); err != nil { // it becomes the name of a file
+			if err := model.CheckStoredName(k.word, name); err != nil { // it becomes the name of a file
 				return nil, fmt.Errorf("list %s of %s: %w", k.dir, parent.Title(), err)
 			}
 			found = append(found, &Object{kind: k, parent: parent, names: append(append([]string{}, parent.names...), name)})

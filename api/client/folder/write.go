@@ -115,7 +115,7 @@ func (w *writer) object(o *Object) error {
 		return err
 	}
 	for name, content := range o.Contents {
-		if err := model.CheckName("file", name); err != nil {
+		if err := model.CheckStoredName("file", name); err != nil {
 			return err
 		}
 		if err := w.plain(path.Join(at, "files", fileName(name)), content); err != nil {
