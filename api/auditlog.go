@@ -384,7 +384,7 @@ func exportAudit(c *call, view *state.View, end endpoint) (reply, error) {
 		c.allow(snapshotIdle)
 		_, err := c.writer.Write(b.Bytes())
 		b.Reset()
-		return err == nil && c.base.Err() == nil
+		return err == nil && c.limit.Context.Err() == nil
 	}
 	q.scan(view, auditLog(at), -1, func(l state.LogRecord) bool {
 		rec, err := model.DecodeAudit(l.Data)

@@ -135,8 +135,8 @@ func (b *pacedBody) blame(err error) error {
 
 // restart gives the request its whole time again: how long its sender took is not the server's.
 func (c *call) restart() {
-	c.cancel()
-	ctx, cancel := context.WithTimeout(c.base, c.srv.cfg.Timeout)
+	c.end()
+	ctx, cancel := context.WithTimeout(c.limit.Context, c.srv.cfg.Timeout)
 	c.req, c.cancel = c.req.WithContext(ctx), cancel
 	c.allow(c.srv.cfg.Timeout + bodyGrace)
 }

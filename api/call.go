@@ -45,8 +45,8 @@ type call struct {
 	masked  bool               // secrets are to be masked, since reading them cannot be recorded
 	at      scope              // of the last reading
 	charged string             // the organization whose quota the request is counted in
-	base    context.Context    // of the request, without its deadline
-	cancel  context.CancelFunc // of the request's deadline
+	limit   *deadline          // of the request, whose context it is
+	cancel  context.CancelFunc // of the context that took its place, if one did
 	target  string             // id of what the answer waits for: the host that a job acts on, or what is being deleted
 	caused  orchestrate.Caused // what the write sets in motion
 	run     *webhookRun        // that was committed, and is to be made
@@ -93,8 +93,8 @@ type endpoint struct {
 
 func (s *Server) serve(g *gin.Context) {
 	start := time.Now()
-	c := &call{srv: s, req: g.Request, header: g.Writer.Header(), id: requestID(g.Request.Header), writer: g.Writer, cancel: func() {}, address: s.cfg.Login.Proxies.Client(g.Request)}
-	defer func() { c.cancel() }()
+	c := &call{srv: s, req: g.Request, header: g.Writer.Header(), id: requestID(g.Request.Header), writer: g.Writer, limit: &deadline{began: start}, address: s.cfg.Login.Proxies.Client(g.Request)}
+	defer c.end()
 	c.header[spec.HeaderRequestID] = []string{c.id}
 	c.header["Cache-Control"], c.header["X-Content-Type-Options"] = s.always.cache, s.always.sniff
 	if s.origins.allow(c.header, c.req) {
@@ -222,10 +222,28 @@ func (s *Server) answer(c *call) (reply, error) {
 	return c.runWrite(view, end, wait)
 }
 
+// end lets go of what the request's time is kept by.
+func (c *call) end() {
+	c.limit.end()
+	if c.cancel != nil {
+		c.cancel()
+	}
+}
+
 // stamp tells which state the answer is of.
 func (c *call) stamp(epoch, index uint64) {
-	room := [2]string{strconv.FormatUint(index, 10), strconv.FormatUint(epoch, 10)}
-	c.header[spec.HeaderIndex], c.header[spec.HeaderEpoch] = room[:1:1], room[1:2:2]
+	of := c.srv.stamped.Load()
+	if of == nil || of.epoch != epoch || of.index != index { // many answers in a row are of one state
+		of = &stamp{epoch, index, [2]string{strconv.FormatUint(index, 10), strconv.FormatUint(epoch, 10)}}
+		c.srv.stamped.Store(of)
+	}
+	c.header[spec.HeaderIndex], c.header[spec.HeaderEpoch] = of.texts[:1:1], of.texts[1:2:2]
+}
+
+// stamp is a state, and how answers tell it. It is shared, and never changed.
+type stamp struct {
+	epoch, index uint64
+	texts        [2]string
 }
 
 // runFree runs an endpoint that needs no rows.

@@ -9,7 +9,8 @@ import (
 // deadline is a context that ends at a time, like those of context.WithDeadline. It sets its timer when somebody asks for its
 // channel first: most requests that read are done before anybody waits for anything.
 type deadline struct {
-	context.Context // the parent
+	context.Context           // the parent
+	began           time.Time // from when on time is counted
 	at              time.Time
 
 	mu     sync.Mutex
@@ -18,13 +19,12 @@ type deadline struct {
 	ended  bool
 }
 
-// withDeadline begins one. The caller calls end.
-func withDeadline(parent context.Context, after time.Duration) *deadline {
-	at := time.Now().Add(after)
-	if until, ok := parent.Deadline(); ok && until.Before(at) {
-		at = until
+// begin makes it the context that ends a time after it began. The caller calls end.
+func (d *deadline) begin(parent context.Context, after time.Duration) {
+	d.Context, d.at = parent, d.began.Add(after)
+	if until, ok := parent.Deadline(); ok && until.Before(d.at) {
+		d.at = until
 	}
-	return &deadline{Context: parent, at: at}
 }
 
 // Deadline is when it ends.

@@ -37,7 +37,8 @@ func TestLazyDeadline(t *testing.T) {
 					parent, stop = context.WithTimeout(parent, c.parent)
 					defer stop()
 				}
-				d := withDeadline(parent, time.Minute)
+				d := &deadline{began: time.Now()}
+				d.begin(parent, time.Minute)
 				var below context.Context
 				if c.wait {
 					var stop context.CancelFunc

@@ -248,7 +248,7 @@ func (f *follower) stream(view *state.View) (reply, error) {
 		return reply{}, err
 	}
 	c := f.c
-	ctx, stop := context.WithCancel(c.base)
+	ctx, stop := context.WithCancel(c.limit.Context)
 	defer stop()
 	if c.srv.cfg.Stop != nil {
 		defer context.AfterFunc(c.srv.cfg.Stop, stop)()

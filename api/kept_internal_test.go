@@ -232,7 +232,7 @@ func TestCallersAreKept(t *testing.T) {
 // What is kept is bounded, and what is in use stays.
 // The names are constants so that a request does not make them; net/http's rule decides what they are.
 func TestNamesOfCredentials(t *testing.T) {
-	for name, of := range map[string]string{appKeyName: spec.HeaderAppKey, jwtName: spec.HeaderJWT} {
+	for name, of := range map[string]string{appKeyName: spec.HeaderAppKey, jwtName: spec.HeaderJWT, spec.HeaderRequestID: spec.HeaderRequestID} {
 		if http.CanonicalHeaderKey(of) != name {
 			t.Error(name, "for", of)
 		}

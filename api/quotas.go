@@ -62,7 +62,7 @@ func (c *call) charge(r state.Reader, orgID string) error {
 
 // chargeTo is charge with a quota that was read.
 func (c *call) chargeTo(orgID string, q model.Quota) error {
-	what, wait := c.srv.rates.take(orgID, q, time.Now())
+	what, wait := c.srv.rates.take(orgID, q, c.limit.began)
 	if wait > 0 {
 		value := q.RequestsPerSecond
 		if what == "bytesPerSecond" {
@@ -110,8 +110,10 @@ func (l *rates) take(orgID string, q model.Quota, now time.Time) (what string, w
 		r = &rate{at: now, requests: float64(q.RequestsPerSecond), bytes: float64(q.BytesPerSecond)}
 		l.of[orgID] = r
 	}
-	past := max(now.Sub(r.at).Seconds(), 0)
-	r.at = now
+	past := 0.0
+	if now.After(r.at) { // else one that came later was charged before
+		past, r.at = now.Sub(r.at).Seconds(), now
+	}
 	r.requests = math.Min(r.requests+past*float64(q.RequestsPerSecond), float64(q.RequestsPerSecond))
 	r.bytes = math.Min(r.bytes+past*float64(q.BytesPerSecond), float64(q.BytesPerSecond))
 	switch {

@@ -33,10 +33,11 @@ func (c *call) within() (time.Duration, error) {
 		return 0, err
 	}
 	// A little more, so that those who came together do not come again together.
-	wait += time.Duration(rand.Int64N(int64(wait/16) + 1))
-	c.base = c.req.Context()
-	ctx := withDeadline(c.base, c.srv.cfg.Timeout+wait)
-	c.req, c.cancel = c.req.WithContext(ctx), ctx.end
+	if wait > 0 {
+		wait += time.Duration(rand.Int64N(int64(wait/16) + 1))
+	}
+	c.limit.begin(c.req.Context(), c.srv.cfg.Timeout+wait)
+	c.req = c.req.WithContext(c.limit)
 	if wait > 0 {
 		c.allow(wait + c.srv.cfg.Timeout)
 	}

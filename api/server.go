@@ -5,13 +5,15 @@ package api
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -118,6 +120,7 @@ type Server struct {
 	rates       *rates
 	kept        *kept
 	always      alwaysHeaders
+	stamped     atomic.Pointer[stamp] // the last one
 	engine      *gin.Engine
 }
 
@@ -224,7 +227,7 @@ const maxRequestID = 128
 
 // requestID is how a request is named in its answer and in the log: as its sender named it, if that can stand in both.
 func requestID(h http.Header) string {
-	id := h.Get(spec.HeaderRequestID)
+	id := firstOf(h[spec.HeaderRequestID])
 	odd := func(r rune) bool {
 		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("._~:/+=-", r)
 	}
@@ -236,7 +239,7 @@ func requestID(h http.Header) string {
 
 func newRequestID() string {
 	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	binary.BigEndian.PutUint64(b[:], rand.Uint64()) // it is a name, and no secret
 	return hex.EncodeToString(b[:])
 }
 
