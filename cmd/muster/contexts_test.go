@@ -141,6 +141,7 @@ func TestLoginConfiguration(t *testing.T) {
 		{loginConfig{TrustedProxies: "10.0.0.0/8,192.0.2.1", ProxyProtocol: true, SMTP: "smtp://mail:25", SMTPFrom: "m@example.org"}, ""},
 		{loginConfig{TrustedProxies: "nowhere"}, "trusted-proxies"},
 		{loginConfig{ProxyProtocol: true}, "needs --trusted-proxies"},
+		{loginConfig{SMTP: "smtps://mail:465", SMTPFrom: "m@example.org"}, ""},
 		{loginConfig{SMTP: "mail:25", SMTPFrom: "m@example.org"}, "smtp"},
 		{loginConfig{SMTP: "smtp://a:secret@mail:25", SMTPFrom: "m@example.org"}, "smtp-password-file"},
 		{loginConfig{SMTP: "smtp://mail:25"}, "smtp-from"},

@@ -90,7 +90,7 @@ func (l *loginConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&l.TrustedProxies, "trusted-proxies", "", "load balancers whose word counts for where a request comes from (X-Forwarded-For): addresses and networks with commas between")
 	fs.BoolVar(&l.ProxyProtocol, "proxy-protocol", false, "the trusted proxies say by the PROXY protocol for whom they connect to --http")
 	fs.BoolVar(&l.OpenRegistration, "open-registration", false, "let everybody ask for an account, and have it once its mail address is confirmed")
-	fs.StringVar(&l.SMTP, "smtp", "", "mail server for confirmations and notification channels: smtp://[USER@]HOST:587; without one tokens of registrations are in the log")
+	fs.StringVar(&l.SMTP, "smtp", "", "mail server for confirmations and notification channels: smtp://[USER@]HOST:587, or smtps://[USER@]HOST:465 for TLS from the beginning; without one tokens of registrations are in the log")
 	fs.StringVar(&l.SMTPFrom, "smtp-from", "", "sender of the letters")
 	fs.StringVar(&l.SMTPPasswordFile, "smtp-password-file", "", "`file` with the password for --smtp")
 	l.OIDC.flags(fs)
@@ -106,8 +106,8 @@ func (l loginConfig) validate() (errs []error) {
 	}
 	if l.SMTP != "" {
 		u, err := url.Parse(l.SMTP)
-		if err != nil || u.Scheme != "smtp" || u.Hostname() == "" || u.Port() == "" {
-			errs = append(errs, errors.New("--smtp is not a mail server's address like smtp://user@mail.example.org:587"))
+		if err != nil || u.Scheme != "smtp" && u.Scheme != "smtps" || u.Hostname() == "" || u.Port() == "" {
+			errs = append(errs, errors.New("--smtp is not a mail server's address like smtp://user@mail.example.org:587, or smtps://user@mail.example.org:465 for TLS from the beginning"))
 		} else if _, has := u.User.Password(); has {
 			errs = append(errs, errors.New("--smtp holds a password: give it in a file, by --smtp-password-file"))
 		} else if u.User.Username() != "" && l.SMTPPasswordFile == "" {
@@ -147,7 +147,7 @@ func (l loginConfig) mail() (*mailServer, error) {
 	if err != nil {
 		return nil, errors.New("--smtp is not an address")
 	}
-	m := &mailServer{addr: u.Host, user: u.User.Username(), from: l.SMTPFrom}
+	m := &mailServer{addr: u.Host, user: u.User.Username(), from: l.SMTPFrom, secure: u.Scheme == "smtps"}
 	if l.SMTPPasswordFile != "" {
 		if m.password, err = readSecret(l.SMTPPasswordFile); err != nil {
 			return nil, err
