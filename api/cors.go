@@ -38,7 +38,7 @@ func (o origins) allow(w http.Header, r *http.Request) (done bool) {
 	}
 	w.Set("Access-Control-Allow-Origin", origin)
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
-		w.Set("Access-Control-Expose-Headers", strings.Join([]string{"ETag", "Retry-After", spec.HeaderRequestID, spec.HeaderIndex, spec.HeaderEpoch, spec.HeaderAge, spec.HeaderReplayed, spec.HeaderPlan, spec.HeaderChanges}, ", "))
+		w.Set("Access-Control-Expose-Headers", strings.Join([]string{"ETag", "Retry-After", spec.HeaderRequestID, spec.HeaderIndex, spec.HeaderEpoch, spec.HeaderAge, spec.HeaderReplayed, spec.HeaderPlan, spec.HeaderChanges, spec.HeaderDeleting}, ", "))
 		return false
 	}
 	w.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE")

@@ -3,6 +3,7 @@ package api
 import (
 	"time"
 
+	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/state"
 )
@@ -38,7 +39,7 @@ func leaveEnvironment(_ *call, tx *state.Tx, at scope) error {
 }
 
 // untilGone waits until what was left to the leader is deleted, for a while: it cannot be found from the beginning, so the answer is the
-// same if it takes longer.
+// same if it takes longer, but for a header.
 func (c *call) untilGone() {
 	if c.target == "" {
 		return
@@ -48,7 +49,11 @@ func (c *call) untilGone() {
 	for {
 		ws := state.NewWatchSet()
 		// A node that has not even heard of the deletion still has it as something that is there.
-		if orchestrate.Gone(c.srv.cfg.Store.Local().Watched(ws), c.target) || ws.Wait(ctx) != nil {
+		if orchestrate.Gone(c.srv.cfg.Store.Local().Watched(ws), c.target) {
+			return
+		}
+		if ws.Wait(ctx) != nil {
+			c.header.Set(spec.HeaderDeleting, "under way")
 			return
 		}
 	}

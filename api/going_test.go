@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/muster-hq/muster/api"
 	"github.com/muster-hq/muster/api/spec"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
@@ -295,5 +296,23 @@ func TestADeletionTooLargeForACommit(t *testing.T) {
 	})
 	if left := s.rowsLeft(); len(left) > 0 {
 		t.Errorf("left are %v", left)
+	}
+}
+
+// TestADeletionThatGoesOn is answered before its end, as it would be then, and says so.
+func TestADeletionThatGoesOn(t *testing.T) {
+	s := newSite(t, func(c *api.Config) { c.Timeout = 4 * time.Second }).furnish()
+	s.crowd("acme", "Big", 300)
+	a := s.raw("DELETE", inAcme+"/environments/Big", "") // nobody does the leader's duty
+	if a.status != http.StatusNoContent || a.header.Get(spec.HeaderDeleting) != "under way" {
+		t.Errorf("%d %s, %v", a.status, a.body, a.header)
+	}
+	if !orchestrate.GoingPending(s.db.Local()) {
+		t.Error("it is over, although nobody deleted")
+	}
+	s.deletes()
+	s.over()
+	if a := s.raw("DELETE", inAcme+"/environments/Dev/hosts/web1/applications/web", ""); a.header.Get(spec.HeaderDeleting) != "" {
+		t.Errorf("another deletion has the header: %v", a.header)
 	}
 }

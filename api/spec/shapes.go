@@ -51,8 +51,9 @@ const (
 	HeaderEpoch     = "X-Muster-Epoch"
 	HeaderAge       = "X-Muster-Age-Ms"
 	HeaderReplayed  = "Idempotency-Replayed"
-	HeaderPlan      = "X-Muster-Plan"    // of a write that causes changes: what GET {O}/plans/{plan} follows
-	HeaderChanges   = "X-Muster-Changes" // of a write that waited: "processed=3, failed=1, pending=0"
+	HeaderPlan      = "X-Muster-Plan"     // of a write that causes changes: what GET {O}/plans/{plan} follows
+	HeaderDeleting  = "X-Muster-Deleting" // of a deletion that goes on after its answer: "under way"
+	HeaderChanges   = "X-Muster-Changes"  // of a write that waited: "processed=3, failed=1, pending=0"
 )
 
 // HeaderIdempotencyKey names a write: sent again under the same key, it is not done again.
