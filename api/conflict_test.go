@@ -95,6 +95,36 @@ func TestTemplatesThatLoop(t *testing.T) {
 	}
 }
 
+// TestLinksThatLeadFar: a chain of links ends where no more are followed, a link that would lead farther is refused, and
+// a thousand of them hold nothing up.
+func TestLinksThatLeadFar(t *testing.T) {
+	s := newSite(t).furnish()
+	s.play([]exchange{{"POST", web1 + "/applications/", `{"application": "web"}`, 201, ""}})
+	const n = 1000
+	for from := 0; from < n; from += 25 { // none leads far yet, so none is refused
+		var list []string
+		for i := range 25 {
+			list = append(list, fmt.Sprintf(`{"key": "d%d", "value": "own %d", "link": "organizations/acme/settings/d%d"}`, from+i, from+i, from+i+1))
+		}
+		s.do("PUT", inAcme+"/settings/?no_delete=true", `{"newOrUpdatedSettings": [`+strings.Join(list, ",")+`]}`)
+	}
+	s.do("POST", inAcme+"/settings/", fmt.Sprintf(`{"key": "d%d", "value": "end"}`, n))
+	origin := web1 + "/applications/web/origin-settings/"
+	s.play([]exchange{
+		{"GET", origin + "d968", "", 200, `"value":"end"`},     // 32 links
+		{"GET", origin + "d967", "", 200, `"value":"own 999"`}, // one more
+		{"GET", origin + "d0", "", 200, `"value":"own 32"`},    // far too many
+		{"POST", web1 + "/_preview", `{"template": "${d0} ${d968}"}`, 200, "own 32 end"},
+		{"GET", inAcme + "/settings/d0/explain", "", 200, "no more than 32 links are followed"},
+		{"GET", inAcme + "/settings/d1000/impact", "", 200, `["organizations/acme/settings/d999",`},
+		{"PUT", inAcme + "/settings/d968", `{"value": "changed"}`, 200, ""},
+		{"PUT", inAcme + "/settings/d967", `{"value": "changed"}`, 400, `setting \"d967\": its link leads on over more than 32 links: let it link to where the value stands`},
+		{"PUT", inAcme + "/settings/d1000", `{"value": "end", "link": "organizations/acme/settings/d0"}`, 400, "over more than 32 links"},
+		{"PUT", inAcme + "/settings/d967", `{"value": "own", "link": "organizations/acme/settings/d1000"}`, 200, ""},
+		{"GET", origin + "d967", "", 200, `"value":"end"`},
+	})
+}
+
 // TestTwoClientsRename has two clients give the same thing two names at once, then two things the same name: one of them
 // has its way, the other is told, and what refers to the thing has the name that it has.
 func TestTwoClientsRename(t *testing.T) {

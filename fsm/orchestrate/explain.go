@@ -2,6 +2,7 @@ package orchestrate
 
 import (
 	"encoding/json"
+	"strconv"
 
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/state"
@@ -72,6 +73,10 @@ func candidate(r state.Reader, c chain, row *model.SettingRow, counts bool, see 
 func wayOf(r state.Reader, row *model.SettingRow) []string {
 	way, seen := []string{}, map[string]bool{}
 	for row != nil && row.Kind() == model.SettingLink && !seen[row.Key()] {
+		if len(seen) >= maxLinks {
+			way = append(way, "no more than "+strconv.Itoa(maxLinks)+" links are followed, so the last one's own value counts")
+			break
+		}
 		seen[row.Key()] = true
 		t, err := model.ParseLink(row.Link)
 		if err != nil {

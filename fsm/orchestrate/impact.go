@@ -71,7 +71,7 @@ func hostsFor(r state.Reader, o model.Owner, linked bool) []*model.HostRow {
 
 // leads says whether the value of a setting is that of the target: itself, or over links.
 func (x *impact) leads(row *model.SettingRow) bool {
-	for seen := map[string]bool{}; row != nil && !seen[row.Key()]; {
+	for seen := map[string]bool{}; row != nil && !seen[row.Key()] && len(seen) <= maxLinks; {
 		if row.Key() == x.target {
 			return true
 		}

@@ -80,9 +80,13 @@ func placesOf(orgID string, o model.Owner, keys []string, states ...state.Reader
 	for _, k := range keys {
 		out = append(out, place{o, k})
 	}
-	var links []*model.SettingRow
+	links := map[string][]place{} // by the key that they lead to
 	for _, r := range states {
-		links = append(links, state.List[model.SettingRow](r, model.LinksOf(orgID))...)
+		for _, l := range state.List[model.SettingRow](r, model.LinksOf(orgID)) {
+			if t, err := model.ParseLink(l.Link); err == nil {
+				links[t.Key] = append(links[t.Key], place{l.Owner, l.Name})
+			}
+		}
 	}
 	if len(links) == 0 {
 		return out
@@ -90,9 +94,8 @@ func placesOf(orgID string, o model.Owner, keys []string, states ...state.Reader
 	seen := map[place]bool{}
 	for i := 0; i < len(out); i++ {
 		seen[out[i]] = true
-		for _, l := range links {
-			next := place{l.Owner, l.Name}
-			if t, err := model.ParseLink(l.Link); err == nil && t.Key == out[i].key && !seen[next] {
+		for _, next := range links[out[i].key] {
+			if !seen[next] {
 				seen[next] = true
 				out = append(out, next)
 			}

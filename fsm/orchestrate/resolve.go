@@ -130,8 +130,12 @@ func (c chain) keys(r state.Reader) []string {
 	return slices.Compact(keys)
 }
 
+// maxLinks is how many links a value is looked for over. Without a bound a tenant's chain of some thousand would hold up every
+// rendering on every node, as each of its links leads over all behind it.
+const maxLinks = 32
+
 // resolveKey finds the value of a key. seen holds the links being followed: a circle ends in the default of
-// the link that closes it.
+// the link that closes it, and a way that is too long in that of the last link that may be reached.
 func resolveKey(r state.Reader, c chain, key string, seen []string) (Effective, bool) {
 	var param *model.Parameter
 	if c.of != nil {
@@ -190,7 +194,7 @@ func nearest(r state.Reader, c chain, key string) *model.SettingRow {
 
 // followLink resolves the target of a link, within the organization only.
 func followLink(r state.Reader, row *model.SettingRow, seen []string) (Effective, bool) {
-	if slices.Contains(seen, row.Key()) {
+	if len(seen) >= maxLinks || slices.Contains(seen, row.Key()) {
 		return Effective{}, false
 	}
 	t, err := model.ParseLink(row.Link)
@@ -297,7 +301,7 @@ func Origin(r state.Reader, orgID, hostID, appName, key string) (model.OriginSet
 // stands: by its own schema, or by that of a parameter which it may stand for.
 func leadsToSecret(r state.Reader, c chain, key string, seen []string) bool {
 	row := nearest(r, c, key)
-	if row == nil || row.Kind() != model.SettingLink || slices.Contains(seen, row.Key()) {
+	if row == nil || row.Kind() != model.SettingLink || len(seen) >= maxLinks || slices.Contains(seen, row.Key()) {
 		return false
 	}
 	t, err := model.ParseLink(row.Link)

@@ -69,8 +69,8 @@ func checkParameters(list []model.Parameter) error {
 	return nil
 }
 
-// refuseCircle refuses a link that leads round and round. It is asked once all is written: what a link leads to may come
-// with it. Error: Invalid, naming the circle.
+// refuseCircle refuses a link that leads round and round, or over more links than are followed. It is asked once all is
+// written: what a link leads to may come with it. Error: Invalid, naming the circle.
 func refuseCircle(r state.Reader, row *model.SettingRow) error {
 	var way []*model.SettingRow
 	for at := row; at != nil && at.Kind() == model.SettingLink; {
@@ -81,7 +81,9 @@ func refuseCircle(r state.Reader, row *model.SettingRow) error {
 			}
 			return model.Errorf(model.Invalid, "setting %q: its link leads in a circle: %s: let one of them link elsewhere", row.Name, strings.Join(names, " -> "))
 		}
-		way = append(way, at)
+		if way = append(way, at); len(way) > maxLinks {
+			return model.Errorf(model.Invalid, "setting %q: its link leads on over more than %d links: let it link to where the value stands", row.Name, maxLinks)
+		}
 		t, err := model.ParseLink(at.Link)
 		if err != nil {
 			return nil
