@@ -412,8 +412,11 @@ func listDeliveries(c *call, r state.Reader, at scope) (any, error) {
 	return c.deliveries(r, at, hook.ID, waiting, health)
 }
 
-// deliveries lists the attempts that are kept of a webhook or channel.
+// deliveries lists the attempts that are kept of a webhook or channel. They name what they told of.
 func (c *call) deliveries(r state.Reader, at scope, id string, waiting int, health *model.WebhookHealth) (any, error) {
+	if err := c.mayFollow(r, at); err != nil {
+		return nil, err
+	}
 	q, err := c.logQuery(r)
 	if err != nil {
 		return nil, err

@@ -250,5 +250,24 @@ func definitionEndpoints() map[string]endpoint {
 			all[name] = end
 		}
 	}
+	for _, row := range []string{"webhooks.create", "webhooks.update", "notifications.create", "notifications.update"} {
+		all[row] = telling(all[row])
+	}
 	return all
+}
+
+// telling refuses what would tell of all of an organization when some of it is hidden from who writes it.
+func telling(end endpoint) endpoint {
+	write := end.write
+	end.write = func(c *call, tx *state.Tx, at scope) (any, error) {
+		doc, err := write(c, tx, at)
+		if err != nil {
+			return nil, err
+		}
+		if w, ok := doc.(model.Webhook); ok && len(w.Events) == 0 { // it is told nothing
+			return doc, nil
+		}
+		return doc, c.mayFollow(tx, at)
+	}
+	return end
 }
