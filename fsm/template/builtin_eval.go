@@ -49,7 +49,7 @@ func (c *call) parseText(s string) (x expr, err error) {
 	p := &parser{src: c.r.t.src}
 	at := c.x.start
 	l := &exprLexer{src: p.src, text: s, limit: len(s), fixed: at, end: endLimit}
-	e := &exprParser{p: p, toks: l.all()}
+	e := &exprParser{p: p, toks: l.all(&arena[token]{})}
 	x = e.expression()
 	e.end()
 	return x, nil

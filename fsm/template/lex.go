@@ -39,6 +39,15 @@ type lexer struct {
 	opts   Options
 	pos    int
 	pieces []*piece
+	parts  arena[piece]
+	tokens arena[token]
+}
+
+// piece gives room for one.
+func (l *lexer) piece(p piece) *piece {
+	to := l.parts.next()
+	*to = p
+	return to
 }
 
 // directives are the names that make a tag; the unsupported ones are known so that the error can say so.
@@ -88,7 +97,7 @@ func (l *lexer) plain() {
 		l.pieces[last].end += n
 		l.pieces[last].text = l.text[l.pieces[last].start:l.pieces[last].end]
 	} else {
-		l.pieces = append(l.pieces, &piece{kind: pieceText, start: l.pos, end: l.pos + n, text: l.text[l.pos : l.pos+n]})
+		l.pieces = append(l.pieces, l.piece(piece{kind: pieceText, start: l.pos, end: l.pos + n, text: l.text[l.pos : l.pos+n]}))
 	}
 	l.pos += n
 }
@@ -120,24 +129,24 @@ func (l *lexer) special() *piece {
 		if end < 0 {
 			return l.bad(l.pos, Syntax, "the comment that begins here has no -->")
 		}
-		return &piece{kind: pieceComment, start: l.pos, end: l.pos + 4 + end + 3}
+		return l.piece(piece{kind: pieceComment, start: l.pos, end: l.pos + 4 + end + 3})
 	case strings.HasPrefix(rest, "<#"), strings.HasPrefix(rest, "</#"):
 		return l.tag(rest)
 	case strings.HasPrefix(rest, "<@"):
-		p := &piece{kind: pieceCall, start: l.pos}
-		l.tokens(p, l.pos+2, endTag)
+		p := l.piece(piece{kind: pieceCall, start: l.pos})
+		l.expression(p, l.pos+2, endTag)
 		return p
 	case strings.HasPrefix(rest, "</@"):
-		p := &piece{kind: pieceCallEnd, start: l.pos}
-		l.tokens(p, l.pos+3, endTag)
+		p := l.piece(piece{kind: pieceCallEnd, start: l.pos})
+		l.expression(p, l.pos+3, endTag)
 		return p
 	case !l.opts.custom() && strings.HasPrefix(rest, "${"):
-		p := &piece{kind: pieceInterp, start: l.pos}
-		l.tokens(p, l.pos+2, endBrace)
+		p := l.piece(piece{kind: pieceInterp, start: l.pos})
+		l.expression(p, l.pos+2, endBrace)
 		return p
 	case !l.opts.custom() && strings.HasPrefix(rest, "#{"):
-		p := &piece{kind: pieceNumber, start: l.pos}
-		l.tokens(p, l.pos+2, endBrace)
+		p := l.piece(piece{kind: pieceNumber, start: l.pos})
+		l.expression(p, l.pos+2, endBrace)
 		return p
 	case l.opts.custom() && strings.HasPrefix(rest, l.opts.Start):
 		return l.marked()
@@ -147,13 +156,13 @@ func (l *lexer) special() *piece {
 
 func (l *lexer) bad(at int, kind Kind, format string, args ...any) *piece {
 	err := l.src.errorAt(at, ParsePhase, kind, format, args...)
-	return &piece{kind: pieceBad, start: at, end: at, tokens: []token{{kind: tokError, start: at, end: at, err: err}}}
+	return l.piece(piece{kind: pieceBad, start: at, end: at, tokens: []token{{kind: tokError, start: at, end: at, err: err}}})
 }
 
-// tokens reads the expression tokens of p up to its end.
-func (l *lexer) tokens(p *piece, from int, how ending) {
+// expression reads the expression tokens of p up to its end.
+func (l *lexer) expression(p *piece, from int, how ending) {
 	e := &exprLexer{src: l.src, text: l.text, pos: from, limit: len(l.text), fixed: -1, end: how}
-	p.tokens = e.all()
+	p.tokens = e.all(&l.tokens)
 	p.end = e.pos
 }
 
@@ -171,9 +180,9 @@ func (l *lexer) marked() *piece {
 				quote = 0
 			}
 		case strings.HasPrefix(l.text[i:], l.opts.End):
-			p := &piece{kind: pieceInterp, start: l.pos, end: i + len(l.opts.End)}
+			p := l.piece(piece{kind: pieceInterp, start: l.pos, end: i + len(l.opts.End)})
 			e := &exprLexer{src: l.src, text: l.text, pos: from, limit: i, fixed: -1, end: endLimit}
-			p.tokens = e.all()
+			p.tokens = e.all(&l.tokens)
 			return p
 		case c == '\'' || c == '"':
 			quote = c
@@ -184,7 +193,7 @@ func (l *lexer) marked() *piece {
 
 // tag reads <#name ...> or </#name>.
 func (l *lexer) tag(rest string) *piece {
-	p := &piece{kind: pieceOpen, start: l.pos}
+	p := l.piece(piece{kind: pieceOpen, start: l.pos})
 	skip := 2
 	if rest[1] == '/' {
 		p.kind, skip = pieceClose, 3
@@ -204,7 +213,7 @@ func (l *lexer) tag(rest string) *piece {
 	case !supported:
 		return l.bad(l.pos, Unsupported, "the directive #%s is not supported here", p.name)
 	}
-	l.tokens(p, l.pos+n, endTag)
+	l.expression(p, l.pos+n, endTag)
 	if p.kind == pieceClose && !p.empty() {
 		return l.bad(p.tokens[0].start, Syntax, "</#%s takes nothing but >", p.name)
 	}
@@ -238,7 +247,7 @@ func (l *lexer) verbatim(open *piece) bool {
 			open.kind, open.end = pieceComment, end+1
 			l.pieces = append(l.pieces, open)
 		} else {
-			l.pieces = append(l.pieces, &piece{kind: pieceText, start: from, end: at, text: l.text[from:at], from: open.start, to: end + 1})
+			l.pieces = append(l.pieces, l.piece(piece{kind: pieceText, start: from, end: at, text: l.text[from:at], from: open.start, to: end + 1}))
 		}
 		l.pos = end + 1
 		return true

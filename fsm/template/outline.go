@@ -106,6 +106,14 @@ type outliner struct {
 	bad       bool // the tags do not fit
 	trims     bool
 	stripText bool
+	elements  arena[element]
+}
+
+// element gives room for one.
+func (b *outliner) element(e element) *element {
+	to := b.elements.next()
+	*to = e
+	return to
 }
 
 func (b *outliner) first(p *piece) int { return b.lines.line(p.start) }
@@ -114,7 +122,7 @@ func (b *outliner) last(p *piece) int { return b.lines.line(max(p.end-1, p.start
 
 // file gives the outline, nil when the tags do not fit.
 func (b *outliner) file() *element {
-	root := &element{kind: elMixed}
+	root := b.element(element{kind: elMixed})
 	b.block(root)
 	switch {
 	case b.bad || b.i < len(b.pieces) || len(root.children) == 0:
@@ -155,7 +163,7 @@ func (b *outliner) block(e *element, other ...int) int {
 
 // leaf is what is no tag.
 func (b *outliner) leaf(x *piece) *element {
-	e := &element{begin: b.first(x), end: b.last(x)}
+	e := b.element(element{begin: b.first(x), end: b.last(x)})
 	switch x.kind {
 	case pieceText:
 		if b.stripText && b.depth == 1 && x.to == 0 {
@@ -206,7 +214,7 @@ func (b *outliner) next(name string) *piece {
 
 // tag reads an opening tag with what belongs to it.
 func (b *outliner) tag(x *piece) *element {
-	e := &element{begin: b.first(x), end: b.last(x)}
+	e := b.element(element{begin: b.first(x), end: b.last(x)})
 	if x.kind == pieceCall {
 		if x.tokens[len(x.tokens)-1].text != "/>" {
 			b.block(e)
@@ -254,7 +262,7 @@ func (b *outliner) closing(e *element, x *piece) {
 
 // part reads what follows a clause into a part of e of its own, which begins on a line.
 func (b *outliner) part(e *element, begin, end int) {
-	p := &element{begin: begin}
+	p := b.element(element{begin: begin})
 	p.end = b.block(p, end)
 	e.add(p)
 }
@@ -278,7 +286,7 @@ func (b *outliner) list(e *element, x *piece) *element {
 		e.end = b.end(pieceClose, x.name)
 		return e
 	}
-	both := &element{begin: e.begin}
+	both := b.element(element{begin: e.begin})
 	both.add(e)
 	b.part(both, b.first(c), b.last(c))
 	both.end = b.end(pieceClose, x.name)
@@ -310,11 +318,11 @@ func (b *outliner) switchTag(e *element, x *piece) {
 }
 
 func (b *outliner) attempt(e *element) {
-	mixed := &element{kind: elMixed}
+	mixed := b.element(element{kind: elMixed})
 	mixed.end = b.block(mixed)
 	switch len(mixed.children) {
 	case 0:
-		e.add(&element{kind: elText, piece: &piece{}})
+		e.add(b.element(element{kind: elText, piece: &piece{}}))
 	case 1:
 		e.add(mixed.children[0])
 	default:
@@ -341,7 +349,7 @@ func (b *outliner) assign(e *element, x *piece) {
 	depth, from := 0, 0
 	add := func(to int) {
 		if from < to {
-			e.add(&element{begin: b.lines.line(x.tokens[from].start), end: b.lines.line(max(x.tokens[to-1].end-1, 0))})
+			e.add(b.element(element{begin: b.lines.line(x.tokens[from].start), end: b.lines.line(max(x.tokens[to-1].end-1, 0))}))
 		}
 	}
 	for i, t := range x.tokens {

@@ -135,7 +135,7 @@ func (p *parser) textParts(t *token) (parts []expr, plain bool) {
 			parts = append(parts, &literal{here, Text(text[:i])})
 		}
 		l := &exprLexer{src: p.src, text: text, pos: i + 2, limit: len(text), fixed: fixed, base: at + 1 + len(whole) - len(text), end: endBrace}
-		e := &exprParser{p: p, toks: l.all(), depth: p.textDepth}
+		e := &exprParser{p: p, toks: l.all(&arena[token]{}), depth: p.textDepth}
 		p.textDepth += 10
 		if p.textDepth > maxNesting {
 			panic(p.src.errorAt(at, ParsePhase, Limit, "texts nest too deep"))

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-type tokenKind int
+type tokenKind uint8
 
 const (
 	tokName tokenKind = iota
@@ -22,12 +22,12 @@ const (
 // token is a piece of an expression.
 type token struct {
 	kind   tokenKind
+	spaced bool // blanks stand before it
+	quoted bool // a name written with a backslash is never a keyword
 	text   string
 	start  int
 	end    int
-	spaced bool  // blanks stand before it
 	braces []int // offsets in a quoted text of { that came as \{
-	quoted bool  // a name written with a backslash is never a keyword
 	err    *Error
 }
 
@@ -128,13 +128,13 @@ func (l *exprLexer) failed(pos int, format string, args ...any) token {
 }
 
 // all reads to the end; the last token is tokEnd or tokError, and pos is behind it.
-func (l *exprLexer) all() []token {
-	out := make([]token, 0, 6)
+func (l *exprLexer) all(room *arena[token]) []token {
+	out := room.open()
 	for {
 		t := l.next()
 		out = append(out, t)
 		if t.kind == tokEnd || t.kind == tokError {
-			return out
+			return room.close(out)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/muster-hq/muster/deploy/bench/report"
+	"github.com/muster-hq/muster/fsm/template"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/seal"
@@ -123,5 +124,23 @@ func TestProcessor(t *testing.T) {
 	}
 	if _, err := processor(-1); err == nil {
 		t.Error("no process has spent nothing")
+	}
+}
+
+// BenchmarkTemplate is what the template section measures of our engine.
+func BenchmarkTemplate(b *testing.B) {
+	data, err := template.DecodeJSON([]byte(balancerData))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		t, err := template.Parse("haproxy.cfg", balancer, template.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := t.Render(b.Context(), data); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
