@@ -3,9 +3,11 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/muster-hq/muster/api/spec"
@@ -169,7 +171,10 @@ func problem(err error, requestID string) spec.Problem {
 	p := spec.Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, RequestID: requestID}
 	var e *model.Error
 	if code != model.Internal && errors.As(err, &e) {
-		p.Error = e.Messages
+		p.Error = make([]string, len(e.Messages))
+		for i, text := range e.Messages {
+			p.Error[i] = shortened(text)
+		}
 	}
 	if len(p.Error) == 0 {
 		p.Error = []string{"the server could not do this; its log says why under request " + requestID}
@@ -204,4 +209,16 @@ func writeError(w http.ResponseWriter, err error, requestID string) {
 	}
 	h.Set("Content-Type", "application/problem+json")
 	_ = send(w, p.Status, append(b, '\n')) // the client may be gone; nobody is left to tell
+}
+
+// maxError is how long a text of an error may be, in bytes: it names what was sent, which may be a megabyte.
+const maxError = 2000
+
+// shortened leaves the middle of a long text out: its beginning says what is wrong, and its end what to do.
+func shortened(text string) string {
+	if len(text) <= maxError {
+		return text
+	}
+	head, tail := strings.ToValidUTF8(text[:maxError/2], ""), strings.ToValidUTF8(text[len(text)-maxError/4:], "")
+	return fmt.Sprintf("%s ... (%d bytes are left out) ... %s", head, len(text)-len(head)-len(tail), tail)
 }
