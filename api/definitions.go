@@ -76,24 +76,13 @@ func orchestrationEndpoints() map[string]endpoint {
 		}
 		return orchestrate.OrchestrationDoc(r, row, c.show(at.role), c.mayRead(r, at)), nil
 	}
-	find := func(c *call, r state.Reader, at scope) (*model.OrchestrationRow, error) {
-		return orchestrate.OrchestrationByName(r, at.org.ID, c.params["orch"])
-	}
+	find := namedOrchestration
 	docs := func(c *call, r state.Reader, at scope, rows []*model.OrchestrationRow) (any, error) {
 		may, out := c.mayRead(r, at), []model.Orchestration{}
 		for _, row := range rows {
 			out = append(out, orchestrate.OrchestrationDoc(r, row, c.show(c.caller.grantsOf(r, at.org.ID).org(at.org.ID)), may))
 		}
 		return list(out), nil
-	}
-	changingOne := func(body bodyKind, need auth.Action, f func(c *call, tx *state.Tx, at scope, row *model.OrchestrationRow) (any, error)) endpoint {
-		return endpoint{need: need, body: body, write: func(c *call, tx *state.Tx, at scope) (any, error) {
-			row, err := find(c, tx, at)
-			if err != nil {
-				return nil, err
-			}
-			return f(c, tx, at, row)
-		}}
 	}
 	return map[string]endpoint{
 		"orchestrations.list": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
@@ -114,14 +103,14 @@ func orchestrationEndpoints() map[string]endpoint {
 			row, err := find(c, r, at)
 			return answer(c, r, at, row, err)
 		}),
-		"orchestrations.update": changingOne(objectBody, auth.Operate, func(c *call, tx *state.Tx, at scope, row *model.OrchestrationRow) (any, error) {
+		"orchestrations.update": changingOrchestration(objectBody, func(c *call, tx *state.Tx, at scope, row *model.OrchestrationRow) (any, error) {
 			row, err := orchestrate.UpdateOrchestration(tx, at.org.ID, row.ID, c.body)
 			return answer(c, tx, at, row, err)
 		}),
-		"orchestrations.delete": changingOne(noBody, auth.Operate, func(_ *call, tx *state.Tx, at scope, row *model.OrchestrationRow) (any, error) {
+		"orchestrations.delete": changingOrchestration(noBody, func(_ *call, tx *state.Tx, at scope, row *model.OrchestrationRow) (any, error) {
 			return nil, orchestrate.DeleteOrchestration(tx, at.org.ID, row.ID)
 		}),
-		"orchestrations.clone": changingOne(noBody, auth.Operate, func(c *call, tx *state.Tx, at scope, row *model.OrchestrationRow) (any, error) {
+		"orchestrations.clone": changingOrchestration(noBody, func(c *call, tx *state.Tx, at scope, row *model.OrchestrationRow) (any, error) {
 			name, err := c.cloneName()
 			if err != nil {
 				return nil, err
@@ -129,6 +118,13 @@ func orchestrationEndpoints() map[string]endpoint {
 			row, err = orchestrate.CloneOrchestration(tx, at.org.ID, row.ID, name)
 			return answer(c, tx, at, row, err)
 		}),
+	}
+}
+
+// orchestrationHandlerEndpoints are those of the handlers of an orchestration.
+func orchestrationHandlerEndpoints() map[string]endpoint {
+	find := namedOrchestration
+	return map[string]endpoint{
 		"orchestrations.handlers.list": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			row, err := find(c, r, at)
 			if err != nil {
@@ -143,16 +139,32 @@ func orchestrationEndpoints() map[string]endpoint {
 			}
 			return orchestrate.GetOrchestrationHandler(row, c.params["handler"])
 		}),
-		"orchestrations.handlers.create": changingOne(objectBody, auth.Operate, func(c *call, tx *state.Tx, at scope, row *model.OrchestrationRow) (any, error) {
+		"orchestrations.handlers.create": changingOrchestration(objectBody, func(c *call, tx *state.Tx, at scope, row *model.OrchestrationRow) (any, error) {
 			return orchestrate.PutOrchestrationHandler(tx, at.org.ID, row.ID, "", c.body)
 		}),
-		"orchestrations.handlers.update": changingOne(objectBody, auth.Operate, func(c *call, tx *state.Tx, at scope, row *model.OrchestrationRow) (any, error) {
+		"orchestrations.handlers.update": changingOrchestration(objectBody, func(c *call, tx *state.Tx, at scope, row *model.OrchestrationRow) (any, error) {
 			return orchestrate.PutOrchestrationHandler(tx, at.org.ID, row.ID, c.params["handler"], c.body)
 		}),
-		"orchestrations.handlers.delete": changingOne(noBody, auth.Operate, func(c *call, tx *state.Tx, at scope, row *model.OrchestrationRow) (any, error) {
+		"orchestrations.handlers.delete": changingOrchestration(noBody, func(c *call, tx *state.Tx, at scope, row *model.OrchestrationRow) (any, error) {
 			return nil, orchestrate.DeleteOrchestrationHandler(tx, at.org.ID, row.ID, c.params["handler"])
 		}),
 	}
+}
+
+// namedOrchestration is the orchestration that the path names. Error: NotFound.
+func namedOrchestration(c *call, r state.Reader, at scope) (*model.OrchestrationRow, error) {
+	return orchestrate.OrchestrationByName(r, at.org.ID, c.params["orch"])
+}
+
+// changingOrchestration is a write to the orchestration that the path names.
+func changingOrchestration(body bodyKind, f func(c *call, tx *state.Tx, at scope, row *model.OrchestrationRow) (any, error)) endpoint {
+	return endpoint{need: auth.Operate, body: body, write: func(c *call, tx *state.Tx, at scope) (any, error) {
+		row, err := namedOrchestration(c, tx, at)
+		if err != nil {
+			return nil, err
+		}
+		return f(c, tx, at, row)
+	}}
 }
 
 // stored are the verbs of a kind of definitions, as orchestrate.Kind has them.

@@ -21,7 +21,7 @@ func endpoints() map[string]endpoint {
 		accountEndpoints(), oidcEndpoints(), invitationEndpoints(), organizationEndpoints(), groupEndpoints(), keyEndpoints(), settingEndpoints(), environmentEndpoints(),
 		hostEndpoints(), contextEndpoints(), liveEndpoints(), instanceEndpoints(), changeEndpoints(), complianceEndpoints(),
 		applicationEndpoints(), fileEndpoints(), parameterEndpoints(), userEndpoints(), enrolEndpoints(), clusterEndpoints(), eventEndpoints(), snapshotEndpoints(), previewEndpoints(), auditEndpoints(), quotaEndpoints(), documentationEndpoints(),
-		platformEndpoints(), distributionEndpoints(), attachmentEndpoints(), linkEndpoints(), hostgroupEndpoints(), orchestrationEndpoints(),
+		platformEndpoints(), imageEndpoints(), distributionEndpoints(), attachmentEndpoints(), linkEndpoints(), hostgroupEndpoints(), orchestrationEndpoints(), orchestrationHandlerEndpoints(),
 		definitionEndpoints(), webhookEndpoints(), transferEndpoints(), jobEndpoints(), agentEndpoints(),
 	} {
 		maps.Copy(all, some)

@@ -64,30 +64,8 @@ func platformEndpoints() map[string]endpoint {
 		}
 		return c.platform(r, at, row), nil
 	}
-	find := func(c *call, r state.Reader, at scope) (*model.PlatformRow, error) {
-		return orchestrate.PlatformByName(r, at.org.ID, c.params["plat"])
-	}
+	find := namedPlatform
 	return map[string]endpoint{
-		"platforms.images.show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
-			row, err := find(c, r, at)
-			if err != nil {
-				return nil, err
-			}
-			ctx, cancel := context.WithTimeout(c.req.Context(), driverTimeout)
-			defer cancel()
-			images, err := c.srv.cfg.Machines.Images(ctx, r, row)
-			if err != nil {
-				return nil, &model.Error{Code: model.Unavailable, Messages: []string{"the platform does not tell its images: " + err.Error()}}
-			}
-			return list(images), nil
-		}),
-		"platforms.driver.image_parameters.show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
-			row, err := find(c, r, at)
-			if err != nil {
-				return nil, err
-			}
-			return list(c.srv.cfg.Machines.ImageParameters(row.Document.Driver.ClassName)), nil
-		}),
 		"platforms.list": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
 			docs := []model.Platform{}
 			for _, row := range orchestrate.Platforms(r, at.org.ID) {
@@ -138,6 +116,37 @@ func platformEndpoints() map[string]endpoint {
 			}
 			row, err = orchestrate.ClonePlatform(tx, at.org.ID, row.ID, name)
 			return answer(c, tx, at, row, err)
+		}),
+	}
+}
+
+// namedPlatform is the platform that the path names. Error: NotFound.
+func namedPlatform(c *call, r state.Reader, at scope) (*model.PlatformRow, error) {
+	return orchestrate.PlatformByName(r, at.org.ID, c.params["plat"])
+}
+
+// imageEndpoints ask the driver of a platform about images.
+func imageEndpoints() map[string]endpoint {
+	return map[string]endpoint{
+		"platforms.images.show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
+			row, err := namedPlatform(c, r, at)
+			if err != nil {
+				return nil, err
+			}
+			ctx, cancel := context.WithTimeout(c.req.Context(), driverTimeout)
+			defer cancel()
+			images, err := c.srv.cfg.Machines.Images(ctx, r, row)
+			if err != nil {
+				return nil, &model.Error{Code: model.Unavailable, Messages: []string{"the platform does not tell its images: " + err.Error()}}
+			}
+			return list(images), nil
+		}),
+		"platforms.driver.image_parameters.show": reading(auth.Read, func(c *call, r state.Reader, at scope) (any, error) {
+			row, err := namedPlatform(c, r, at)
+			if err != nil {
+				return nil, err
+			}
+			return list(c.srv.cfg.Machines.ImageParameters(row.Document.Driver.ClassName)), nil
 		}),
 	}
 }

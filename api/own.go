@@ -264,25 +264,8 @@ func clusterEndpoints() map[string]endpoint {
 		})
 	}
 	return map[string]endpoint{
-		"cluster.show": of(noBody, func(c *call, cl Cluster) (any, error) { return cl.Status(c.req.Context()) }),
-		"cluster.token": after(objectBody, func(c *call, cl Cluster) (any, error) {
-			doc, err := model.Decode[spec.JoinTokenRequest](c.body)
-			if err != nil {
-				return nil, err
-			}
-			life, err := tokenLife(doc.Expires, time.Hour)
-			if err != nil {
-				return nil, err
-			}
-			uses := 1
-			if doc.Uses != nil {
-				uses = *doc.Uses
-			}
-			if uses < 0 || uses > maxTokenUses {
-				return nil, model.Errorf(model.Invalid, "uses: give a number up to %d, 0 for any number of nodes", maxTokenUses)
-			}
-			return cl.Token(c.req.Context(), life, uses)
-		}),
+		"cluster.show":  of(noBody, func(c *call, cl Cluster) (any, error) { return cl.Status(c.req.Context()) }),
+		"cluster.token": after(objectBody, joinToken),
 		"cluster.tokens.list": of(noBody, func(c *call, cl Cluster) (any, error) {
 			tokens, err := cl.Tokens(c.req.Context())
 			return list(tokens), err
@@ -303,18 +286,41 @@ func clusterEndpoints() map[string]endpoint {
 		"cluster.remove": after(noBody, func(c *call, cl Cluster) (any, error) {
 			return done{true}, cl.Remove(c.req.Context(), c.params["name"])
 		}),
-		"cluster.join": of(objectBody, func(c *call, cl Cluster) (any, error) {
-			doc, err := model.Decode[spec.JoinRequest](c.body)
-			if err != nil {
-				return nil, err
-			}
-			if doc.Address == "" || doc.Token == "" {
-				return nil, model.Errorf(model.Invalid, "give the address of a member and a join token")
-			}
-			if err := c.auditAlone(c.req.Context()); err != nil {
-				return nil, err
-			}
-			return done{true}, cl.Join(c.req.Context(), doc.Address, doc.Token)
-		}),
+		"cluster.join": of(objectBody, joinCluster),
 	}
+}
+
+// joinToken makes a token with which nodes join.
+func joinToken(c *call, cl Cluster) (any, error) {
+	doc, err := model.Decode[spec.JoinTokenRequest](c.body)
+	if err != nil {
+		return nil, err
+	}
+	life, err := tokenLife(doc.Expires, time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	uses := 1
+	if doc.Uses != nil {
+		uses = *doc.Uses
+	}
+	if uses < 0 || uses > maxTokenUses {
+		return nil, model.Errorf(model.Invalid, "uses: give a number up to %d, 0 for any number of nodes", maxTokenUses)
+	}
+	return cl.Token(c.req.Context(), life, uses)
+}
+
+// joinCluster makes this node a member of another's cluster.
+func joinCluster(c *call, cl Cluster) (any, error) {
+	doc, err := model.Decode[spec.JoinRequest](c.body)
+	if err != nil {
+		return nil, err
+	}
+	if doc.Address == "" || doc.Token == "" {
+		return nil, model.Errorf(model.Invalid, "give the address of a member and a join token")
+	}
+	if err := c.auditAlone(c.req.Context()); err != nil {
+		return nil, err
+	}
+	return done{true}, cl.Join(c.req.Context(), doc.Address, doc.Token)
 }

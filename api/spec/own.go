@@ -61,6 +61,12 @@ func own() []Section {
 			{GET, "{O}/key", "organizations.key.show", Built, "", "", "SealKey"},
 			{POST, "{O}/key", "organizations.key.rotate", Built, "", "empty", "SealKey"},
 		}},
+	}
+}
+
+// ownOfSite are our additions that no organization is the place of, but for its quota.
+func ownOfSite() []Section {
+	return []Section{
 		{Own, "Quotas", []Row{
 			{GET, "{O}/quota", "quota.show", Built, "", "", "QuotaUse"},
 			{GET, "/quotas/", "quotas.list", Built, "", "", "list of QuotaUse"},

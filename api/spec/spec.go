@@ -51,7 +51,7 @@ type Section struct {
 }
 
 // Sections is the whole table, in the order of the contract, ours at the end.
-func Sections() []Section { return slices.Concat(core(), extended(), own(), account()) }
+func Sections() []Section { return slices.Concat(core(), extended(), own(), ownOfSite(), account()) }
 
 // Level is one meaning of a row's placeholder.
 type Level struct {

@@ -40,22 +40,15 @@ type serverConfig struct {
 	TokenFile       string `yaml:"token-file"`
 	LogLevel        string `yaml:"log-level"`
 
-	Snapshot  snapshotConfig `yaml:",inline"`
-	Pprof     string         `yaml:"pprof"`
-	RaftStore string         `yaml:"raft-store"`
-	Raft      struct {
-		Store      string `yaml:"store"`
-		Multiplier int    `yaml:"multiplier"`
-	} `yaml:"raft"` // another way to write raft-store and raft-multiplier
-	RaftDotStore      string `yaml:"raft.store"` // and another
-	RaftMultiplier    int    `yaml:"raft-multiplier"`
-	RaftDotMultiplier int    `yaml:"raft.multiplier"`
-	webConfig         `yaml:",inline"`
-	Autopilot         autopilotConfig `yaml:"autopilot"`
-	Login             loginConfig     `yaml:",inline"`
-	Lives             livesConfig     `yaml:",inline"`
-	Audit             auditConfig     `yaml:",inline"`
-	Changes           changesConfig   `yaml:",inline"`
+	Snapshot   snapshotConfig `yaml:",inline"`
+	Pprof      string         `yaml:"pprof"`
+	raftConfig `yaml:",inline"`
+	webConfig  `yaml:",inline"`
+	Autopilot  autopilotConfig `yaml:"autopilot"`
+	Login      loginConfig     `yaml:",inline"`
+	Lives      livesConfig     `yaml:",inline"`
+	Audit      auditConfig     `yaml:",inline"`
+	Changes    changesConfig   `yaml:",inline"`
 
 	drivers *drivers.Set // of machines; nil: those of every server
 }
@@ -66,6 +59,18 @@ func (c serverConfig) machines() drivers.Set {
 		return *c.drivers
 	}
 	return drivers.Set{ByClass: map[string]drivers.Driver{model.FreeDriver: free.Driver{}}}
+}
+
+// raftConfig is what is told of raft, in each way that it may be written.
+type raftConfig struct {
+	RaftStore      string `yaml:"raft-store"`
+	RaftMultiplier int    `yaml:"raft-multiplier"`
+	Raft           struct {
+		Store      string `yaml:"store"`
+		Multiplier int    `yaml:"multiplier"`
+	} `yaml:"raft"` // another way to write them
+	RaftDotStore      string `yaml:"raft.store"` // and another
+	RaftDotMultiplier int    `yaml:"raft.multiplier"`
 }
 
 // snapshotConfig is what is written of the whole state by schedule, and for how long it is kept.
