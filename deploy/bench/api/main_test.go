@@ -10,12 +10,12 @@ import (
 	"testing"
 
 	"github.com/muster-hq/muster/deploy/bench/report"
-	"github.com/muster-hq/muster/fsm/template"
 	"github.com/muster-hq/muster/fsm/model"
 	"github.com/muster-hq/muster/fsm/orchestrate"
 	"github.com/muster-hq/muster/fsm/seal"
 	"github.com/muster-hq/muster/fsm/state"
 	"github.com/muster-hq/muster/fsm/state/statetest"
+	"github.com/muster-hq/muster/fsm/template"
 	"github.com/muster-hq/muster/internal/freemarker"
 )
 
