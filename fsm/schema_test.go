@@ -130,6 +130,24 @@ func TestNodeOlderThanTheSchemaStops(t *testing.T) {
 	}
 	old := newMachine(t, state.Options{Known: state.SchemaFirst})
 	check("snapshot", old, old.Restore(io.NopCloser(bytes.NewReader(persist(t, m)))))
+	// A snapshot of a form to come, which nothing can be read of, stops a node of today; a flipped bit does not look like one.
+	for name, data := range map[string][]byte{"first": persist(t, newMachine(t, state.Options{Known: state.SchemaFirst})), "now": persist(t, m)} {
+		later := append([]byte("musterS4"), data[8:]...)
+		var e *state.SchemaError
+		today := newMachine(t, state.Options{})
+		err := today.Restore(io.NopCloser(bytes.NewReader(later)))
+		if len(today.fatal) != 1 || !errors.As(err, &e) || !strings.Contains(err.Error(), "of a later schema than") {
+			t.Errorf("a form to come: %v, stopped by %v", err, today.fatal)
+		}
+		for bit := range 8 * 8 {
+			flipped := bytes.Clone(data)
+			flipped[bit/8] ^= 1 << (bit % 8)
+			today := newMachine(t, state.Options{})
+			if err := today.Restore(io.NopCloser(bytes.NewReader(flipped))); err == nil || len(today.fatal) > 0 {
+				t.Errorf("the snapshot of the %s schema with bit %d of its head flipped: %v, stopped by %v", name, bit, err, today.fatal)
+			}
+		}
+	}
 	// Neither does it take a commit that is of it, should one ever come without the rest.
 	old = newMachine(t, state.Options{Known: state.SchemaFirst})
 	old.Apply(old.log(&fsm.Entry{Kind: fsm.KindEpoch, Epoch: 1}))

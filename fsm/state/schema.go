@@ -32,7 +32,7 @@ const (
 // SchemaError tells that a log entry or a snapshot is of a schema that this node does not know.
 type SchemaError struct {
 	What    string // "commit 01ab..."
-	Schema  uint32 // of it
+	Schema  uint32 // of it; 0 when all that is known is that it is a later one
 	Known   uint32 // up to which this node knows
 	Version string // of the software that raised it; "" when that is not known
 }
@@ -42,6 +42,9 @@ func (e *SchemaError) Error() string {
 	version := "the version that the other members run"
 	if e.Version != "" {
 		version = "version " + e.Version + " or later"
+	}
+	if e.Schema == 0 {
+		return fmt.Sprintf("%s is of a later schema than %d, the last that the software of this node knows: update it to %s", e.What, e.Known, version)
 	}
 	return fmt.Sprintf("%s is of schema %d, and the software of this node knows schemas up to %d only: update it to %s",
 		e.What, e.Schema, e.Known, version)

@@ -236,6 +236,8 @@ func openStream(r io.Reader) (*recordStream, error) {
 	case snapMagicS3:
 		s := newSegmentReader(r)
 		return &recordStream{Reader: s, at: func() uint64 { return s.seg.at }, good: func() bool { return true }, close: s.close}, nil
+	case snapMagicNext:
+		return nil, &SchemaError{What: "the snapshot", Known: Schema}
 	}
 	return nil, fmt.Errorf("%w: this is no snapshot of Muster, or one of a form that this version does not know", ErrDecode)
 }
