@@ -101,5 +101,5 @@ func newLogger(w io.Writer, level string) (log *slog.Logger, l *slog.LevelVar, f
 	}
 	lines := loglines.New(w)
 	// An error of the log has nobody else to be told to.
-	return slog.New(lines.JSON(l)), l, func() { _ = lines.Flush() }, nil
+	return slog.New(lines.Handler(slog.NewJSONHandler(lines, opts))), l, func() { _ = lines.Flush() }, nil
 }
