@@ -71,11 +71,11 @@ func (c *call) rehearse(end endpoint) (reply, error) {
 		if err := tx.Fits(); err != nil && end.leave == nil {
 			return err
 		}
-		may := func(*model.HostRow) bool { return false }
+		may, see := func(*model.HostRow) bool { return false }, func(model.Owner) bool { return false }
 		if at.org != nil {
-			may = c.mayRead(tx, at)
+			may, see = c.mayRead(tx, at), c.seesOwner(tx, at)
 		}
-		plan, err = orchestrate.Outlook(c.req.Context(), tx, may)
+		plan, err = orchestrate.Outlook(c.req.Context(), tx, may, see)
 		return err
 	})
 	if err != nil {

@@ -1,8 +1,12 @@
 package api_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/muster-hq/muster/api/client"
+	"github.com/muster-hq/muster/fsm/model"
 )
 
 // act sends a request as a user whom site.user made.
@@ -134,6 +138,18 @@ func TestWallsBetweenEnvironments(t *testing.T) {
 	}
 	if a := s.act("mix", "POST", web1+"/_preview", `{"template": "<${above}>"}`); a.body != "<s3cret>" {
 		t.Errorf("who reads the organization: %d %s", a.status, a.body)
+	}
+	s.play([]exchange{{"POST", inAcme + "/applications/", `{"name": "shows", "files": [{"name": "f", "path": "/f"}]}`, 201, ""}})
+	file := client.Op{Name: "files.content.set", Level: "application", Params: map[string]string{"org": "acme", "app": "shows", "file": "f"}}
+	if err := s.admin.Upload(t.Context(), file, "f", []byte("above is <${above}>\n")); err != nil {
+		t.Fatal(err)
+	}
+	for who, want := range map[string]string{"dora": "********", "uwe": "s3cret"} {
+		a := s.act(who, "POST", web1+"/applications/?dry_run=true", `{"application": "shows"}`)
+		var p model.Plan
+		if err := json.Unmarshal([]byte(a.body), &p); err != nil || a.status != 200 || !strings.Contains(diffs(p), "+above is <"+want+">") {
+			t.Errorf("%s tries an installation: %d %s", who, a.status, a.body)
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func knownProperties(h *model.HostRow, i *model.InstanceRow, told map[string]str
 func (o *outlook) machine() []model.PlanTask {
 	var out []model.PlanTask
 	add := func(k model.Furnished, owner model.Owner) {
-		re := newRendererFor(o.tx, o.host, owner, veil{secrets: true})
+		re := newRendererFor(o.tx, o.host, owner, o.veil)
 		for i := range *k.FileList() {
 			f := &(*k.FileList())[i]
 			t := model.PlanTask{

@@ -269,7 +269,7 @@ func TestOutlookOfALargeWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := orchestrate.Outlook(t.Context(), tx, func(*model.HostRow) bool { return true })
+	p, err := orchestrate.Outlook(t.Context(), tx, func(*model.HostRow) bool { return true }, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

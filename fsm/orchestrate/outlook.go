@@ -22,8 +22,9 @@ const (
 // Outlook tells what a rehearsal would do: the hosts that may sees, their changes, and how their files would differ
 // from what is described now, with secrets masked. What the write leaves as an intent is planned for the first hosts; of
 // the others it is told how many have other values, or the application. Of a machine that is to be made it is told what is
-// rendered for it, and what it gets once its agent is there. It ends with ctx.
-func Outlook(ctx context.Context, tx *state.Tx, may func(*model.HostRow) bool) (model.Plan, error) {
+// rendered for it, and what it gets once its agent is there. What stands at an owner that see answers false to is masked, as
+// in a preview. It ends with ctx.
+func Outlook(ctx context.Context, tx *state.Tx, may func(*model.HostRow) bool, see func(model.Owner) bool) (model.Plan, error) {
 	out := model.Plan{DryRun: true, Objects: []model.PlanObjects{}, Hosts: []model.PlanHost{}}
 	for _, d := range tx.Deeds() {
 		if d.Kind != "change.created" { // they are told with their hosts
@@ -60,7 +61,7 @@ func Outlook(ctx context.Context, tx *state.Tx, may func(*model.HostRow) bool) (
 		}
 	}
 	out.Count, out.LeftOut = len(places), len(places)-len(shown)
-	return out, outlookShown(ctx, tx, &out, shown)
+	return out, outlookShown(ctx, tx, &out, shown, see)
 }
 
 // outlookPlace is a host and the name of its environment.
@@ -70,7 +71,7 @@ type outlookPlace struct {
 }
 
 // outlookShown tells all of some hosts.
-func outlookShown(ctx context.Context, tx *state.Tx, out *model.Plan, shown []outlookPlace) error {
+func outlookShown(ctx context.Context, tx *state.Tx, out *model.Plan, shown []outlookPlace, see func(model.Owner) bool) error {
 	byHost := map[string][]*model.Change{}
 	for _, c := range state.Fresh[model.Change](tx) {
 		byHost[c.HostID] = append(byHost[c.HostID], c)
@@ -80,7 +81,7 @@ func outlookShown(ctx context.Context, tx *state.Tx, out *model.Plan, shown []ou
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		o := outlook{tx: tx, host: p.host, room: &room, data: map[string]*renderer{}}
+		o := outlook{tx: tx, host: p.host, veil: veil{secrets: true, see: see}, room: &room, data: map[string]*renderer{}}
 		doc := model.PlanHost{Environment: p.env, Host: p.host.Name, Changes: []model.PlanChange{}}
 		changes := byNumber(byHost[p.host.ID])
 		if i := machines[p.host.ID]; i != nil {
@@ -131,6 +132,7 @@ func outlookHosts(ctx context.Context, tx *state.Tx) ([]string, error) {
 type outlook struct {
 	tx   *state.Tx
 	host *model.HostRow
+	veil veil
 	room *int                 // bytes of diffs that may still be told
 	data map[string]*renderer // by context, and whether it is before
 	bare bool                 // there is no machine yet: nothing is on it
@@ -198,7 +200,7 @@ func (o *outlook) differ(path string, was, is []byte, had, has bool) (diff, note
 	return diff, ""
 }
 
-// text renders the file of a task, with secrets masked, as r describes it; false when it describes none.
+// text renders the file of a task, with secrets and what is not to be seen masked, as r describes it; false when it describes none.
 func (o *outlook) text(r state.Reader, when string, t *model.Task) ([]byte, bool, error) {
 	ctx, app := o.context(r, t.Origin.Application)
 	if ctx == nil {
@@ -215,7 +217,7 @@ func (o *outlook) text(r state.Reader, when string, t *model.Task) ([]byte, bool
 	}
 	re := o.data[when+ctx.ID]
 	if re == nil {
-		re = newRendererFor(r, o.host, OwnerOfContext(ctx), veil{secrets: true})
+		re = newRendererFor(r, o.host, OwnerOfContext(ctx), o.veil)
 		o.data[when+ctx.ID] = re
 	}
 	content, err := re.file(app, f)
