@@ -7,7 +7,8 @@ import (
 
 // clock is the leader's time as this node knows it: while it leads, its own clock, but never before what was stamped or
 // told already; else what it last heard, and what has passed since. What has passed is counted by the monotonic clock,
-// so a wall clock that is set meanwhile moves nothing.
+// so a wall clock that is set meanwhile moves nothing. While the leader's own clock is behind, time passes slower by a tenth
+// (slewed, as NTP does it with what must not go back), until its clock has caught up.
 type clock struct {
 	wall  func() time.Time
 	heard atomic.Pointer[heard] // nil: nothing yet
@@ -40,8 +41,8 @@ func (c *clock) guess() time.Time {
 // now is the leader's time: see clock. Applied is the time of the applied state, and a lower bound.
 func (c *clock) now(leads bool, applied time.Time) time.Time {
 	t := c.guess()
-	if leads && c.wall().After(t) {
-		t = c.wall()
+	if leads {
+		t = c.slewed(t)
 	}
 	if applied.After(t) {
 		t = applied
@@ -59,5 +60,21 @@ func (c *clock) now(leads bool, applied time.Time) time.Time {
 		}
 	}
 }
+
+// slewed is what the leader makes of a guess that was made just now: its own clock's time, or where that is behind, the
+// guess without a tenth of what has passed since it last heard or told a time.
+func (c *clock) slewed(guess time.Time) time.Time {
+	wall := c.wall()
+	if h := c.heard.Load(); h != nil && wall.Before(guess) {
+		guess = guess.Add(-max(0, time.Since(h.at)) / slewPart)
+	}
+	if wall.After(guess) {
+		return wall
+	}
+	return guess
+}
+
+// slewPart is the part of the time that does not pass while the leader's own clock is behind: an hour is caught up with in ten.
+const slewPart = 10
 
 func (n *Node) now() time.Time { return n.clock.now(n.leading.Load() != nil, n.store.Now()) }
