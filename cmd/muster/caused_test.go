@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -18,7 +19,9 @@ func TestWaitForWhatAWriteCauses(t *testing.T) {
 		well    = `{"processed": 3, "failed": 0, "pending": 0, "failures": []}`
 		badly   = `{"processed": 3, "failed": 1, "pending": 0, "failures": [{"environment": "Dev", "host": "web1", "orderNum": 4, "description": "Apply", "error": "task 0, x: no"}]}`
 		none    = "" // no leader
+		signal  = "the user interrupts"
 	)
+	var interrupt func()
 	var told string       // what the write causes
 	var progress []string // answers to who follows it, the last one again and again
 	asked := 0
@@ -35,6 +38,10 @@ func TestWaitForWhatAWriteCauses(t *testing.T) {
 		}
 		answer := progress[min(asked, len(progress)-1)]
 		asked++
+		if answer == signal {
+			interrupt()
+			answer = pending
+		}
 		if answer == none {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -57,6 +64,7 @@ func TestWaitForWhatAWriteCauses(t *testing.T) {
 		{"setting delete port --wait", "i2", []string{badly}, exitTasksFailed, "Dev/web1, change 4, Apply: task 0, x: no"},
 		{"application update web -f " + doc + " --wait", "c1.c2", []string{none, badly}, exitTasksFailed, "a change failed"},
 		{"application update web -f " + doc + " --wait --timeout 1ms", "c1.c2", []string{pending}, exitWaitOver, "still not done after 1ms"},
+		{"application update web -f " + doc + " --wait", "c1.c2", []string{pending, signal}, exitFailed, "interrupted while waiting; the work goes on"},
 		{"hostgroup update g -f " + doc + " --wait", "i1", []string{well}, exitDone, ""},
 		{"environment update e -f " + doc + " --wait", "i1", []string{badly}, exitTasksFailed, ""},
 		{"application update web -f " + doc + " --wait", "", nil, exitDone, ""}, // one that causes nothing
@@ -67,7 +75,10 @@ func TestWaitForWhatAWriteCauses(t *testing.T) {
 		var said bytes.Buffer
 		root.SetOut(io.Discard)
 		root.SetErr(&said)
-		err := root.ExecuteContext(t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
+		interrupt = cancel
+		err := root.ExecuteContext(ctx)
+		cancel()
 		if err != nil {
 			said.WriteString(err.Error())
 		}

@@ -106,6 +106,7 @@ func (c *cli) doMachine(ctx context.Context, cl *client.Client, cmd *cobra.Comma
 	if err := cl.Call(ctx, op, nil); err != nil || !c.wait || over == nil {
 		return err
 	}
+	parent := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, &waitError{c.timeout})
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
@@ -128,7 +129,7 @@ func (c *cli) doMachine(ctx context.Context, cl *client.Client, cmd *cobra.Comma
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return whenInterrupted(parent, context.Cause(ctx))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -51,6 +52,7 @@ func (c *cli) follow(ctx context.Context, cl *client.Client, cmd *cobra.Command,
 	if !c.wait || host == nil {
 		return nil
 	}
+	parent := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, &waitError{c.timeout})
 	defer cancel()
 	var tell func([]client.Change)
@@ -60,7 +62,7 @@ func (c *cli) follow(ctx context.Context, cl *client.Client, cmd *cobra.Command,
 	}
 	changes, err := cl.WaitChanges(ctx, host, after, pollInterval, tell)
 	if err != nil {
-		return err
+		return whenInterrupted(parent, err)
 	}
 	failed := 0
 	for _, ch := range changes {
@@ -80,6 +82,7 @@ func (c *cli) follow(ctx context.Context, cl *client.Client, cmd *cobra.Command,
 // judge waits for the changes that the writes of a command have caused, on all hosts that the caller may read, and tells how
 // they ended.
 func (c *cli) judge(ctx context.Context, cmd *cobra.Command) error {
+	parent := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, &waitError{c.timeout})
 	defer cancel()
 	var tell func(model.PlanProgress)
@@ -102,7 +105,15 @@ func (c *cli) judge(ctx context.Context, cmd *cobra.Command) error {
 	if err == nil && end.Failed > 0 {
 		return &changesError{end.Failed}
 	}
-	return err
+	return whenInterrupted(parent, err)
+}
+
+// whenInterrupted is what a wait ended with, or where a signal ended it, that the work goes on.
+func whenInterrupted(parent context.Context, err error) error {
+	if err == nil || parent.Err() == nil {
+		return err
+	}
+	return errors.New("interrupted while waiting; the work goes on: see muster change list")
 }
 
 // progressLine tells how far changes are.
